@@ -1,0 +1,49 @@
+# Every target makes .venv from requirements.lock first, if it is missing or older.
+PYTHON ?= python3
+WORKERS ?= 2
+COVERAGE ?= --cov=tf_simclrv2 --cov-report=term
+TESTS ?= tests
+BENCHMARK ?= train_step
+
+python := .venv/bin/python
+installed := .venv/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help quickstart test lint format bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into runs/quickstart
+	$(python) run.py --flagfile=flags/recipes/quickstart.cfg
+
+test: $(installed)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
+	$(python) -m pytest -n $(WORKERS) --durations=15 $(COVERAGE) $(TESTS)
+
+lint: $(installed)  ## Check style, formatting and types
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m pyright
+
+format: $(installed)  ## Format the code and apply the safe fixes
+	$(python) -m ruff check --fix-only .
+	$(python) -m ruff format .
+
+bench: $(installed)  ## Measure throughput (another program: make bench BENCHMARK=NAME)
+	$(python) benchmarks/$(BENCHMARK).py
+
+clean:  ## Remove .venv, caches and what packaging leaves; runs/ stays
+	rm -rf .venv .build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(installed): requirements.lock setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "requirements.lock is for Python 3.11 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing: apt-get install python3-venv, or make PYTHON=another"; exit 1; }
+	@echo "Installing TensorFlow and the rest of requirements.lock into .venv: some minutes, 3.6 GB on disk."
+	@$(PYTHON) -m venv .venv
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,35 @@
+"""Trains and evaluates: `python run.py --mode=train_then_eval --model_dir=DIR …`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Before TensorFlow is imported: its start-up messages would drown ours.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags, logging
+
+from flags import config_from_flags, define_flags, flag_values, notes_on_flags
+from tf_simclrv2.config import ConfigError
+from tf_simclrv2.training.loop import NotFiniteError, Run
+
+define_flags()
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags, runs, and says in one sentence what went wrong."""
+    if len(argv) > 1:
+        raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        config = config_from_flags()
+        for note in notes_on_flags():
+            print(note)
+        Run(config, flag_values()).execute()
+    except (ConfigError, NotFiniteError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,50 @@
+"""Packaging of tf_simclrv2. The wheel holds the library; run.py, flags/ and export/ stay in the checkout."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+readme = Path(__file__).parent / "README.md"
+
+setup(
+    name="tf_simclrv2",
+    version="0.1.0",
+    description="SimCLRv2 for TensorFlow 2 and Keras 3: pretrain, fine-tune, distil, export",
+    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    packages=find_packages(include=["tf_simclrv2", "tf_simclrv2.*"]),
+    python_requires=">=3.10",
+    install_requires=[
+        "absl-py>=1.4",
+        "keras>=3.12,<4",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "scikit-learn>=1.4",
+        "setuptools<81",  # tensorflow-hub imports pkg_resources
+        "tensorflow>=2.20,<2.21",
+        "tensorflow-datasets>=4.9.7",
+        "tensorflow-hub>=0.16.1",
+        "tf-models-official~=2.20.0",  # Orbit
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "dev": [
+            "pyright[nodejs]>=1.1.390",
+            "pytest>=8",
+            "pytest-cov>=5",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+        ],
+        "bench": ["lightly>=1.5", "torch>=2.4"],  # the peers that benchmarks/ measures beside
+    },
+    # A folder called build would collide with the file BUILD where names ignore case.
+    options={"build": {"build_base": ".build"}},
+)

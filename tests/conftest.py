@@ -1,0 +1,105 @@
+"""TensorFlow on four logical CPU devices, and fixtures that run a function over replicas of them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+NUM_DEVICES = 4
+
+
+def pytest_configure() -> None:
+    """Devices and threads can only be set before TensorFlow starts."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+@functools.cache
+def _strategy(replicas: int) -> tf.distribute.Strategy:
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+
+    class Mirrored(tf.distribute.MirroredStrategy):
+        # TensorFlow's own tests set this: strategies of different sizes in one process must not share
+        # the keys by which the devices of a collective find each other.
+        _collective_key_base = 100 * replicas
+
+    return Mirrored([f"CPU:{i}" for i in range(replicas)])
+
+
+class Replicas:
+    """A number of replicas, and arrays shared out among them.
+
+    A batch of several views, [views · n, ...] with all first views first, is shared out so that each
+    replica gets its own examples' views.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.strategy = _strategy(count)
+
+    def scope(self) -> Any:
+        """Where models and optimizers have to be built."""
+        return self.strategy.scope()
+
+    def share(self, array: np.ndarray, views: int = 1) -> list[np.ndarray]:
+        """The part of each replica."""
+        by_view = np.split(array, views)
+        return [
+            np.concatenate([np.split(view, self.count)[replica] for view in by_view])
+            for replica in range(self.count)
+        ]
+
+    def join(self, parts: list[np.ndarray], views: int = 1) -> np.ndarray:
+        """The inverse of `share`."""
+        by_replica = [np.split(part, views) for part in parts]
+        return np.concatenate([part[view] for view in range(views) for part in by_replica])
+
+    def run(self, function: Callable, *arrays: np.ndarray, views: int = 1) -> list[Any]:
+        """Runs `function` on every replica's share of the arrays; one result a replica, in NumPy."""
+
+        def distribute(array: np.ndarray) -> Any:
+            shares = [tf.constant(share) for share in self.share(array, views)]
+            return self.strategy.experimental_distribute_values_from_function(
+                lambda context: shares[context.replica_id_in_sync_group]
+            )
+
+        @tf.function
+        def run_all(*values: Any) -> Any:
+            return self.strategy.run(function, values)
+
+        results = run_all(*map(distribute, arrays))
+        return [
+            tf.nest.map_structure(lambda x, i=i: self.strategy.experimental_local_results(x)[i].numpy(), results)
+            for i in range(self.count)
+        ]
+
+
+@pytest.fixture
+def strategy() -> Callable[[int], tf.distribute.Strategy]:
+    """`strategy(n)`: the default strategy for 1, else MirroredStrategy over n logical CPUs."""
+    return _strategy
+
+
+@pytest.fixture
+def replicas() -> type[Replicas]:
+    """`replicas(n)`: n replicas to run a function on."""
+    return Replicas
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Every test starts from the same seed, whatever ran before it."""
+    keras.utils.set_random_seed(0)

@@ -1,0 +1,192 @@
+import collections
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from sklearn.datasets import load_digits
+
+from tests.data.image_files import encoded, write_images
+from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.data import Source, check_same_classes, load_source
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> DataConfig:
+    return DataConfig(dataset="digits", data_dir=str(tmp_path_factory.mktemp("digits")))
+
+
+def folder(path) -> DataConfig:
+    return DataConfig(dataset="image_folder", data_dir=str(path))
+
+
+def labels(source: Source) -> list[int]:
+    return [int(record["label"]) for record in source.records]
+
+
+def pixels(source: Source) -> list[np.ndarray]:
+    return [tf.io.decode_image(source.read(record)).numpy() for record in source.records]
+
+
+def test_digits_are_scikit_learns_in_a_stratified_split(digits):
+    train, test = load_source(digits, "train"), load_source(digits, "test")
+    assert (train.num_examples, test.num_examples) == (1437, 360)
+    assert train.class_names == tuple("0123456789") and train.num_classes == 10 and train.has_labels
+    everything = load_digits()
+    overall = np.bincount(everything.target) / len(everything.target)
+    for source in (train, test):
+        share = np.bincount(labels(source)) / source.num_examples
+        np.testing.assert_allclose(share, overall, atol=2 / source.num_examples)
+    expected = collections.Counter(
+        (int(label), np.floor(image * 255 / 16 + 0.5).astype(np.uint8).tobytes())
+        for image, label in zip(everything.images, everything.target, strict=True)
+    )
+    found = collections.Counter()
+    for source in (train, test):
+        found.update(zip(labels(source), (p.tobytes() for p in pixels(source)), strict=True))
+    assert found == expected
+
+
+def test_digits_are_prepared_once_and_quietly(digits, capfd):
+    load_source(digits, "train")
+    capfd.readouterr()
+    fresh = DataConfig(dataset="digits", data_dir=digits.data_dir + "/fresh")
+    load_source(fresh, "train")
+    captured = capfd.readouterr()
+    assert "Downloading" not in captured.out + captured.err and "%" not in captured.out + captured.err
+    again = load_source(fresh, "train")
+    assert labels(again) == labels(load_source(digits, "train"))
+
+
+def test_split_expressions(digits):
+    train = labels(load_source(digits, "train"))
+    assert labels(load_source(digits, "train[:10%]")) == train[:144]
+    both = load_source(digits, "train[100:110]+test[:5]")
+    assert both.num_examples == 15 and labels(both)[:10] == train[100:110]
+
+
+@pytest.mark.parametrize("split", ["validation", "train[:x]", "train[:9999]"])
+def test_an_unknown_split_lists_those_that_exist(digits, split):
+    with pytest.raises(ConfigError, match=r"train \(1437 images\), test \(360 images\)"):
+        load_source(digits, split)
+
+
+def test_class_folders(tmp_path):
+    for name, count in (("zebra", 3), ("ant", 2)):
+        write_images(tmp_path / "train" / name, count)
+    write_images(tmp_path / "validation" / "ant" / "deeper", 1)
+    write_images(tmp_path / "train" / ".hidden", 1)
+    (tmp_path / "train" / "notes.txt").write_text("no image")
+    (tmp_path / "train" / "empty").mkdir()
+    train = load_source(folder(tmp_path), "train")
+    assert train.class_names == ("ant", "zebra") and train.num_examples == 5
+    for record in train.records:
+        assert train.class_names[int(record["label"])] in record["path"].numpy().decode()
+    nested = load_source(folder(tmp_path), "validation")
+    assert nested.class_names == ("ant",) and labels(nested) == [0]
+
+
+def test_a_flat_folder_is_unlabelled(tmp_path):
+    write_images(tmp_path, 4)
+    (tmp_path / "UPPER.JPG").write_bytes(encoded(kind="JPEG"))
+    source = load_source(folder(tmp_path), "train")
+    assert source.num_examples == 5 and not source.has_labels and labels(source) == [-1] * 5
+
+
+def test_data_dir_itself_is_train(tmp_path):
+    write_images(tmp_path / "cat", 1)
+    write_images(tmp_path / "dog", 1)
+    assert load_source(folder(tmp_path), "train").class_names == ("cat", "dog")
+    with pytest.raises(ConfigError, match=r"'test' needs the folder .*test.*cat, dog"):
+        load_source(folder(tmp_path), "test")
+
+
+def test_folder_slices_partition_the_images_and_mix_the_classes(tmp_path):
+    for name in ("a", "b"):
+        write_images(tmp_path / name, 40)
+    whole = [r["path"] for r in load_source(folder(tmp_path), "train").records]
+    parts = [load_source(folder(tmp_path), split) for split in ("train[:25%]", "train[25%:]")]
+    assert [part.num_examples for part in parts] == [20, 60]
+    assert [r["path"] for part in parts for r in part.records] == whole
+    assert set(labels(parts[0])) == {0, 1}
+
+
+def test_folders_can_be_added(tmp_path):
+    write_images(tmp_path / "train" / "b", 3)
+    write_images(tmp_path / "more" / "a", 2)
+    write_images(tmp_path / "loose", 2)
+    source = load_source(folder(tmp_path), "train[:2]+more")
+    assert source.class_names == ("a", "b") and labels(source) == [1, 1, 0, 0]
+    unlabelled = load_source(folder(tmp_path), "train+loose")
+    assert not unlabelled.has_labels and labels(unlabelled) == [-1] * 5
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("train[:x]", "no split expression"),
+        ("train[:9]", "train has 2 images; choose a slice within"),
+        ("train[:0]", "empty"),
+        ("empty", "holds no images"),
+        ("mixed", "mixes 1 loose images"),
+        ("missing", "does not exist"),
+    ],
+)
+def test_wrong_folders_and_splits(tmp_path, split, message):
+    write_images(tmp_path / "train", 2)
+    (tmp_path / "empty").mkdir()
+    write_images(tmp_path / "mixed", 1)
+    write_images(tmp_path / "mixed" / "class", 1)
+    with pytest.raises(ConfigError, match=message):
+        load_source(folder(tmp_path), split)
+
+
+def test_splits_must_agree_on_their_classes(tmp_path):
+    for name in ("train/a", "train/b", "same/a", "same/b", "fewer/b", "flat"):
+        write_images(tmp_path / name, 1)
+    train, same, fewer, flat = (
+        load_source(folder(tmp_path), split) for split in ("train", "same", "fewer", "flat")
+    )
+    check_same_classes(train, same)
+    check_same_classes(train, flat)
+    with pytest.raises(ConfigError, match=r"has 2 classes and .*fewer has 1, and only one of them has a;"):
+        check_same_classes(train, fewer)
+
+
+def test_a_missing_data_dir(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere' does not exist"):
+        load_source(folder(tmp_path / "nowhere"), "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"), [("cifar10", 10), ("imagenet2012_subset/1pct", 1000), ("stl10:1.0.0", 10)]
+)
+def test_tfds_datasets(tmp_path, name, classes):
+    with tfds.testing.mock_data(num_examples=7):
+        source = load_source(DataConfig(dataset=name, data_dir=str(tmp_path)), "train")
+    assert source.num_examples == 7 and source.num_classes == classes
+    assert all(image.shape[-1] == 3 for image in pixels(source))
+    assert len({record["path"].numpy() for record in source.records}) == 7
+
+
+def test_tfds_without_labels(tmp_path):
+    with tfds.testing.mock_data(num_examples=2):
+        source = load_source(DataConfig(dataset="div2k", data_dir=str(tmp_path)), "train")
+    assert not source.has_labels and labels(source) == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("cifar11", "did you mean .*cifar10"),
+        ("digit", "did you mean digits"),
+        ("qqqqqqqq", "image_folder or digits"),
+        ("cifar10:9.9.9", "cannot be opened.*9.9.9"),
+        ("imagenet2012_subset/3pct", "cannot be opened.*1pct"),
+        ("ag_news_subset", "has no images"),
+        ("imagenet2012", "could not be downloaded and prepared.*data_dir"),  # A manual download.
+    ],
+)
+def test_tfds_datasets_that_cannot_be_had(tmp_path, name, message):
+    with pytest.raises(ConfigError, match=message):
+        load_source(DataConfig(dataset=name, data_dir=str(tmp_path)), "train")

@@ -1,0 +1,45 @@
+"""SimCLRv2 for TensorFlow 2 and Keras 3 (Chen et al. 2020, arXiv 2006.10029)."""
+
+from tf_simclrv2 import backend as _backend
+
+_backend.require_tensorflow()
+
+from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported before its backend is checked.
+    ConfigError,
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR  # noqa: E402
+from tf_simclrv2.objectives import nt_xent  # noqa: E402
+from tf_simclrv2.optimization import LARS, WarmupCosine  # noqa: E402
+from tf_simclrv2.published_weights import published_names  # noqa: E402
+from tf_simclrv2.saved_model import save_module  # noqa: E402
+from tf_simclrv2.tasks import FineTuning, Pretraining  # noqa: E402
+
+__all__ = [
+    "LARS",
+    "ConfigError",
+    "DataConfig",
+    "EvaluationConfig",
+    "ExperimentConfig",
+    "FineTuning",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "Pretraining",
+    "ProjectionHead",
+    "ResNet",
+    "RunConfig",
+    "SimCLR",
+    "TrainingConfig",
+    "WarmupCosine",
+    "nt_xent",
+    "published_names",
+    "save_module",
+]

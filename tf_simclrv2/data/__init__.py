@@ -1,0 +1,50 @@
+"""Images in, batches out: sources, augmentation and input pipelines."""
+
+from tf_simclrv2.data.augmentation import (
+    center_crop,
+    check_unit_range,
+    color_jitter,
+    evaluation_view,
+    finetune_view,
+    random_flip,
+    random_grayscale,
+    random_resized_crop,
+    resize,
+    to_grayscale,
+    view,
+)
+from tf_simclrv2.data.blur import batch_random_blur, gaussian_blur
+from tf_simclrv2.data.digits import Digits
+from tf_simclrv2.data.image_folder import ImageFiles, list_image_files
+from tf_simclrv2.data.pipeline import evaluation_batches, finetuning_batches, pretraining_batches
+from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
+from tf_simclrv2.data.skipped_images import SkippedImages
+from tf_simclrv2.data.sources import Source, check_same_classes, load_source
+
+__all__ = [
+    "Digits",
+    "ImageFiles",
+    "SkippedImages",
+    "Source",
+    "batch_random_blur",
+    "center_crop",
+    "check_same_classes",
+    "check_unit_range",
+    "color_jitter",
+    "evaluation_batches",
+    "evaluation_view",
+    "example_seeds",
+    "finetune_view",
+    "finetuning_batches",
+    "gaussian_blur",
+    "list_image_files",
+    "load_source",
+    "pretraining_batches",
+    "random_flip",
+    "random_grayscale",
+    "random_resized_crop",
+    "resize",
+    "to_grayscale",
+    "uniform_of_seeds",
+    "view",
+]

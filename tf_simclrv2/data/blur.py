@@ -1,0 +1,87 @@
+"""Random Gaussian blur of whole batches, the last step of SimCLR's augmentation (arXiv 2002.05709, A).
+
+It runs on the device that trains, compiles under XLA and keeps the images' dtype. A separable
+blur is written as a weighted sum of shifted images, which takes a sigma for each image, fuses
+under XLA, and never falls to the reduced precision of matrix units.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import tensorflow as tf
+
+from tf_simclrv2.data.seeds import uniform_of_seeds
+
+BLUR_PROBABILITY = 0.5
+SIGMA_RANGE = (0.1, 2.0)
+
+
+def batch_random_blur(
+    images: tf.Tensor,
+    seeds: tf.Tensor,
+    image_size: int,
+    sigma_per: Literal["example", "batch"] = "example",
+) -> tf.Tensor:
+    """Blurs each image with probability 0.5, with a sigma uniform in [0.1, 2] pixels.
+
+    Args:
+        images: float [N, height, width, 3] in [0, 1], of static height and width.
+        seeds: int [N, 2], one for each image: `example_seeds(seed, keys, "view_1/blur")`.
+        image_size: The kernel spans a tenth of it.
+        sigma_per: `example` draws a sigma for each image; `batch` one for all, from the first
+            seed, as published.
+
+    Returns:
+        Images of the same shape and dtype in [0, 1].
+
+    Example:
+        >>> seeds = example_seeds(0, tf.range(4), "view_1/blur")
+        >>> batch_random_blur(tf.ones([4, 64, 64, 3]), seeds, 64).shape
+        TensorShape([4, 64, 64, 3])
+    """
+    chosen = uniform_of_seeds(seeds, 0) < BLUR_PROBABILITY
+    low, high = SIGMA_RANGE
+    sigmas = low + (high - low) * tf.cast(uniform_of_seeds(seeds, 1), images.dtype)
+    if sigma_per == "batch":
+        sigmas = sigmas[0]
+    blurred = gaussian_blur(images, kernel_size=image_size // 10, sigma=sigmas)
+    blurred = tf.clip_by_value(blurred, 0.0, 1.0)
+    return tf.where(chosen[:, None, None, None], blurred, images)
+
+
+def gaussian_blur(
+    images: tf.Tensor,
+    kernel_size: int,
+    sigma: float | tf.Tensor,
+    padding: Literal["SAME", "VALID"] = "SAME",
+) -> tf.Tensor:
+    """Separable Gaussian blur with zeros beyond the border, so that borders darken.
+
+    Args:
+        images: float [N, height, width, channels], of static height and width.
+        kernel_size: The radius is half of it, rounded down, and the kernel has 2 · radius + 1 taps.
+        sigma: Standard deviation in pixels: a scalar, or float [N].
+        padding: `SAME` keeps the size; `VALID` drops a radius on each side.
+
+    Returns:
+        Images of the same dtype, not clipped.
+    """
+    radius = kernel_size // 2
+    sigma = tf.reshape(tf.cast(sigma, images.dtype), [-1, 1])
+    offsets = tf.range(-radius, radius + 1, dtype=images.dtype)
+    weights = tf.exp(-0.5 * tf.square(offsets / sigma))
+    weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
+    return _blur_along(_blur_along(images, weights, 1, padding), weights, 2, padding)
+
+
+def _blur_along(images: tf.Tensor, weights: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
+    taps = weights.shape[1]
+    if padding == "SAME":
+        images = tf.pad(images, [[taps // 2] * 2 if dimension == axis else [0, 0] for dimension in range(4)])
+    length = images.shape[axis] - taps + 1
+    total = tf.zeros([], images.dtype)
+    for tap in range(taps):
+        window = [slice(None)] * axis + [slice(tap, tap + length)]
+        total += weights[:, tap, None, None, None] * images[tuple(window)]
+    return total

@@ -1,0 +1,269 @@
+"""Input pipelines: endless shuffled batches for training, padded finite ones for evaluation.
+
+A training stream is a function of the seed. The `key` of an example is its position in the
+endless stream of epochs, and all of its randomness follows from (seed, key), so a stream that is
+started at a later key goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
+from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.seeds import example_seeds, stream_number
+from tf_simclrv2.data.skipped_images import SkippedImages
+from tf_simclrv2.data.sources import Record, Source
+
+_Value = TypeVar("_Value")
+_LAST = tf.int64.max
+
+
+def pretraining_batches(
+    source: Source,
+    config: DataConfig,
+    *,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    skipped: SkippedImages | None = None,
+) -> tf.data.Dataset:
+    """Endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
+
+    Every epoch visits every image once, in an order of its own. Unreadable images are left out:
+    their keys are missing, so a run resumes from the last key that it saw, plus one.
+
+    Args:
+        source: The images.
+        config: Augmentation, caching and the share of unreadable images that is tolerated.
+        image_size: Side of the views in pixels.
+        batch_size: Global batch, over all replicas.
+        seed: The run's seed.
+        start: First key to deliver.
+        skipped: Collects unreadable images; by default a new one with the config's limit.
+
+    Returns:
+        {"view_1", "view_2": float32 [batch, size, size, 3] in [0, 1], not blurred;
+        "label": int64 [batch], -1 when unlabelled; "key": int64 [batch]}.
+
+    Example:
+        >>> source = load_source(DataConfig(dataset="digits"), "train")
+        >>> batches = pretraining_batches(source, DataConfig(dataset="digits"), image_size=32,
+        ...                               batch_size=64, seed=0)
+        >>> next(iter(batches))["view_1"].shape
+        TensorShape([64, 32, 32, 3])
+    """
+
+    def two_views(example: Record) -> Record:
+        views = {
+            name: view(example["image"], image_size, config, example_seeds(seed, example["key"], name))
+            for name in ("view_1", "view_2")
+        }
+        return views | {"label": example["label"], "key": example["key"]}
+
+    images = _training_images(source, config, image_size, batch_size, seed, start, skipped)
+    return _training_batches(images, two_views, batch_size)
+
+
+def finetuning_batches(
+    source: Source,
+    config: DataConfig,
+    *,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    skipped: SkippedImages | None = None,
+) -> tf.data.Dataset:
+    """Endless batches of labelled images, cropped and mirrored. Arguments as in `pretraining_batches`.
+
+    Returns:
+        {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch],
+        "key": int64 [batch]}.
+
+    Raises:
+        ConfigError: The source has no labels.
+    """
+    if not source.has_labels:
+        raise ConfigError(
+            f"{source.name} has no labels, but fine-tuning needs them; choose a labelled dataset, or put "
+            "each class of an image folder into a sub-folder."
+        )
+
+    def one_view(example: Record) -> Record:
+        seeds = example_seeds(seed, example["key"], "finetune")
+        image = finetune_view(example["image"], image_size, config, seeds)
+        return {"image": image, "label": example["label"], "key": example["key"]}
+
+    images = _training_images(source, config, image_size, batch_size, seed, start, skipped)
+    return _training_batches(images, one_view, batch_size)
+
+
+def evaluation_batches(
+    source: Source, *, image_size: int, batch_size: int, skipped: SkippedImages | None = None
+) -> tf.data.Dataset:
+    """Every readable image once, in the source's order; the last batch is filled up.
+
+    Args:
+        source: The images.
+        image_size: Side in pixels.
+        batch_size: Global batch, over all replicas.
+        skipped: Collects unreadable images; by default a new one with the default limit.
+
+    Returns:
+        {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch], "mask": bool
+        [batch]}. A filler is a black image with label -1 and mask False.
+    """
+    if skipped is None:
+        skipped = SkippedImages(source.num_examples)
+
+    def whole_view(example: Record) -> Record:
+        image = evaluation_view(example["image"], image_size)
+        return {"image": image, "label": example["label"], "mask": tf.constant(True)}
+
+    return (
+        _readable_images(source.records, source.read, skipped)
+        .map(whole_view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size)
+        .map(lambda batch: _fill_up(batch, batch_size))
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(_options())
+    )
+
+
+def _training_images(
+    source: Source,
+    config: DataConfig,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    start: int,
+    skipped: SkippedImages | None,
+) -> tf.data.Dataset:
+    """Endless {"image", "label", "key"} in training order."""
+    if skipped is None:
+        skipped = SkippedImages(source.num_examples, config.max_skipped_fraction)
+    records, read = source.records, source.read
+    if config.cache_dataset:
+        records, read = _cached(source)
+    # Paths, and what is in memory anyway, are shuffled as a whole; else the buffer is as published.
+    buffer = (50 if image_size <= 32 else 10) * batch_size
+    if source.light or config.cache_dataset:
+        buffer = source.num_examples
+    stream = _endless_stream(records, source.num_examples, min(buffer, source.num_examples), seed, start)
+    return _readable_images(stream, read, skipped)
+
+
+def _training_batches(
+    images: tf.data.Dataset, augment: Callable[[Record], Record], batch_size: int
+) -> tf.data.Dataset:
+    return (
+        images.map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(_options())
+    )
+
+
+def _endless_stream(
+    records: tf.data.Dataset, num_examples: int, buffer_size: int, seed: int, start: int
+) -> tf.data.Dataset:
+    """Epoch after epoch of shuffled records, each with its `key`, from key `start` on."""
+
+    def epoch_of_records(epoch: tf.Tensor) -> tf.data.Dataset:
+        first = epoch * num_examples
+        keys = tf.data.Dataset.range(first, first + num_examples)
+        return tf.data.Dataset.zip(keys, _shuffled(records, buffer_size, seed, epoch))
+
+    first_epoch, position = divmod(start, num_examples)
+    stream = tf.data.Dataset.range(first_epoch, _LAST).flat_map(epoch_of_records).skip(position)
+    return stream.map(lambda key, record: record | {"key": key})
+
+
+def _shuffled(records: tf.data.Dataset, buffer_size: int, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
+    """`records.shuffle`, but a function of (seed, epoch) alone.
+
+    `Dataset.shuffle` would mix in the global seed of `tf.random.set_seed`, so this calls its op.
+    """
+    spec = records.element_spec
+    variant = tf.raw_ops.ShuffleDatasetV3(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=tf.constant(buffer_size, tf.int64),
+        seed=tf.constant(stream_number(seed, "order"), tf.int64),
+        seed2=epoch,
+        seed_generator=tf.raw_ops.DummySeedGenerator(),
+        reshuffle_each_iteration=False,
+        output_types=[leaf.dtype for leaf in tf.nest.flatten(spec)],
+        output_shapes=[leaf.shape for leaf in tf.nest.flatten(spec)],
+    )
+    return tf.data.experimental.from_variant(variant, spec)
+
+
+def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tensor]]:
+    """Records that hold the encoded images in memory, and how to read them."""
+
+    def with_contents(record: Record) -> Record:
+        contents = _or_else(source.read, record, tf.constant(b""))  # Nothing is never readable.
+        return {"path": record["path"], "label": record["label"], "contents": contents}
+
+    records = source.records.map(with_contents, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return records.cache(), lambda record: record["contents"]
+
+
+def _readable_images(
+    records: tf.data.Dataset, read: Callable[[Record], tf.Tensor], skipped: SkippedImages
+) -> tf.data.Dataset:
+    """Replaces records by images; leaves out, and records, those that cannot be decoded."""
+    unreadable = tf.zeros([0, 0, 3])
+
+    def decoded(record: Record) -> Record:
+        image = _or_else(lambda record: _decode(read(record)), record, unreadable)
+        return {name: record[name] for name in ("path", "label", "key") if name in record} | {"image": image}
+
+    def is_readable(example: Record) -> tf.Tensor:
+        return tf.cond(
+            tf.size(example["image"]) > 0,
+            lambda: True,
+            lambda: tf.ensure_shape(tf.numpy_function(skipped.record, [example["path"]], tf.bool), []),
+        )
+
+    return records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(is_readable)
+
+
+def _decode(contents: tf.Tensor) -> tf.Tensor:
+    """JPEG, PNG, GIF (its first frame) or BMP, of 8 or 16 bits, to float32 [height, width, 3] in [0, 1]."""
+    image = tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _or_else(function: Callable[[Record], _Value], argument: Record, fallback: _Value) -> _Value:
+    """function(argument), or the fallback if an op of it fails."""
+    attempt = tf.data.Dataset.from_tensors(argument).map(function).ignore_errors()
+    return attempt.concatenate(tf.data.Dataset.from_tensors(fallback)).take(1).get_single_element()
+
+
+def _fill_up(batch: Record, batch_size: int) -> Record:
+    missing = batch_size - tf.shape(batch["mask"])[0]
+
+    def fill(tensor: tf.Tensor, value: float | int | bool) -> tf.Tensor:
+        filled = tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1), constant_values=value)
+        return tf.ensure_shape(filled, [batch_size, *tensor.shape[1:]])
+
+    return {
+        "image": fill(batch["image"], 0.0),
+        "label": fill(batch["label"], UNLABELLED),
+        "mask": fill(batch["mask"], False),
+    }
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # Every worker reads the whole stream: a shard by files or by elements would change the batches.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options

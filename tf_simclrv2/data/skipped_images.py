@@ -1,0 +1,81 @@
+"""Keeps count of unreadable images, and stops the run when they are too many."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import numpy as np
+
+from tf_simclrv2.config import ConfigError, DataConfig
+
+_NAMES_SHOWN = 5
+
+
+class SkippedImages:
+    """The distinct images of one source that could not be read.
+
+    A pipeline leaves an unreadable image out and records it here. Once more than the tolerated
+    number have failed, the pipeline's iterator raises a `tf.errors.OpError`; `check` then raises
+    the same sentence as a plain `ConfigError`.
+
+    Args:
+        num_examples: Images in the source.
+        max_fraction: Share of them that may be unreadable. Above 0, one always may; never all.
+
+    Attributes:
+        names: What could not be read, in the order of discovery.
+        count: How many that are.
+        limit: How many may be unreadable.
+
+    Example:
+        >>> skipped = SkippedImages(num_examples=1000, max_fraction=0.01)
+        >>> _ = skipped.record("train/broken.jpg")
+        >>> skipped.count, skipped.limit
+        (1, 10)
+    """
+
+    def __init__(self, num_examples: int, max_fraction: float = DataConfig.max_skipped_fraction) -> None:
+        tolerated = max(1, math.floor(max_fraction * num_examples)) if max_fraction > 0 else 0
+        self.num_examples = num_examples
+        self.max_fraction = max_fraction
+        self.limit = min(tolerated, num_examples - 1)  # With all skipped, a stream would never yield.
+        self._names: dict[str, None] = {}
+        self._lock = threading.Lock()  # tf.data calls from its own threads.
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._names)
+
+    @property
+    def count(self) -> int:
+        return len(self._names)
+
+    def record(self, name: str | bytes) -> np.bool_:
+        """Adds an image, once however often it fails.
+
+        Returns:
+            False, the answer to "is it readable?".
+
+        Raises:
+            ConfigError: More images than the limit are unreadable.
+        """
+        with self._lock:
+            self._names.setdefault(name.decode() if isinstance(name, bytes) else name)
+        self.check()
+        return np.False_
+
+    def check(self) -> None:
+        """Raises if too many images are unreadable.
+
+        Raises:
+            ConfigError: More images than the limit are unreadable.
+        """
+        names = self.names
+        if len(names) > self.limit:
+            shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+            raise ConfigError(
+                f"{len(names)} of {self.num_examples} images are unreadable, but at most {self.limit} may "
+                f"be (max_skipped_fraction={self.max_fraction}): {shown}; repair or remove them, or raise "
+                "the limit."
+            )

@@ -1,0 +1,223 @@
+"""Where images come from: a TFDS dataset, an image folder, or the built-in digits."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.data.digits import Digits
+from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
+
+CACHE_DIR = os.path.join("~", ".cache", "tf_simclrv2")
+
+Record = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A split of labelled or unlabelled images.
+
+    Attributes:
+        name: For messages, for example `digits/train`.
+        num_examples: Records in `records`.
+        class_names: Names of the classes in the order of their labels; () when unlabelled.
+        records: In a fixed order, {"path": string [], a name for messages and files,
+            "label": int64 [], -1 when unlabelled}, and what `read` needs.
+        read: Turns a record into the encoded image, string [].
+        light: Records hold no image, so that shuffling and skipping them costs nothing.
+    """
+
+    name: str
+    num_examples: int
+    class_names: tuple[str, ...]
+    records: tf.data.Dataset
+    read: Callable[[Record], tf.Tensor]
+    light: bool
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def has_labels(self) -> bool:
+        return bool(self.class_names)
+
+
+def load_source(config: DataConfig, split: str) -> Source:
+    """Opens the split of a dataset.
+
+    Args:
+        config: Its `dataset` and `data_dir` count.
+        split: A TFDS split expression, for example `train`, `train[:10%]` or `train+test`.
+
+    Returns:
+        The source. The images themselves are read later.
+
+    Raises:
+        ConfigError: The dataset, the split or its files do not exist, or hold no images.
+
+    Example:
+        >>> source = load_source(DataConfig(dataset="digits"), "train")
+        >>> source.name, source.num_examples, source.num_classes
+        ('digits/train', 1437, 10)
+    """
+    if config.dataset == "image_folder":
+        return _folder_source(config.data_dir, split)
+    builder = _digits_builder(config) if config.dataset == "digits" else _named_builder(config)
+    return _tfds_source(builder, config.dataset, split)
+
+
+def check_same_classes(training: Source, evaluation: Source) -> None:
+    """Refuses two labelled sources whose labels mean different classes.
+
+    Image folders number the classes that they hold, so one that lacks a class counts differently.
+
+    Raises:
+        ConfigError: Both sources have labels, and their class names differ.
+    """
+    if not (training.has_labels and evaluation.has_labels):
+        return
+    differing = sorted(set(training.class_names) ^ set(evaluation.class_names))
+    if differing:
+        raise ConfigError(
+            f"{training.name} has {training.num_classes} classes and {evaluation.name} has "
+            f"{evaluation.num_classes}, and only one of them has {', '.join(differing[:5])}"
+            f"{', ...' if len(differing) > 5 else ''}; give both the same class folders, with images in each."
+        )
+
+
+def _folder_source(data_dir: str, split: str) -> Source:
+    files = list_image_files(data_dir, split)
+    return Source(
+        name=f"{data_dir}/{split}",
+        num_examples=len(files.paths),
+        class_names=files.class_names,
+        records=tf.data.Dataset.from_tensor_slices(
+            {"path": tf.constant(files.paths), "label": tf.constant(files.labels, tf.int64)}
+        ),
+        read=lambda record: tf.io.read_file(record["path"]),
+        light=True,
+    )
+
+
+def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Source:
+    _check_split(builder, name, split)
+    image_key = _image_key(builder, name)
+    label_key = _feature_key(builder, tfds.features.ClassLabel, preferred="label")
+    wanted = {key: True for key in (image_key, label_key) if key}
+    examples = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(wanted, decoders={image_key: tfds.decode.SkipDecoding()}),
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+
+    def record(index: tf.Tensor, example: Record) -> Record:
+        label = tf.cast(example[label_key], tf.int64) if label_key else tf.constant(UNLABELLED, tf.int64)
+        path = tf.strings.join([f"{name}/{split} #", tf.strings.as_string(index)])
+        return {"path": path, "image": example[image_key], "label": label}
+
+    num_examples = int(examples.cardinality())
+    if num_examples == 0:
+        raise ConfigError(f"The split {split!r} of {name} chooses no images; choose a larger slice.")
+    return Source(
+        name=f"{name}/{split}",
+        num_examples=num_examples,
+        class_names=tuple(builder.info.features[label_key].names) if label_key else (),
+        records=examples.enumerate().map(record),
+        read=lambda record: record["image"],
+        light=False,
+    )
+
+
+def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
+    data_dir = os.path.expanduser(config.data_dir or CACHE_DIR)
+    builder = Digits(data_dir=data_dir)
+    # Quiet: a second's work is not worth TFDS's progress bars.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            builder.download_and_prepare()
+        except OSError as error:
+            builder = Digits(data_dir=data_dir)  # Another process may have been faster.
+            if not builder.is_prepared():
+                raise ConfigError(
+                    f"The digits could not be written to {data_dir!r} ({error}); set --data_dir to a "
+                    "directory that can be written to."
+                ) from error
+    return builder
+
+
+def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
+    data_dir = os.path.expanduser(config.data_dir) if config.data_dir else None
+    try:
+        builder = tfds.builder(config.dataset, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        raise ConfigError(_unknown_dataset(config.dataset)) from error
+    except (ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"The dataset {config.dataset!r} cannot be opened; check its config and version: {reason}"
+        ) from error
+    _image_key(builder, config.dataset)  # Refused before a download rather than after it.
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # The network, the disk, a manual download: TFDS has no common type.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"The dataset {config.dataset!r} is not in {builder.data_path.parent.parent} and could not be "
+            f"downloaded and prepared ({reason}); prepare it with the tfds program, or set --data_dir to "
+            "the TFDS directory that has it."
+        ) from error
+    return builder
+
+
+def _unknown_dataset(name: str) -> str:
+    known = {"digits", "image_folder", *tfds.list_builders(with_community_datasets=False)}
+    close = difflib.get_close_matches(name.split("/")[0].split(":")[0], sorted(known), n=3)
+    cure = f"did you mean {' or '.join(close)}?" if close else "use a TFDS name, image_folder or digits."
+    return f"The dataset {name!r} is unknown; {cure}"
+
+
+def _check_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> None:
+    splits = builder.info.splits
+    if not splits:  # TFDS learns the splits from a prepared dataset; a mocked one accepts all.
+        return
+    try:
+        tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
+    except (ValueError, KeyError) as error:
+        available = ", ".join(f"{key} ({info.num_examples} images)" for key, info in splits.items())
+        raise ConfigError(
+            f"The split {split!r} of {name} cannot be read; choose from {available}, or a slice of one."
+        ) from error
+
+
+def _image_key(builder: tfds.core.DatasetBuilder, name: str) -> str:
+    features = builder.info.features
+    key = _feature_key(builder, tfds.features.Image, preferred="image")
+    if key is None:
+        raise ConfigError(
+            f"The dataset {name!r} has no images (its features are {', '.join(features)}); choose another."
+        )
+    if features[key].np_dtype not in (np.uint8, np.uint16):
+        raise ConfigError(
+            f"The images of {name!r} are {features[key].np_dtype}, but only 8 and 16 bits are decoded; "
+            "choose another dataset."
+        )
+    return key
+
+
+def _feature_key(
+    builder: tfds.core.DatasetBuilder, kind: type[tfds.features.FeatureConnector], preferred: str
+) -> str | None:
+    """The key of the feature of this kind: the preferred one, else the first."""
+    keys = [key for key, feature in builder.info.features.items() if isinstance(feature, kind)]
+    return preferred if preferred in keys else next(iter(keys), None)

@@ -1,0 +1,133 @@
+"""Batch normalisation over the local batch or over all replicas, with an optional ReLU behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.distribution import cross_replica_mean, num_replicas
+from tf_simclrv2.precision import full_precision
+
+EPSILON = 1e-5
+
+
+def batch_moments(x: tf.Tensor, across_replicas: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and population variance of each channel.
+
+    The variance is taken about the mean of all replicas, not as E[x²] - E[x]², which loses
+    digits where the mean is large against the spread.
+
+    Args:
+        x: [..., C], float32 or float64.
+        across_replicas: Over the global batch rather than this replica's part.
+
+    Returns:
+        Two tensors [C].
+    """
+    axes = list(range(x.shape.rank - 1))
+    if not across_replicas:
+        return tf.nn.moments(x, axes)
+    mean = cross_replica_mean(tf.reduce_mean(x, axes))
+    return mean, cross_replica_mean(tf.reduce_mean(tf.math.squared_difference(x, mean), axes))
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class BatchNormRelu(keras.layers.Layer):
+    """Batch normalisation, then ReLU if asked. Statistics are float32 or wider.
+
+    A layer that is not trainable runs in inference mode, so its statistics stay as they are.
+
+    Args:
+        relu: Whether ReLU follows.
+        init_zero: Start gamma at 0, so that a residual branch starts as the identity.
+        center: Whether there is a beta.
+        global_bn: Statistics over all replicas (SimCLR appendix B.9: local ones leak the answer).
+        momentum: Weight of the old moving statistics.
+
+    Call arguments:
+        x: [..., C].
+        training: Use the batch's statistics, and move the moving ones.
+    """
+
+    def __init__(
+        self,
+        relu: bool = True,
+        init_zero: bool = False,
+        center: bool = True,
+        global_bn: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.relu = relu
+        self.init_zero = init_zero
+        self.center = center
+        self.global_bn = global_bn
+        self.momentum = momentum
+
+    def build(self, input_shape: tuple) -> None:
+        shape = (input_shape[-1],)
+
+        def weight(name: str, initializer: str, **options: Any) -> keras.Variable:
+            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False, **options)
+
+        self.gamma = weight("gamma", "zeros" if self.init_zero else "ones")
+        self.beta = weight("beta", "zeros") if self.center else None
+        self.moving_mean = weight("moving_mean", "zeros", trainable=False, aggregation="mean")
+        self.moving_variance = weight("moving_variance", "ones", trainable=False, aggregation="mean")
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if training and self.trainable and self._can_fuse(x):
+            y = self._fused(x)
+            return tf.nn.relu(y) if self.relu else y
+        full = full_precision(x)
+        if training and self.trainable:
+            mean, variance = batch_moments(full, self.global_bn)
+            self._move(self.moving_mean, mean)
+            self._move(self.moving_variance, variance)
+        else:
+            mean = tf.cast(self.moving_mean, full.dtype)
+            variance = tf.cast(self.moving_variance, full.dtype)
+        scale = tf.math.rsqrt(variance + EPSILON) * tf.cast(self.gamma, full.dtype)
+        offset = -mean * scale
+        if self.beta is not None:
+            offset += tf.cast(self.beta, full.dtype)
+        y = tf.cast(full * scale + offset, x.dtype)
+        return tf.nn.relu(y) if self.relu else y
+
+    def _can_fuse(self, x: tf.Tensor) -> bool:
+        """One kernel does a feature map whose statistics need no other replica; it knows no float64."""
+        alone = not self.global_bn or num_replicas() == 1
+        return alone and x.shape.rank == 4 and x.dtype != tf.float64
+
+    def _fused(self, x: tf.Tensor) -> tf.Tensor:
+        gamma = tf.convert_to_tensor(self.gamma)
+        beta = tf.zeros_like(gamma) if self.beta is None else tf.convert_to_tensor(self.beta)
+        empty = tf.zeros([0], gamma.dtype)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=EPSILON, is_training=True
+        )
+        # The kernel gives the sample variance, with n - 1 below; the population's is asked for.
+        n = tf.cast(tf.size(x) // tf.size(gamma), variance.dtype)
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance * (n - 1.0) / n)
+        return y
+
+    def _move(self, average: keras.Variable, value: tf.Tensor) -> None:
+        value = tf.cast(tf.stop_gradient(value), average.dtype)
+        average.assign(average * self.momentum + value * (1.0 - self.momentum))
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "relu": self.relu,
+            "init_zero": self.init_zero,
+            "center": self.center,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}

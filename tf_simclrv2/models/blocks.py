@@ -1,0 +1,217 @@
+"""The residual blocks: two 3x3 convolutions (depths 18 and 34) or the bottleneck (50 and deeper)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.selective_kernel import SelectiveKernel
+from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
+
+BOTTLENECK_FACTOR = 4
+
+
+def average_pool_2x2(x: tf.Tensor, strides: int) -> tf.Tensor:
+    """The pooling of a ResNet-D shortcut.
+
+    With stride 2, odd sides get a row and column of zeros that count in the average; with
+    stride 1, windows that hang over the edge average the real pixels only.
+
+    Args:
+        x: [N, H, W, C].
+        strides: 1 or 2.
+
+    Returns:
+        [N, ⌈H / strides⌉, ⌈W / strides⌉, C].
+    """
+    if strides == 1:
+        return tf.nn.avg_pool2d(x, 2, 1, "SAME")
+    return tf.nn.avg_pool2d(tf.pad(x, [[0, 0], [0, 1], [0, 1], [0, 0]]), 2, strides, "VALID")
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class ProjectionShortcut(keras.layers.Layer):
+    """A 1x1 convolution and batch norm around the first block of a group.
+
+    Args:
+        filters: Output channels.
+        strides: Stride of the block.
+        resnet_d: Pool first and convolve with stride 1 (arXiv 1812.01187), as networks with
+            selective kernels do.
+        global_bn: See `BatchNormRelu`.
+        momentum: See `BatchNormRelu`.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        strides: int = 1,
+        resnet_d: bool = False,
+        global_bn: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.strides = strides
+        self.resnet_d = resnet_d
+        self.global_bn = global_bn
+        self.momentum = momentum
+        stride = 1 if resnet_d else strides
+        self.conv = Conv2DFixedPadding(filters, 1, stride, name="conv", dtype=self.dtype_policy)
+        self.norm = BatchNormRelu(
+            relu=False, global_bn=global_bn, momentum=momentum, name="norm", dtype=self.dtype_policy
+        )
+
+    def build(self, input_shape: tuple) -> None:
+        self.conv.build(input_shape)
+        self.norm.build((None, None, None, self.filters))
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if self.resnet_d:
+            x = average_pool_2x2(x, self.strides)
+        return self.norm(self.conv(x), training=training)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
+        return (input_shape[0], height, width, self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "strides": self.strides,
+            "resnet_d": self.resnet_d,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}
+
+
+class _Block(keras.layers.Layer):
+    """What both blocks share: a branch of layers, an optional shortcut, and their sum's ReLU."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        filters: int,
+        strides: int = 1,
+        use_projection: bool = False,
+        sk_ratio: float = 0.0,
+        se_ratio: float = 0.0,
+        global_bn: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.strides = strides
+        self.use_projection = use_projection
+        self.sk_ratio = sk_ratio
+        self.se_ratio = se_ratio
+        self.global_bn = global_bn
+        self.momentum = momentum
+        self.out_filters = filters * self.expansion
+        self.shortcut = None
+        if use_projection:
+            self.shortcut = ProjectionShortcut(
+                self.out_filters,
+                strides,
+                resnet_d=sk_ratio > 0,
+                global_bn=global_bn,
+                momentum=momentum,
+                name="shortcut",
+                dtype=self.dtype_policy,
+            )
+        self.branch = self._make_branch()
+        if se_ratio > 0:
+            self.branch.append(SqueezeExcitation(filters, se_ratio, name="se", dtype=self.dtype_policy))
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        raise NotImplementedError  # noqa: scan - the two blocks below define it
+
+    def _conv(self, filters: int, kernel_size: int, strides: int, name: str) -> Conv2DFixedPadding:
+        return Conv2DFixedPadding(filters, kernel_size, strides, name=name, dtype=self.dtype_policy)
+
+    def _norm(self, name: str, **kwargs: Any) -> BatchNormRelu:
+        return BatchNormRelu(
+            global_bn=self.global_bn, momentum=self.momentum, name=name, dtype=self.dtype_policy, **kwargs
+        )
+
+    def build(self, input_shape: tuple) -> None:
+        if self.shortcut is not None:
+            self.shortcut.build(input_shape)
+        shape = (None, None, None, input_shape[-1])
+        for layer in self.branch:
+            layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        shortcut = x if self.shortcut is None else self.shortcut(x, training=training)
+        for layer in self.branch:
+            moves = isinstance(layer, BatchNormRelu | SelectiveKernel)
+            x = layer(x, training=training) if moves else layer(x)
+        return tf.nn.relu(x + shortcut)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
+        return (input_shape[0], height, width, self.out_filters)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "strides": self.strides,
+            "use_projection": self.use_projection,
+            "sk_ratio": self.sk_ratio,
+            "se_ratio": self.se_ratio,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class ResidualBlock(_Block):
+    """Two 3x3 convolutions. `sk_ratio` changes its shortcut only: selective kernels need a bottleneck."""
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        return [
+            self._conv(self.filters, 3, self.strides, "conv_1"),
+            self._norm("norm_1"),
+            self._conv(self.filters, 3, 1, "conv_2"),
+            self._norm("norm_2", relu=False, init_zero=True),
+        ]
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class BottleneckBlock(_Block):
+    """1x1, 3x3 (or a selective kernel), 1x1 to four times the width; the stride is on the 3x3."""
+
+    expansion = BOTTLENECK_FACTOR
+
+    def _make_branch(self) -> list[keras.layers.Layer]:
+        if self.sk_ratio > 0:
+            middle = [
+                SelectiveKernel(
+                    self.filters,
+                    self.strides,
+                    self.sk_ratio,
+                    self.global_bn,
+                    self.momentum,
+                    name="sk",
+                    dtype=self.dtype_policy,
+                )
+            ]
+        else:
+            middle = [self._conv(self.filters, 3, self.strides, "conv_2"), self._norm("norm_2")]
+        return [
+            self._conv(self.filters, 1, 1, "conv_1"),
+            self._norm("norm_1"),
+            *middle,
+            self._conv(self.out_filters, 1, 1, "conv_3"),
+            self._norm("norm_3", relu=False, init_zero=True),
+        ]

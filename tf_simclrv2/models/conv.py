@@ -1,0 +1,67 @@
+"""The convolution that all ResNets here are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def pad_evenly(x: tf.Tensor, kernel_size: int) -> tf.Tensor:
+    """Pads height and width by (kernel_size - 1) / 2 zeros on every side.
+
+    Args:
+        x: [N, H, W, C].
+        kernel_size: Odd side of the kernel that will follow.
+
+    Returns:
+        [N, H + kernel_size - 1, W + kernel_size - 1, C].
+    """
+    before = (kernel_size - 1) // 2
+    after = kernel_size - 1 - before
+    return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class Conv2DFixedPadding(keras.layers.Layer):
+    """A convolution without bias whose padding depends on the kernel alone, not on the input size.
+
+    With stride 1 this is SAME padding; with a larger stride SAME would pad the bottom and right only.
+
+    Args:
+        filters: Output channels.
+        kernel_size: Side of the square kernel.
+        strides: Stride in both directions.
+
+    Input shape: [N, H, W, C].
+    Output shape: [N, ⌈H / strides⌉, ⌈W / strides⌉, filters].
+    """
+
+    def __init__(self, filters: int, kernel_size: int, strides: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+
+    def build(self, input_shape: tuple) -> None:
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
+            initializer=keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="truncated_normal"),
+        )
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        # Padding first, then VALID: a strided convolution with explicit padding falls to a slow kernel on CPUs.
+        if self.strides > 1 and self.kernel_size > 1:
+            x = pad_evenly(x, self.kernel_size)
+        padding = "SAME" if self.strides == 1 else "VALID"
+        return tf.nn.conv2d(x, tf.convert_to_tensor(self.kernel), self.strides, padding)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
+        return (input_shape[0], height, width, self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"filters": self.filters, "kernel_size": self.kernel_size, "strides": self.strides}
+        return {**super().get_config(), **config}

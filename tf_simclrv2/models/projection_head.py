@@ -1,0 +1,96 @@
+"""The projection head g(·), whose middle layers SimCLRv2 fine-tunes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class ProjectionHead(keras.layers.Layer):
+    """Dense layers without bias, each with batch norm, ReLU between them.
+
+    The middle layers keep the width of h; the last one has `out_dim` outputs, no ReLU and no beta.
+
+    Args:
+        num_layers: Layers of the whole head: 0 for none, 1 for a linear head.
+        out_dim: Width of z.
+        num_used: Build and run only this many layers from the front; None for all.
+        global_bn: See `BatchNormRelu`.
+        momentum: See `BatchNormRelu`.
+
+    Call arguments:
+        h: [N, features].
+        training: Batch statistics in batch norm.
+
+    Output: The list [h, output of layer 1, …], of length 1 + `num_used`; the last one of a
+        whole head is z.
+
+    Reference: SimCLRv2 section 2, "deeper projection head" and equation 4.
+    """
+
+    def __init__(
+        self,
+        num_layers: int = 3,
+        out_dim: int = 128,
+        num_used: int | None = None,
+        global_bn: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_layers = num_layers
+        self.out_dim = out_dim
+        self.num_used = num_layers if num_used is None else num_used
+        self.global_bn = global_bn
+        self.momentum = momentum
+        self.norms = [
+            BatchNormRelu(
+                relu=not self._is_last(i),
+                center=not self._is_last(i),
+                global_bn=global_bn,
+                momentum=momentum,
+                name=f"norm_{i}",
+                dtype=self.dtype_policy,
+            )
+            for i in range(1, self.num_used + 1)
+        ]
+
+    def _is_last(self, layer: int) -> bool:
+        return layer == self.num_layers
+
+    def build(self, input_shape: tuple) -> None:
+        shape = (None, input_shape[-1])
+        self.denses = []
+        for i, norm in enumerate(self.norms, 1):
+            dense = keras.layers.Dense(
+                self.out_dim if self._is_last(i) else input_shape[-1],
+                use_bias=False,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                name=f"dense_{i}",
+                dtype=self.dtype_policy,
+            )
+            dense.build(shape)
+            shape = (None, dense.units)
+            norm.build(shape)
+            self.denses.append(dense)
+
+    def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        outputs = [h]
+        for dense, norm in zip(self.denses, self.norms, strict=True):
+            outputs.append(norm(dense(outputs[-1]), training=training))
+        return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "num_layers": self.num_layers,
+            "out_dim": self.out_dim,
+            "num_used": self.num_used,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}

@@ -1,0 +1,277 @@
+"""The encoder f(·): every ResNet of the paper, 18 to 200 layers deep, any width, with selective kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import RESNET_DEPTHS, ConfigError
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
+from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.precision import full_precision
+
+BLOCKS_PER_GROUP = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
+GROUP_WIDTHS = (64, 128, 256, 512)
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class Stem(keras.layers.Layer):
+    """The layers before the first block group.
+
+    Images of at most 32 pixels take one 3x3 convolution (the CIFAR stem); larger ones a 7x7 with
+    stride 2, or three 3x3 (ResNet-D), then a 3x3 max pooling with stride 2.
+
+    Args:
+        filters: Output channels.
+        kind: `cifar`, `imagenet` or `resnet_d`.
+        global_bn: See `BatchNormRelu`.
+        momentum: See `BatchNormRelu`.
+
+    Output: `(initial_conv, initial_max_pool)`: before the last batch norm, and after the pooling.
+    """
+
+    def __init__(
+        self, filters: int, kind: str, global_bn: bool = True, momentum: float = 0.9, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kind = kind
+        self.global_bn = global_bn
+        self.momentum = momentum
+        convolutions = {
+            "cifar": [(filters, 3, 1)],
+            "imagenet": [(filters, 7, 2)],
+            "resnet_d": [(filters // 2, 3, 2), (filters // 2, 3, 1), (filters, 3, 1)],
+        }[kind]
+        self.convs = [
+            Conv2DFixedPadding(*conv, name=f"conv_{i}", dtype=self.dtype_policy)
+            for i, conv in enumerate(convolutions, 1)
+        ]
+        self.norms = [
+            BatchNormRelu(global_bn=global_bn, momentum=momentum, name=f"norm_{i}", dtype=self.dtype_policy)
+            for i in range(1, len(convolutions) + 1)
+        ]
+
+    def build(self, input_shape: tuple) -> None:
+        shape = (None, None, None, input_shape[-1])
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            conv.build(shape)
+            shape = conv.compute_output_shape(shape)
+            norm.build(shape)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        initial_conv = x
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            initial_conv = conv(x)
+            x = norm(initial_conv, training=training)
+        if self.kind != "cifar":
+            x = tf.nn.max_pool2d(x, 3, 2, "SAME")
+        return initial_conv, x
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "kind": self.kind,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class BlockGroup(keras.layers.Layer):
+    """A row of residual blocks; the first one strides and has a projection shortcut.
+
+    Args:
+        depth: Depth of the whole ResNet, which chooses the block.
+        filters: Inner width of the blocks.
+        num_blocks: Blocks in the group.
+        strides: Stride of the first block.
+        sk_ratio: See `SelectiveKernel`; 0 is off.
+        se_ratio: See `SqueezeExcitation`; 0 is off.
+        global_bn: See `BatchNormRelu`.
+        momentum: See `BatchNormRelu`.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        filters: int,
+        num_blocks: int,
+        strides: int,
+        sk_ratio: float = 0.0,
+        se_ratio: float = 0.0,
+        global_bn: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.depth = depth
+        self.filters = filters
+        self.num_blocks = num_blocks
+        self.strides = strides
+        self.sk_ratio = sk_ratio
+        self.se_ratio = se_ratio
+        self.global_bn = global_bn
+        self.momentum = momentum
+        block = ResidualBlock if depth < 50 else BottleneckBlock
+        self.blocks = [
+            block(
+                filters,
+                strides if i == 0 else 1,
+                use_projection=i == 0,
+                sk_ratio=sk_ratio,
+                se_ratio=se_ratio,
+                global_bn=global_bn,
+                momentum=momentum,
+                name=f"block_{i + 1}",
+                dtype=self.dtype_policy,
+            )
+            for i in range(num_blocks)
+        ]
+
+    def build(self, input_shape: tuple) -> None:
+        for block in self.blocks:
+            block.build(input_shape)
+            input_shape = block.compute_output_shape(input_shape)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        for block in self.blocks:
+            x = block(x, training=training)
+        return x
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        for block in self.blocks:
+            input_shape = block.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "depth": self.depth,
+            "filters": self.filters,
+            "num_blocks": self.num_blocks,
+            "strides": self.strides,
+            "sk_ratio": self.sk_ratio,
+            "se_ratio": self.se_ratio,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class ResNet(keras.Model):
+    """The encoder: images to the representation h and the endpoints on the way.
+
+    Args:
+        depth: 18, 34, 50, 101, 152 or 200.
+        width: Factor on all channel counts.
+        sk_ratio: Above 0, selective kernels (depth 50 and deeper) and ResNet-D.
+        se_ratio: Above 0, squeeze-and-excitation.
+        cifar_stem: The stem for images of at most 32 pixels.
+        fine_tune_after_block: Freeze up to this block group (0 the stem, 4 everything); -1 nothing.
+            The frozen part runs in inference mode and has no trainable variables.
+        global_bn: Batch-norm statistics over all replicas.
+        batch_norm_decay: Momentum of the moving statistics.
+
+    Call arguments:
+        images: float [N, H, W, C] in [0, 1].
+        training: Batch statistics in batch norm.
+
+    Output: A dict of `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`
+        (feature maps) and `final_avg_pool` (h, [N, features]).
+
+    Raises:
+        ConfigError: There is no ResNet of this depth.
+
+    Example:
+        >>> ResNet(depth=18, cifar_stem=True)(tf.zeros([2, 32, 32, 3]))["final_avg_pool"].shape
+        TensorShape([2, 512])
+
+    Reference: SimCLRv2 section 3 and Table 1.
+    """
+
+    def __init__(
+        self,
+        depth: int = 50,
+        width: int = 1,
+        sk_ratio: float = 0.0,
+        se_ratio: float = 0.0,
+        cifar_stem: bool = False,
+        fine_tune_after_block: int = -1,
+        global_bn: bool = True,
+        batch_norm_decay: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if depth not in BLOCKS_PER_GROUP:
+            raise ConfigError(f"depth is {depth}; choose one of {', '.join(map(str, RESNET_DEPTHS))}.")
+        self.depth = depth
+        self.width = width
+        self.sk_ratio = sk_ratio
+        self.se_ratio = se_ratio
+        self.cifar_stem = cifar_stem
+        self.fine_tune_after_block = fine_tune_after_block
+        self.global_bn = global_bn
+        self.batch_norm_decay = batch_norm_decay
+        norm = {"global_bn": global_bn, "momentum": batch_norm_decay, "dtype": self.dtype_policy}
+        kind = "cifar" if cifar_stem else "resnet_d" if sk_ratio > 0 else "imagenet"
+        self.stem = Stem(64 * width, kind, name="stem", **norm)
+        self.block_groups = [
+            BlockGroup(
+                depth, filters * width, num_blocks, strides, sk_ratio, se_ratio, name=f"block_group{i}", **norm
+            )
+            for i, (filters, num_blocks, strides) in enumerate(
+                zip(GROUP_WIDTHS, BLOCKS_PER_GROUP[depth], (1, 2, 2, 2), strict=True), 1
+            )
+        ]
+        for layer in [self.stem, *self.block_groups][: fine_tune_after_block + 1]:
+            layer.trainable = False
+
+    @property
+    def features(self) -> int:
+        """Width of h."""
+        return self.block_groups[-1].blocks[-1].out_filters
+
+    def build(self, input_shape: tuple) -> None:
+        self.stem.build(input_shape)
+        shape = (None, None, None, self.stem.filters)
+        for group in self.block_groups:
+            group.build(shape)
+            shape = group.compute_output_shape(shape)
+
+    def call(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+        endpoints = {}
+        endpoints["initial_conv"], x = self.stem(images, training=training and self.stem.trainable)
+        endpoints["initial_max_pool"] = x
+        for i, group in enumerate(self.block_groups, 1):
+            # Where the frozen part ends, so does backpropagation.
+            x = tf.stop_gradient(x) if i == self.fine_tune_after_block + 1 else x
+            x = group(x, training=training and group.trainable)
+            endpoints[f"block_group{i}"] = x
+        x = tf.stop_gradient(x) if self.fine_tune_after_block == len(self.block_groups) else x
+        endpoints["final_avg_pool"] = tf.cast(tf.reduce_mean(full_precision(x), axis=[1, 2]), x.dtype)
+        return endpoints
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "depth": self.depth,
+            "width": self.width,
+            "sk_ratio": self.sk_ratio,
+            "se_ratio": self.se_ratio,
+            "cifar_stem": self.cifar_stem,
+            "fine_tune_after_block": self.fine_tune_after_block,
+            "global_bn": self.global_bn,
+            "batch_norm_decay": self.batch_norm_decay,
+        }
+        return {**super().get_config(), **config}

@@ -1,0 +1,86 @@
+"""Selective kernels (Li et al. 2019) as SimCLRv2 uses them: two 3x3 streams and a softmax between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.precision import full_precision
+
+MIN_BOTTLENECK = 32
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class SelectiveKernel(keras.layers.Layer):
+    """Replaces a bottleneck's 3x3 convolution and its batch norm.
+
+    One convolution makes both streams; their channel-wise mix is chosen by a small bottleneck
+    over the pooled sum of the streams.
+
+    Args:
+        filters: Channels of each stream and of the output.
+        strides: Stride of the convolution.
+        sk_ratio: Width of the bottleneck relative to `filters`, at least 32 channels.
+        global_bn: See `BatchNormRelu`.
+        momentum: See `BatchNormRelu`.
+
+    Input shape: [N, H, W, C].
+    Output shape: [N, ⌈H / strides⌉, ⌈W / strides⌉, filters].
+
+    Reference: SimCLRv2 section 3 ("SK"), arXiv 1903.06586.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        strides: int = 1,
+        sk_ratio: float = 0.0625,
+        global_bn: bool = True,
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.strides = strides
+        self.sk_ratio = sk_ratio
+        self.global_bn = global_bn
+        self.momentum = momentum
+        norm = {"global_bn": global_bn, "momentum": momentum, "dtype": self.dtype_policy}
+        bottleneck = max(int(filters * sk_ratio), MIN_BOTTLENECK)
+        self.streams = Conv2DFixedPadding(2 * filters, 3, strides, name="streams", dtype=self.dtype_policy)
+        self.streams_norm = BatchNormRelu(name="streams_norm", **norm)
+        self.squeeze = Conv2DFixedPadding(bottleneck, 1, name="squeeze", dtype=self.dtype_policy)
+        self.squeeze_norm = BatchNormRelu(name="squeeze_norm", **norm)
+        self.expand = Conv2DFixedPadding(2 * filters, 1, name="expand", dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        self.streams.build(input_shape)
+        self.streams_norm.build((None, None, None, 2 * self.filters))
+        self.squeeze.build((None, None, None, self.filters))
+        self.squeeze_norm.build((None, None, None, self.squeeze.filters))
+        self.expand.build((None, None, None, self.squeeze.filters))
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        streams = tf.stack(tf.split(self.streams_norm(self.streams(x), training=training), 2, axis=-1))
+        pooled = tf.reduce_mean(tf.reduce_sum(full_precision(streams), axis=0), axis=[1, 2], keepdims=True)
+        hidden = self.squeeze_norm(self.squeeze(tf.cast(pooled, x.dtype)), training=training)
+        logits = tf.stack(tf.split(full_precision(self.expand(hidden)), 2, axis=-1))
+        mix = tf.cast(tf.nn.softmax(logits, axis=0), x.dtype)
+        return tf.reduce_sum(streams * mix, axis=0)
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*self.streams.compute_output_shape(input_shape)[:3], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        config = {
+            "filters": self.filters,
+            "strides": self.strides,
+            "sk_ratio": self.sk_ratio,
+            "global_bn": self.global_bn,
+            "momentum": self.momentum,
+        }
+        return {**super().get_config(), **config}

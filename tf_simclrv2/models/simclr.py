@@ -1,0 +1,97 @@
+"""The whole network: encoder, projection head and linear classifier, with every endpoint by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ModelConfig, config_from_dict
+from tf_simclrv2.models.projection_head import ProjectionHead
+from tf_simclrv2.models.resnet import ResNet
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class SimCLR(keras.Model):
+    """Images to h, to each layer of the projection head, and to class logits.
+
+    Args:
+        config: The architecture.
+
+    Call arguments:
+        images: float [N, H, W, 3] in [0, 1].
+        training: Batch statistics in batch norm.
+        classify_detached: The classifier sees stop_gradient of its input, as in pretraining.
+
+    Output: A dict of
+        `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`: feature maps;
+        `final_avg_pool` = `proj_head_0` = `proj_head_input`: h, [N, features];
+        `proj_head_1` … `proj_head_L`, the last one = `proj_head_output` = z;
+        `logits_sup`: [N, num_classes], where there is a classifier.
+
+    Example:
+        >>> model = SimCLR(ModelConfig(resnet_depth=18, image_size=32, num_classes=10))
+        >>> model(tf.zeros([2, 32, 32, 3]))["proj_head_output"].shape
+        TensorShape([2, 128])
+
+    Reference: SimCLRv2 figure 3.
+    """
+
+    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        norm = {"global_bn": config.global_bn, "dtype": self.dtype_policy}
+        self.resnet = ResNet(
+            depth=config.resnet_depth,
+            width=config.width_multiplier,
+            sk_ratio=config.sk_ratio,
+            se_ratio=config.se_ratio,
+            cifar_stem=config.cifar_stem,
+            fine_tune_after_block=config.fine_tune_after_block,
+            batch_norm_decay=config.batch_norm_decay,
+            name="resnet",
+            **norm,
+        )
+        self.projection_head = ProjectionHead(
+            num_layers=config.num_head_layers,
+            out_dim=config.proj_out_dim,
+            num_used=config.num_used_head_layers,
+            momentum=config.batch_norm_decay,
+            name="projection_head",
+            **norm,
+        )
+        self.supervised_head = None
+        if config.num_classes > 0:
+            kernel = "zeros" if config.zero_init_logits_layer else keras.initializers.RandomNormal(stddev=0.01)
+            self.supervised_head = keras.layers.Dense(
+                config.num_classes, kernel_initializer=kernel, name="supervised_head", dtype=self.dtype_policy
+            )
+
+    def build(self, input_shape: tuple) -> None:
+        self.resnet.build(input_shape)
+        self.projection_head.build((None, self.resnet.features))
+        if self.supervised_head is not None:
+            layers = [self.resnet.features] + [dense.units for dense in self.projection_head.denses]
+            self.supervised_head.build((None, layers[self.config.classifier_layer]))
+
+    def call(
+        self, images: tf.Tensor, training: bool = False, classify_detached: bool = False
+    ) -> dict[str, tf.Tensor]:
+        endpoints = self.resnet(images, training=training)
+        layers = self.projection_head(endpoints["final_avg_pool"], training=training)
+        endpoints |= {f"proj_head_{i}": layer for i, layer in enumerate(layers)}
+        endpoints["proj_head_input"], endpoints["proj_head_output"] = layers[0], layers[-1]
+        if self.supervised_head is not None:
+            features = layers[self.config.classifier_layer]
+            features = tf.stop_gradient(features) if classify_detached else features
+            endpoints["logits_sup"] = self.supervised_head(features)
+        return endpoints
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> SimCLR:
+        return cls(config_from_dict(ModelConfig, config.pop("config")), **config)

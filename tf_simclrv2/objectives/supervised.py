@@ -1,0 +1,38 @@
+"""Softmax cross entropy against class labels."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_simclrv2.precision import full_precision
+
+
+def supervised_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean cross entropy.
+
+    Args:
+        logits: [N, classes].
+        labels: int [N].
+
+    Returns:
+        Scalar, float32 or wider.
+    """
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, full_precision(logits))
+    return tf.reduce_mean(losses)
+
+
+def top_k_correct(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:
+    """Which rows have their label among the k highest logits.
+
+    Args:
+        logits: [N, classes].
+        labels: int [N]; negative ones are never correct.
+        k: How many; more than there are classes counts as all.
+
+    Returns:
+        float32 [N] of 0 and 1.
+    """
+    k = min(k, logits.shape[-1])
+    best = tf.math.top_k(full_precision(logits), k).indices
+    hits = tf.equal(tf.cast(best, labels.dtype), labels[:, tf.newaxis])
+    return tf.cast(tf.reduce_any(hits, axis=1), tf.float32)

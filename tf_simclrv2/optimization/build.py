@@ -1,0 +1,28 @@
+"""The optimizer that a config names."""
+
+from __future__ import annotations
+
+import keras
+
+from tf_simclrv2.config import OptimizerConfig
+from tf_simclrv2.optimization.lars import LARS
+
+
+def build_optimizer(
+    config: OptimizerConfig, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
+    """LARS, Nesterov SGD (`momentum`) or Adam.
+
+    Args:
+        config: Which one, and its momentum and weight decay.
+        learning_rate: Rate or schedule.
+
+    Returns:
+        An optimizer that is not built yet. Only LARS decays weights itself; for the others the
+        decay is in the loss (`weight_decay_loss`).
+    """
+    if config.optimizer == "lars":
+        return LARS(learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
+    if config.optimizer == "momentum":
+        return keras.optimizers.SGD(learning_rate, momentum=config.momentum, nesterov=True)
+    return keras.optimizers.Adam(learning_rate)

@@ -1,0 +1,112 @@
+"""LARS, layer-wise adaptive rate scaling (You et al. 2017), as SimCLR trains with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ConfigError
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
+class LARS(keras.optimizers.Optimizer):
+    """Momentum SGD whose rate for each parameter is proportional to ‖w‖ / ‖g‖.
+
+    With λ the weight decay, g the gradient plus λw, and η the trust coefficient:
+
+        classic momentum:   v ← μv + lr · η‖w‖/‖g‖ · g,   w ← w - v
+        otherwise:          v ← μv + g,                   w ← w - lr · η‖w‖/‖v‖ · v
+
+    where the ratio is 1 if either norm is 0, and v is replaced by its Nesterov look-ahead if asked.
+    Batch-norm parameters, biases and the linear classifier should have neither decay nor ratio:
+    name them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step
+    (`optimization.parameter_groups.exclude_from_lars` does it for a whole model).
+
+    Args:
+        learning_rate: Float or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: μ.
+        weight_decay: λ, added to the gradient, not decoupled.
+        use_nesterov: Look ahead.
+        classic_momentum: Whether the rate is inside the momentum.
+        trust_coefficient: η (eeta in the published code).
+
+    Example:
+        >>> optimizer = LARS(learning_rate=0.3, weight_decay=1e-4)
+
+    Reference: arXiv 1708.03888; SimCLR appendix B.6.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.3,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        use_nesterov: bool = False,
+        classic_momentum: bool = True,
+        trust_coefficient: float = 1e-3,
+        name: str = "lars",
+        **kwargs: Any,
+    ) -> None:
+        for argument, value in (("momentum", momentum), ("weight_decay", weight_decay)):
+            if value < 0:
+                raise ConfigError(f"{argument} is {value}; it must be at least 0.")
+        # Keras's own weight decay is decoupled from the gradient; this one is not.
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.l2_weight_decay = weight_decay
+        self.use_nesterov = use_nesterov
+        self.classic_momentum = classic_momentum
+        self.trust_coefficient = trust_coefficient
+        self._not_adapted: set[str] = set()
+
+    def exclude_from_layer_adaptation(self, var_list: Iterable[keras.Variable]) -> None:
+        """Gives these variables a trust ratio of 1."""
+        self._not_adapted |= {self._var_key(variable) for variable in var_list}
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        rate = tf.cast(learning_rate, variable.dtype)
+        gradient = tf.cast(gradient, variable.dtype)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        if self.l2_weight_decay and self._use_weight_decay(variable):
+            gradient += self.l2_weight_decay * variable
+        if self.classic_momentum:
+            step = rate * self._trust_ratio(variable, gradient) * gradient
+            self.assign(velocity, self.momentum * velocity + step)
+            update = self._look_ahead(velocity, step)
+        else:
+            self.assign(velocity, self.momentum * velocity + gradient)
+            direction = self._look_ahead(velocity, gradient)
+            update = rate * self._trust_ratio(variable, direction) * direction
+        self.assign_sub(variable, update)
+
+    def _look_ahead(self, velocity: keras.Variable, step: tf.Tensor) -> tf.Tensor:
+        velocity = tf.convert_to_tensor(velocity)
+        return self.momentum * velocity + step if self.use_nesterov else velocity
+
+    def _trust_ratio(self, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
+        one = tf.ones([], variable.dtype)
+        if self._var_key(variable) in self._not_adapted:
+            return one
+        weight_norm, step_norm = tf.norm(variable), tf.norm(direction)
+        ratio = self.trust_coefficient * tf.math.divide_no_nan(weight_norm, step_norm)
+        return tf.where((weight_norm > 0) & (step_norm > 0), ratio, one)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {
+            **config,
+            "momentum": self.momentum,
+            "weight_decay": self.l2_weight_decay,
+            "use_nesterov": self.use_nesterov,
+            "classic_momentum": self.classic_momentum,
+            "trust_coefficient": self.trust_coefficient,
+        }

@@ -1,0 +1,71 @@
+"""Parameters grouped by what they are: LARS and weight decay treat the groups differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.optimization.lars import LARS
+
+Groups = dict[str, list[keras.Variable]]
+
+
+def _leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    for child in layer._flatten_layers():
+        if not child._layers:
+            yield child
+
+
+def parameter_groups(model: SimCLR) -> Groups:
+    """The trainable variables of a model by what they are.
+
+    Args:
+        model: A built network.
+
+    Returns:
+        `kernel`, `bias`, `batch_norm` and `supervised_head` (the classifier's kernel and bias), each a
+        list, possibly empty; together all trainable variables once.
+
+    Example:
+        >>> {name: len(group) for name, group in parameter_groups(model).items()}
+        {'kernel': 23, 'bias': 0, 'batch_norm': 48, 'supervised_head': 2}
+    """
+    groups: Groups = {"kernel": [], "bias": [], "batch_norm": [], "supervised_head": []}
+    for layer in _leaf_layers(model):
+        for variable in layer.trainable_variables:
+            if layer is model.supervised_head:
+                kind = "supervised_head"
+            elif isinstance(layer, BatchNormRelu | keras.layers.BatchNormalization):
+                kind = "batch_norm"
+            elif variable is getattr(layer, "bias", None):
+                kind = "bias"
+            else:
+                kind = "kernel"
+            groups[kind].append(variable)
+    return groups
+
+
+def exclude_from_lars(optimizer: LARS, groups: Groups) -> None:
+    """Frees all but the kernels from LARS's weight decay and trust ratio, before `optimizer` is built.
+
+    Reference: SimCLR appendix B.6; the published code excludes the same.
+    """
+    excluded = [v for kind, group in groups.items() if kind != "kernel" for v in group]
+    optimizer.exclude_from_weight_decay(var_list=excluded)
+    optimizer.exclude_from_layer_adaptation(excluded)
+
+
+def describe_groups(groups: Groups, optimizer: str) -> str:
+    """One line a group: how many variables and parameters, and how the optimizer treats them."""
+    lars = {"kernel": "decayed and adapted by LARS", "supervised_head": "kernel decayed in the loss"}
+    other = {"kernel": "decayed", "bias": "decayed", "supervised_head": "decayed"}
+    treatment = lars if optimizer == "lars" else other
+    return "\n".join(
+        f"  {kind:<16}{len(group):>5} variables {sum(v.shape.num_elements() for v in group):>13,} parameters  "
+        f"{treatment.get(kind, 'neither decayed nor adapted' if optimizer == 'lars' else 'not decayed')}"
+        for kind, group in groups.items()
+        if group
+    )

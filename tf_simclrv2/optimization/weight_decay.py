@@ -1,0 +1,31 @@
+"""The weight-decay term of the loss, which depends on the optimizer."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_simclrv2.optimization.parameter_groups import Groups
+
+
+def weight_decay_loss(groups: Groups, weight_decay: float, optimizer: str) -> tf.Tensor:
+    """λ · ½‖w‖² of the variables that the optimizer itself does not decay.
+
+    LARS decays the kernels in its own step and leaves out the classifier, so here only the
+    classifier's kernel remains. Under other optimizers the term covers everything but batch norm,
+    biases included.
+
+    Args:
+        groups: From `parameter_groups`.
+        weight_decay: λ.
+        optimizer: `lars`, `momentum` or `adam`.
+
+    Returns:
+        Scalar, float32 or wider.
+    """
+    if optimizer == "lars":
+        decayed = [v for v in groups["supervised_head"] if v.shape.rank > 1]
+    else:
+        decayed = [v for kind, group in groups.items() if kind != "batch_norm" for v in group]
+    if not decayed:
+        return tf.zeros([])
+    return weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in decayed])

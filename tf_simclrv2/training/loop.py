@@ -1,0 +1,295 @@
+"""A whole run: Orbit's controller around a task, from config to result."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import orbit
+import tensorflow as tf
+from absl import logging
+
+from tf_simclrv2.config import ConfigError, ExperimentConfig
+from tf_simclrv2.data import SkippedImages, check_unit_range, evaluation_batches, finetuning_batches, pretraining_batches
+from tf_simclrv2.distribution import make_strategy, split_cpu
+from tf_simclrv2.evaluation.classification import ClassificationEvaluator
+from tf_simclrv2.evaluation.linear_protocol import run_linear_protocol
+from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
+from tf_simclrv2.saved_model import save_module
+from tf_simclrv2.tasks import Pretraining, Task, build_task
+from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.training.model_dir import ModelDir
+from tf_simclrv2.training.progress import Progress
+from tf_simclrv2.training.run_plan import RunPlan, plan_run
+from tf_simclrv2.training.summaries import write_views
+from tf_simclrv2.training.trainer import NEVER, Trainer
+
+Result = dict[str, Any]
+Say = Callable[[str], None]
+
+# Seconds without a new checkpoint after which `eval` looks again.
+EVAL_PATIENCE = 15
+STEPS_PER_LOOP_TPU = 100
+STEPS_PER_LOOP = 10
+
+
+class NotFiniteError(RuntimeError):
+    """The loss stopped being a number."""
+
+
+@contextlib.contextmanager
+def _orbit_to_log() -> Iterator[None]:
+    """Sends what Orbit prints to the log; the terminal has its own lines."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        yield
+    for line in printed.getvalue().splitlines():
+        logging.debug("%s", line)
+
+
+class Run:
+    """One run of one stage.
+
+    Making it opens the data, builds the task and checks all that can be checked; nothing is trained
+    and no file is touched before that has succeeded.
+
+    Args:
+        config: What to do. `config.run.model_dir` must be set.
+        flags: What the user typed, left in `flags.json`.
+        say: Where lines for the user go.
+
+    Raises:
+        ConfigError: The run cannot be done, and why.
+
+    Example:
+        >>> result = Run(config).execute()
+        >>> result["eval/label_top_1_accuracy"]
+        0.98
+    """
+
+    def __init__(self, config: ExperimentConfig, flags: dict[str, Any] | None = None, say: Say = print) -> None:
+        if not config.run.model_dir:
+            raise ConfigError("model_dir is not set; pass --model_dir=DIR, where the run leaves its files.")
+        if config.run.virtual_devices:
+            split_cpu(config.run.virtual_devices)
+        if config.training.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(config.training.seed)
+        self.say = say
+        self.flags = flags or {}
+        self.model_dir = ModelDir(config.run.model_dir)
+        self.strategy = make_strategy(config.run)
+        self.plan: RunPlan = plan_run(config, self.strategy.num_replicas_in_sync)
+        self.config = self.plan.config
+        self.model_dir.refuse_other_run(self.config)
+        self.skipped = SkippedImages(self.plan.train_source.num_examples, self.config.data.max_skipped_fraction)
+        with self.strategy.scope():
+            self.task: Task = build_task(self.config)
+            self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
+            self.trainer = Trainer(self.task, None, self.strategy)
+        self.checkpoint = training_checkpoint(self.task, position=self.trainer.position)
+        latest = self.model_dir.latest_checkpoint()
+        if latest:
+            refuse_foreign_checkpoint(self.checkpoint, latest)
+        elif self.config.run.checkpoint and self.config.run.mode != "eval":
+            with self.strategy.scope():
+                self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
+
+    def execute(self) -> Result:
+        """Does what `config.run.mode` says.
+
+        Returns:
+            The result, as in `result.json`.
+
+        Raises:
+            ConfigError: Too many images were unreadable, or there is nothing to evaluate.
+            NotFiniteError: The loss was not finite; the last good checkpoint stays.
+        """
+        self.say(self.plan.describe())
+        self.say(describe_groups(parameter_groups(self.task.network), self.config.optimizer.optimizer))
+        if self.config.run.mode == "eval":
+            return self._follow_checkpoints()
+        self.model_dir.create()
+        self.model_dir.write_config(self.config, self.flags)
+        result = self._train()
+        if self.config.run.mode == "train_then_eval":
+            result = {**result, **self._evaluate()}
+        return result
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self._global_step.numpy())
+
+    @property
+    def _global_step(self) -> tf.Variable:
+        return self.task.optimizer.iterations.value
+
+    def _train(self) -> Result:
+        manager = tf.train.CheckpointManager(
+            self.checkpoint,
+            self.model_dir.path,
+            max_to_keep=self.config.run.keep_checkpoint_max,
+            step_counter=self._global_step,
+            checkpoint_interval=self.plan.checkpoint_interval,
+        )
+        progress: Progress | None = None
+        last: Result = {}
+
+        def act(output: dict[str, tf.Tensor]) -> None:
+            last.update({name: float(value) for name, value in output.items()})
+            self._stop_if_not_finite()
+            assert progress is not None
+            progress(output)
+
+        with _orbit_to_log():
+            controller = orbit.Controller(
+                global_step=self._global_step,
+                trainer=self.trainer,
+                strategy=self.strategy,
+                steps_per_loop=self._steps_per_loop(),
+                checkpoint_manager=manager,
+                summary_dir=self.model_dir.path,
+                train_actions=[act],
+            )
+        start, total = self.step, self.plan.steps
+        if start >= total:
+            self.say(f"training is already complete: step {start:,} of {total:,}")
+            return {"global_step": start}
+        if start:
+            self.say(f"resuming from step {start:,} of {total:,}")
+        self.trainer.train_dataset = self._distributed_batches(int(self.trainer.position.numpy()))
+        progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
+        try:
+            with _orbit_to_log(), self._readable_errors():
+                controller.train(total, checkpoint_at_completion=False)
+                if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(f"-{self.step}"):
+                    controller.save_checkpoint()
+        finally:
+            progress.close()
+        if self.skipped:
+            self.say(f"{len(self.skipped)} unreadable image(s) were skipped: {', '.join(self.skipped.names)}")
+        return {"global_step": self.step, **last}
+
+    def _steps_per_loop(self) -> Callable[[int], int]:
+        """Never past a checkpoint, so that every `ckpt-N` is there."""
+        on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
+        most = self.config.run.steps_per_loop or (STEPS_PER_LOOP_TPU if on_tpu else STEPS_PER_LOOP)
+        interval = self.plan.checkpoint_interval
+        return lambda step: min(most, interval - int(step) % interval)
+
+    def _batches(self, start: int) -> tf.data.Dataset:
+        make = pretraining_batches if isinstance(self.task, Pretraining) else finetuning_batches
+        return make(
+            self.plan.train_source,
+            self.config.data,
+            image_size=self.config.model.image_size,
+            batch_size=self.config.training.train_batch_size,
+            seed=self.config.training.seed,
+            start=start,
+            skipped=self.skipped,
+        )
+
+    def _distributed_batches(self, start: int) -> tf.data.Dataset:
+        batches = self._batches(start)
+        with self._readable_errors():
+            first = next(iter(batches))
+        for name in ("view_1", "view_2", "image"):
+            if name in first:
+                check_unit_range(first[name])
+        write_views(self.model_dir.path, self.task, first, self.step)
+        return self.strategy.experimental_distribute_dataset(batches)
+
+    @contextlib.contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        """Turns a pipeline that gave up on its images into the sentence that says so."""
+        try:
+            yield
+        except (tf.errors.OpError, StopIteration):
+            self.skipped.check()
+            raise
+
+    def _stop_if_not_finite(self) -> None:
+        bad = int(self.trainer.bad_step.numpy())
+        if bad != NEVER:
+            latest = self.model_dir.latest_checkpoint()
+            kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
+            raise NotFiniteError(
+                f"the loss is not finite at step {bad}; {kept}; lower --learning_rate or raise --warmup_epochs."
+            )
+
+    def _evaluate(self) -> Result:
+        """Evaluates the network as it stands, and leaves result files and a SavedModel."""
+        assert self.plan.eval_source is not None
+        step = self.step
+        result: Result = {"global_step": step}
+        if "online" in self.config.evaluation.protocols:
+            result |= self._classify()
+        if "linear" in self.config.evaluation.protocols:
+            result |= run_linear_protocol(
+                self.task.network, self.plan.train_source, self.plan.eval_source, self.config, self.say
+            )
+        name = self.config.run.eval_name
+        self.model_dir.write_result(result, step, name)
+        save_module(self.task.network, self.model_dir.saved_model(step), self.config)
+        self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
+        self._say_result(result)
+        return result
+
+    def _classify(self) -> Result:
+        source = self.plan.eval_source
+        assert source is not None
+        classes = self.config.model.num_classes
+        if classes and source.has_labels and source.num_classes != classes:
+            raise ConfigError(
+                f"{source.name} has {source.num_classes} classes, but the classifier has {classes}; "
+                "evaluate on a split of the dataset that it was trained on."
+            )
+        if not (classes and source.has_labels):
+            self.say("accuracy is not evaluated: there is no classifier, or the evaluation split has no labels")
+            return {"eval/regularization_loss": float(self.task.weight_decay())}
+        batches = evaluation_batches(
+            source,
+            image_size=self.config.model.image_size,
+            batch_size=self.config.evaluation.eval_batch_size,
+        )
+        if self.config.evaluation.eval_steps:
+            batches = batches.take(self.config.evaluation.eval_steps)
+        dataset = self.strategy.experimental_distribute_dataset(batches)
+        evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
+        name = self.config.run.eval_name or "eval"
+        with _orbit_to_log():
+            controller = orbit.Controller(
+                global_step=self._global_step,
+                evaluator=evaluator,
+                strategy=self.strategy,
+                eval_summary_dir=f"{self.model_dir.path}/{name}",
+            )
+            output = controller.evaluate(steps=-1)
+        return {tag: float(value) for tag, value in (output or {}).items()}
+
+    def _follow_checkpoints(self) -> Result:
+        """Evaluates checkpoints as they appear, until the one of the last step."""
+        if not tf.io.gfile.isdir(self.model_dir.path):
+            raise ConfigError(
+                f"model_dir is {self.model_dir.path!r}, which does not exist; name the directory of a training."
+            )
+        result: Result = {}
+        for prefix in tf.train.checkpoints_iterator(self.model_dir.path, timeout=EVAL_PATIENCE, timeout_fn=lambda: False):
+            refuse_foreign_checkpoint(self.checkpoint, prefix)
+            with self.strategy.scope():
+                self.checkpoint.restore(prefix).assert_consumed()
+            result = self._evaluate()
+            if self.step >= self.plan.steps:
+                break
+        return result
+
+    def _say_result(self, result: Result) -> None:
+        parts = [f"step {result['global_step']:,}"]
+        for tag, name in (("eval/label_top_1_accuracy", "top-1"), ("eval/label_top_5_accuracy", "top-5")):
+            if tag in result:
+                parts.append(f"{name} {result[tag]:.4f}")
+        self.say("result: " + ", ".join(parts) + f" ({self.model_dir.path}/result.json)")

@@ -1,0 +1,105 @@
+"""What a run leaves in its directory: config, flags, results, exported models."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
+from tf_simclrv2.training.checkpoints import differing_fields
+
+
+class ModelDir:
+    """A run's directory, local or on a filesystem that TensorFlow knows (`gs://`).
+
+    Args:
+        path: The directory; it need not exist.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def _join(self, *names: str) -> str:
+        return os.path.join(self.path, *names)
+
+    def create(self) -> None:
+        """Makes the directory and checks that it can be written.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        probe = self._join(".writable")
+        try:
+            tf.io.gfile.makedirs(self.path)
+            self._write(probe, "")
+            tf.io.gfile.remove(probe)
+        except (tf.errors.OpError, OSError) as error:
+            reason = getattr(error, "message", str(error))
+            raise ConfigError(
+                f"model_dir is {self.path!r}, which cannot be written ({reason}); choose another directory."
+            ) from error
+
+    def latest_checkpoint(self) -> str | None:
+        """Prefix of the newest checkpoint."""
+        return tf.train.latest_checkpoint(self.path)
+
+    def read_config(self) -> ExperimentConfig | None:
+        """The config of the run that was here before, if any."""
+        path = self._join(CONFIG_FILE)
+        if not tf.io.gfile.exists(path):
+            return None
+        with tf.io.gfile.GFile(path) as file:
+            return ExperimentConfig.from_json(file.read())
+
+    def refuse_other_run(self, config: ExperimentConfig) -> None:
+        """Checks that a run with checkpoints here is the same stage of the same network.
+
+        Raises:
+            ConfigError: It is another one, naming what differs.
+        """
+        before = self.read_config() if self.latest_checkpoint() else None
+        if before is None:
+            return
+        differences = differing_fields(before.model, config.model)
+        if before.training.train_mode != config.training.train_mode:
+            differences.append(f"--train_mode={before.training.train_mode} (here it is {config.training.train_mode})")
+        if before.optimizer.optimizer != config.optimizer.optimizer:
+            differences.append(f"--optimizer={before.optimizer.optimizer} (here it is {config.optimizer.optimizer})")
+        if differences:
+            raise ConfigError(
+                f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(differences)}; "
+                "use another --model_dir or those flags."
+            )
+
+    def write_config(self, config: ExperimentConfig, flags: dict[str, Any]) -> None:
+        """Leaves `config.json` and `flags.json`."""
+        self._write(self._join(CONFIG_FILE), config.to_json())
+        self._write(self._join("flags.json"), json.dumps(flags, indent=2, default=str) + "\n")
+
+    def write_result(self, result: dict[str, Any], step: int, name: str | None = None) -> None:
+        """Leaves `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`."""
+        prefix = f"{name}_result" if name else "result"
+        text = json.dumps(result, indent=2) + "\n"
+        for file in (f"{prefix}.json", f"{prefix}_{step}.json"):
+            self._write(self._join(file), text)
+
+    def saved_model(self, step: int) -> str:
+        """Where the SavedModel of a step goes."""
+        return self._join("saved_model", str(step))
+
+    def prune_saved_models(self, keep: int) -> None:
+        """Removes all but the `keep` newest SavedModels."""
+        root = self._join("saved_model")
+        steps = sorted((int(name.rstrip("/")) for name in tf.io.gfile.listdir(root) if name.rstrip("/").isdigit()))
+        for step in steps[:-keep]:
+            tf.io.gfile.rmtree(self.saved_model(step))
+
+    def _write(self, path: str, text: str) -> None:
+        # Written beside and renamed, so that a reader never sees half a file.
+        with tf.io.gfile.GFile(path + ".part", "w") as file:
+            file.write(text)
+        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+

@@ -1,0 +1,115 @@
+"""A run worked out before it starts: its data, length, checkpoints, and a config with nothing left open."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_simclrv2.config import ConfigError, ExperimentConfig
+from tf_simclrv2.data import Source, load_source
+from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPlan:
+    """What a run will do.
+
+    Attributes:
+        config: With the number of classes filled in.
+        train_source: Training images.
+        eval_source: Evaluation images; None where the mode only trains.
+        steps: Steps of the whole run.
+        checkpoint_interval: Steps between checkpoints.
+        schedule: The learning rate.
+        notes: Lines to tell the user.
+    """
+
+    config: ExperimentConfig
+    train_source: Source
+    eval_source: Source | None
+    steps: int
+    checkpoint_interval: int
+    schedule: WarmupCosine
+    notes: tuple[str, ...]
+
+    def describe(self) -> str:
+        """The resolved configuration, as a few lines."""
+        model, training, optimizer = self.config.model, self.config.training, self.config.optimizer
+        kinds = [f"ResNet-{model.resnet_depth} ({model.width_multiplier}x)"]
+        kinds += ["selective kernels"] if model.sk_ratio else []
+        kinds += ["squeeze-and-excitation"] if model.se_ratio else []
+        rate = scaled_learning_rate(
+            optimizer.learning_rate, optimizer.learning_rate_scaling, training.train_batch_size
+        )
+        lines = [
+            f"{training.train_mode} on {self.train_source.name}: {self.train_source.num_examples:,} images"
+            + (f" in {self.train_source.num_classes} classes" if self.train_source.has_labels else ", unlabelled"),
+            f"{', '.join(kinds)} at {model.image_size} px, {model.num_used_head_layers} projection layer(s), "
+            f"{training.precision}",
+            f"{self.steps:,} steps of batch {training.train_batch_size}, a checkpoint every "
+            f"{self.checkpoint_interval:,}",
+            f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of warm-up, "
+            f"weight decay {optimizer.weight_decay:g}",
+        ]
+        return "\n".join([*lines, *self.notes])
+
+
+def plan_run(config: ExperimentConfig, replicas: int) -> RunPlan:
+    """Opens the data and works out everything that follows from it.
+
+    Args:
+        config: As asked for.
+        replicas: Replicas in sync.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigError: The data is missing, lacks the labels that the stage needs, or a batch cannot be
+            divided among the replicas.
+    """
+    for name, batch in (
+        ("train_batch_size", config.training.train_batch_size),
+        ("eval_batch_size", config.evaluation.eval_batch_size),
+    ):
+        if batch % replicas:
+            raise ConfigError(
+                f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
+                f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
+            )
+    train_source = load_source(config.data, config.data.train_split)
+    eval_source = None
+    if config.run.mode != "train":
+        eval_source = load_source(config.data, config.data.eval_split)
+    config, notes = _with_classes(config, train_source)
+    _refuse_unreachable_batch(config, train_source)
+    steps = total_steps(config.training, train_source.num_examples)
+    interval = config.run.checkpoint_steps or max(
+        config.run.checkpoint_epochs * train_source.num_examples // config.training.train_batch_size, 1
+    )
+    schedule = WarmupCosine.from_config_values(config.optimizer, config.training, train_source.num_examples)
+    return RunPlan(config, train_source, eval_source, steps, interval, schedule, notes)
+
+
+def _with_classes(config: ExperimentConfig, source: Source) -> tuple[ExperimentConfig, tuple[str, ...]]:
+    pretraining = config.training.train_mode == "pretrain"
+    if not source.has_labels and not pretraining:
+        raise ConfigError(
+            f"{source.name} has no labels, but --train_mode={config.training.train_mode} needs them; "
+            "choose a labelled dataset, or put each class of an image folder into a sub-folder."
+        )
+    notes: tuple[str, ...] = ()
+    classes = source.num_classes
+    if pretraining and not (source.has_labels and config.training.lineareval_while_pretraining):
+        classes = 0
+        if not source.has_labels:
+            notes = (f"{source.name} has no labels: linear evaluation is off",)
+    model = dataclasses.replace(config.model, num_classes=classes, truncate_proj_head=not pretraining)
+    return dataclasses.replace(config, model=model), notes
+
+
+def _refuse_unreachable_batch(config: ExperimentConfig, source: Source) -> None:
+    if config.training.train_mode == "pretrain" and config.training.train_batch_size > source.num_examples:
+        raise ConfigError(
+            f"train_batch_size is {config.training.train_batch_size}, but {source.name} has only "
+            f"{source.num_examples} images, so an image would be its own negative; use a smaller batch."
+        )

@@ -1,0 +1,56 @@
+"""The inner loop of training: Orbit's trainer around a task's `train_step`."""
+
+from __future__ import annotations
+
+import orbit
+import tensorflow as tf
+
+from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
+from tf_simclrv2.tasks import Task
+
+NEVER = -1
+
+
+class Trainer(orbit.StandardTrainer):
+    """Runs a task's step over a distributed dataset, and keeps what a resumed run must know.
+
+    Args:
+        task: A compiled task, made in the strategy's scope, in which this is made too.
+        dataset: Distributed batches with a `key` in each.
+        strategy: The strategy.
+
+    Attributes:
+        position: Key of the next example, where a resumed run goes on. Part of the checkpoint.
+        bad_step: The first step whose loss was not finite, or -1.
+    """
+
+    def __init__(self, task: Task, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> None:
+        super().__init__(dataset)
+        self.task = task
+        self.strategy = strategy
+        self.position = self._counter("position", 0)
+        self.bad_step = self._counter("bad_step", NEVER)
+
+    @staticmethod
+    def _counter(name: str, value: int) -> tf.Variable:
+        first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        return tf.Variable(value, dtype=tf.int64, trainable=False, name=name, aggregation=first)
+
+    def train_loop_begin(self) -> None:
+        for metric in self.task.metrics:
+            metric.reset_state()
+
+    def train_step(self, iterator) -> None:
+        self.strategy.run(self._replica_step, args=(next(iterator),))
+
+    def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
+        step = tf.cast(self.task.optimizer.iterations.value, tf.int64)
+        means = self.task.train_step(batch)
+        self.position.assign(1 + tf.reduce_max(cross_replica_concat(batch["key"])))
+        # A mean of several steps that is no longer finite became so in this one, if it was before.
+        fails_now = ~tf.math.is_finite(cross_replica_mean(means["total_loss"])) & (self.bad_step == NEVER)
+        self.bad_step.assign(tf.where(fails_now, step, self.bad_step))
+
+    def train_loop_end(self) -> dict[str, tf.Tensor]:
+        means = {f"train/{name}": mean.result() for name, mean in self.task.train_means.items()}
+        return {**means, "learning_rate": self.task.optimizer.learning_rate}
