@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     """Reads the flags, runs, and says in one sentence what went wrong."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)
     try:
         config = config_from_flags()
         for note in notes_on_flags():

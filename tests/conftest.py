@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
 
 NUM_DEVICES = 4
 
@@ -82,7 +82,9 @@ class Replicas:
 
         results = run_all(*map(distribute, arrays))
         return [
-            tf.nest.map_structure(lambda x, i=i: self.strategy.experimental_local_results(x)[i].numpy(), results)
+            tf.nest.map_structure(
+                lambda x, i=i: self.strategy.experimental_local_results(x)[i].numpy(), results
+            )
             for i in range(self.count)
         ]
 
@@ -97,6 +99,14 @@ def strategy() -> Callable[[int], tf.distribute.Strategy]:
 def replicas() -> type[Replicas]:
     """`replicas(n)`: n replicas to run a function on."""
     return Replicas
+
+
+@pytest.fixture
+def shapes_only() -> Iterator[None]:
+    """Variables made in the test have shapes but no values, so that the largest network costs nothing."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session()  # or a later scope would fill them after all
 
 
 @pytest.fixture(autouse=True)

@@ -265,11 +265,3 @@ def test_the_stream_goes_through_a_strategy(digits):
     for expected in take(pretraining(*digits), 3):
         keys = strategy.experimental_local_results(next(distributed)["key"])
         np.testing.assert_array_equal(tf.concat(keys, axis=0), expected["key"])
-
-
-def test_ops_that_must_be_deterministic_exist(digits):
-    tf.config.experimental.enable_op_determinism()
-    try:
-        assert take(pretraining(*digits), 1)[0]["key"][0] == 0
-    finally:
-        tf.config.experimental.disable_op_determinism()

@@ -112,10 +112,15 @@ def test_local_statistics_are_each_replicas_own(replicas: Callable) -> None:
     results = spread.run(_step(layer), X, COTANGENT)
     shares = spread.share(X)
     for (y, gradient), x, cotangent in zip(results, shares, spread.share(COTANGENT), strict=True):
-        expected, own_gradient = _step(_layer(global_bn=False, relu=False))(tf.constant(x), tf.constant(cotangent))
+        expected, own_gradient = _step(_layer(global_bn=False, relu=False))(
+            tf.constant(x), tf.constant(cotangent)
+        )
         np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(gradient, own_gradient, rtol=1e-11, atol=1e-12)
-    assert np.abs(results[0][0] - _reference(shares[0], X.mean((0, 1, 2)), X.var((0, 1, 2)), False, True)).max() > 1e-3
+    assert (
+        np.abs(results[0][0] - _reference(shares[0], X.mean((0, 1, 2)), X.var((0, 1, 2)), False, True)).max()
+        > 1e-3
+    )
     means = np.mean([x.mean((0, 1, 2)) for x in shares], axis=0)
     variances = np.mean([x.var((0, 1, 2)) for x in shares], axis=0)
     np.testing.assert_allclose(layer.moving_mean, 0.9 * MEAN + 0.1 * means, rtol=1e-12)

@@ -43,7 +43,10 @@ def test_impossible_values(options: dict, message: str) -> None:
 
 @pytest.mark.parametrize(
     "options, field",
-    [({"fine_tune_after_block": 4}, "fine_tune_after_block"), ({"truncate_proj_head": True}, "truncate_proj_head")],
+    [
+        ({"fine_tune_after_block": 4}, "fine_tune_after_block"),
+        ({"truncate_proj_head": True}, "truncate_proj_head"),
+    ],
 )
 def test_fine_tuning_settings_do_not_pretrain(options: dict, field: str) -> None:
     model = ModelConfig(**options)

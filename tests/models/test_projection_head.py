@@ -40,7 +40,10 @@ def test_layers_equal_numpy(num_layers: int, training: bool) -> None:
     head.build(H.shape)
     for variable in head.variables:
         variable.assign(0.5 + rng.random(variable.shape) + (variable.name == "kernel") * -1.0)
-    values = [(np.array(d.kernel), {v.name: np.array(v) for v in n.variables}) for d, n in zip(head.denses, head.norms)]
+    values = [
+        (np.array(d.kernel), {v.name: np.array(v) for v in n.variables})
+        for d, n in zip(head.denses, head.norms, strict=True)
+    ]
     outputs = head(H, training=training)
     assert len(outputs) == num_layers + 1
     x = H
@@ -82,17 +85,16 @@ def test_selector_chooses_what_the_classifier_sees(selector: int, layer: int) ->
     np.testing.assert_allclose(endpoints["logits_sup"], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("selector", [0, 1, 2, 3])
-@pytest.mark.parametrize("training", [False, True])
-def test_truncated_head_drops_what_is_behind_the_selector(selector: int, training: bool) -> None:
+@pytest.mark.parametrize("selector", [0, 2, 3])
+def test_truncated_head_drops_what_is_behind_the_selector(selector: int) -> None:
     images = image(4, 8, 3, seed=1).astype(np.float64)
     logits = []
     for truncate in (False, True):
         network = SimCLR(_config(ft_proj_selector=selector, truncate_proj_head=truncate), dtype="float64")
         network.build((None, 8, 8, 3))
         variables = assign_published_weights(network)
-        endpoints = network(images, training=training)
-        logits.append(np.asarray(endpoints["logits_sup"]))
+        endpoints = network(images)
+        logits.append([endpoints["logits_sup"], network(images, training=True)["logits_sup"]])
         kept = selector if truncate else 3
         assert len(network.projection_head.denses) == kept
         assert {name.split("/")[1] for name in variables if name.startswith("projection_head/")} == {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,13 +31,13 @@ PAPER_SIZES = [
 ]
 
 
+@pytest.mark.usefixtures("shapes_only")
 @pytest.mark.parametrize("depth, width, selective, parameters", PAPER_SIZES)
 def test_encoder_has_the_papers_size(depth: int, width: int, selective: bool, parameters: int) -> None:
-    with tf.Graph().as_default():  # so that nothing is allocated
-        encoder = ResNet(depth, width, sk_ratio=0.0625 if selective else 0.0)
-        encoder.build((None, 224, 224, 3))
-        assert sum(v.shape.num_elements() for v in encoder.trainable_variables) == parameters
-        assert encoder.features == 2048 * width
+    encoder = ResNet(depth, width, sk_ratio=0.0625 if selective else 0.0)
+    encoder.build((None, 224, 224, 3))
+    assert sum(math.prod(v.shape) for v in encoder.trainable_variables) == parameters
+    assert encoder.features == 2048 * width
 
 
 @pytest.mark.parametrize("depth, blocks", [(18, 8), (34, 16), (50, 16), (101, 33), (152, 50), (200, 66)])
@@ -43,7 +45,9 @@ def test_every_depth_has_its_blocks(depth: int, blocks: int) -> None:
     encoder = ResNet(depth)
     assert sum(len(group.blocks) for group in encoder.block_groups) == blocks
     for group in encoder.block_groups:
-        assert [block.shortcut is not None for block in group.blocks] == [True] + [False] * (len(group.blocks) - 1)
+        assert [block.shortcut is not None for block in group.blocks] == [True] + [False] * (
+            len(group.blocks) - 1
+        )
 
 
 @pytest.mark.parametrize("depth", [0, 20, 77])
@@ -54,7 +58,11 @@ def test_unknown_depth(depth: int) -> None:
 
 @pytest.mark.parametrize(
     "cifar_stem, sk_ratio, sides",
-    [(True, 0.0, (33, 33, 33, 17, 9, 5)), (True, 0.1, (33, 33, 33, 17, 9, 5)), (False, 0.0, (17, 9, 9, 5, 3, 2))],
+    [
+        (True, 0.0, (33, 33, 33, 17, 9, 5)),
+        (True, 0.1, (33, 33, 33, 17, 9, 5)),
+        (False, 0.0, (17, 9, 9, 5, 3, 2)),
+    ],
 )
 def test_endpoint_shapes_of_any_batch_and_image_size(cifar_stem: bool, sk_ratio: float, sides: tuple) -> None:
     encoder = ResNet(18, cifar_stem=cifar_stem, sk_ratio=sk_ratio)

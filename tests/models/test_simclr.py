@@ -44,7 +44,9 @@ def test_detached_classifier_teaches_the_encoder_nothing(detached: bool) -> None
     with tf.GradientTape() as tape:
         endpoints = network(image(4, 8, 3, seed=1), training=True, classify_detached=detached)
         loss = tf.reduce_sum(endpoints["logits_sup"] ** 2)
-    kernel, stem = tape.gradient(loss, [network.supervised_head.kernel.value, network.resnet.stem.convs[0].kernel.value])
+    kernel, stem = tape.gradient(
+        loss, [network.supervised_head.kernel.value, network.resnet.stem.convs[0].kernel.value]
+    )
     assert kernel is not None
     assert (stem is None) == detached
 

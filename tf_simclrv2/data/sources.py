@@ -113,11 +113,11 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
     _check_split(builder, name, split)
     image_key = _image_key(builder, name)
     label_key = _feature_key(builder, tfds.features.ClassLabel, preferred="label")
-    wanted = {key: True for key in (image_key, label_key) if key}
+    images = _feature_keys(builder, tfds.features.Image)
     examples = builder.as_dataset(
         split=split,
         shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding(wanted, decoders={image_key: tfds.decode.SkipDecoding()}),
+        decoders={key: tfds.decode.SkipDecoding() for key in images},
         read_config=tfds.ReadConfig(try_autocache=False),
     )
 
@@ -215,9 +215,11 @@ def _image_key(builder: tfds.core.DatasetBuilder, name: str) -> str:
     return key
 
 
-def _feature_key(
-    builder: tfds.core.DatasetBuilder, kind: type[tfds.features.FeatureConnector], preferred: str
-) -> str | None:
+def _feature_key(builder: tfds.core.DatasetBuilder, kind: type, preferred: str) -> str | None:
     """The key of the feature of this kind: the preferred one, else the first."""
-    keys = [key for key, feature in builder.info.features.items() if isinstance(feature, kind)]
+    keys = _feature_keys(builder, kind)
     return preferred if preferred in keys else next(iter(keys), None)
+
+
+def _feature_keys(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
+    return [key for key, feature in builder.info.features.items() if isinstance(feature, kind)]

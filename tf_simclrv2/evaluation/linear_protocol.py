@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Source, evaluation_batches
 from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
 from tf_simclrv2.evaluation.linear_probe import labels_per_class_subset, linear_probe
+from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.simclr import SimCLR
 
 RANDOM_ENCODER = "random_encoder"
@@ -34,7 +37,7 @@ def run_linear_protocol(
     if not (train.has_labels and test.has_labels):
         say("linear evaluation is off: both splits need labels")
         return {}
-    random = _random_network(network) if config.evaluation.probe_baselines else None
+    random = _random_network(network, train, config) if config.evaluation.probe_baselines else None
     train_features, train_labels = _features(network, random, train, config)
     test_features, test_labels = _features(network, random, test, config)
     subsets = {"linear": ("all labels", np.arange(len(train_labels)))}
@@ -58,9 +61,7 @@ def _features(
     network: SimCLR, random: SimCLR | None, source: Source, config: ExperimentConfig
 ) -> tuple[Features, np.ndarray]:
     """Features of a split by row of the table, the trained encoder's first, then the baselines'."""
-    batches = evaluation_batches(
-        source, image_size=config.model.image_size, batch_size=config.evaluation.eval_batch_size
-    )
+    batches = _batches(source, config)
     endpoints = config.evaluation.probe_endpoints
     if random is None:
         return extract_features(network, batches, endpoints)
@@ -70,8 +71,23 @@ def _features(
     return {**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels
 
 
-def _random_network(network: SimCLR) -> SimCLR:
-    """A new network of the same shape, as initialised."""
-    random = SimCLR(network.config, name="random", dtype=network.dtype_policy)
-    random.build((None, network.config.image_size, network.config.image_size, 3))
+def _batches(source: Source, config: ExperimentConfig) -> tf.data.Dataset:
+    return evaluation_batches(
+        source, image_size=config.model.image_size, batch_size=config.evaluation.eval_batch_size
+    )
+
+
+def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -> SimCLR:
+    """A new network of the same shape with random weights, made as good as random weights are.
+
+    As initialised, residual branches are off and batch norm knows nothing of the images; here the
+    branches are on, and the statistics are those of a batch of images.
+    """
+    shape = dataclasses.replace(network.config, batch_norm_decay=0.0, fine_tune_after_block=-1)
+    random = SimCLR(shape, name="random", dtype=network.dtype_policy)
+    random.build((None, shape.image_size, shape.image_size, 3))
+    for norm in (layer for layer in random._flatten_layers() if isinstance(layer, BatchNormRelu)):
+        norm.gamma.assign(tf.ones_like(norm.gamma))
+    batch = next(iter(_batches(source, config)))
+    random(batch["image"][batch["mask"]], training=True)
     return random

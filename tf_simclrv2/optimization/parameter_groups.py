@@ -31,7 +31,7 @@ def parameter_groups(model: SimCLR) -> Groups:
 
     Example:
         >>> {name: len(group) for name, group in parameter_groups(model).items()}
-        {'kernel': 23, 'bias': 0, 'batch_norm': 48, 'supervised_head': 2}
+        {'kernel': 24, 'bias': 0, 'batch_norm': 47, 'supervised_head': 2}
     """
     groups: Groups = {"kernel": [], "bias": [], "batch_norm": [], "supervised_head": []}
     for layer in _leaf_layers(model):

@@ -1,7 +1,7 @@
 """Checkpoints whose keys are the variables' paths, and the one loader that reads them.
 
 A training checkpoint is a `tf.train.Checkpoint` of nested dicts: the kernel `resnet/stem/conv_1/kernel`
-is saved under `model/resnet/stem/conv_1/kernel`. An exported SavedModel holds the same keys.
+is saved under `model/resnet/stem/conv_1/kernel`. An exported SavedModel holds the same tree.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig
 from tf_simclrv2.models.simclr import SimCLR
@@ -20,6 +21,7 @@ from tf_simclrv2.tasks import Task
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
 _KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _CLASSIFIER = "supervised_head/"
 
 
@@ -44,14 +46,35 @@ class SavedWeights:
     prefix: str
     config: ExperimentConfig | None
 
+    def keys(self) -> dict[str, str]:
+        """The checkpoint key of every model variable by path.
+
+        Read from the graph of objects that the checkpoint carries: a SavedModel stores a variable under
+        the first of the names that lead to it.
+        """
+        reader = tf.train.load_checkpoint(self.prefix)
+        if not reader.has_tensor(_OBJECT_GRAPH):
+            return {}
+        graph = TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
+
+        def children(node: int) -> dict[str, int]:
+            return {child.local_name: child.node_id for child in graph.nodes[node].children}
+
+        def walk(prefix: str, node: int) -> dict[str, str]:
+            for attribute in graph.nodes[node].attributes:
+                return {prefix: attribute.checkpoint_key}
+            found: dict[str, str] = {}
+            for name, child in children(node).items():
+                found |= walk(f"{prefix}/{name}" if prefix else name, child)
+            return found
+
+        root = children(0)
+        return walk("", root["model"]) if "model" in root else {}
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every model variable by path."""
-        start = "model/"
-        return {
-            key[len(start) : -len(_KEY_SUFFIX)]: tuple(shape)
-            for key, shape in tf.train.list_variables(self.prefix)
-            if key.startswith(start) and key.endswith(_KEY_SUFFIX)
-        }
+        stored = tf.train.load_checkpoint(self.prefix).get_variable_to_shape_map()
+        return {path: tuple(stored[key]) for path, key in self.keys().items()}
 
 
 def find_weights(path: str) -> SavedWeights:
@@ -134,9 +157,9 @@ def load_weights(network: SimCLR, path: str) -> LoadReport:
     }
     wanted = {name: variable for name, variable in variables.items() if name not in left}
     _refuse_mismatch(weights, shapes, wanted, network.config)
-    reader = tf.train.load_checkpoint(weights.prefix)
+    reader, keys = tf.train.load_checkpoint(weights.prefix), weights.keys()
     for name, variable in wanted.items():
-        variable.assign(reader.get_tensor(f"model/{name}{_KEY_SUFFIX}"))
+        variable.assign(reader.get_tensor(keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
     return LoadReport(weights.prefix, tuple(wanted), left, unused)
 

@@ -170,8 +170,8 @@ class Run:
                     controller.save_checkpoint()
         finally:
             progress.close()
-        if self.skipped:
-            self.say(f"{len(self.skipped)} unreadable image(s) were skipped: {', '.join(self.skipped.names)}")
+        if self.skipped.count:
+            self.say(f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}")
         return {"global_step": self.step, **last}
 
     def _steps_per_loop(self) -> Callable[[int], int]:

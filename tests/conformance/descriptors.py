@@ -1,0 +1,115 @@
+"""Everything that the conformance tests put through the same checks.
+
+A new layer, network, loss or optimizer joins by one line in one of the lists. `test_everything_is_listed`
+fails for a class that can be saved and is in none of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ModelConfig, OptimizerConfig
+from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.blocks import BottleneckBlock, ProjectionShortcut, ResidualBlock
+from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.resnet import BlockGroup, Stem
+from tf_simclrv2.models.selective_kernel import SelectiveKernel
+from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
+from tf_simclrv2.objectives import nt_xent, supervised_loss
+from tf_simclrv2.optimization import LARS, WarmupCosine, build_optimizer
+
+BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer or network: `make(dtype=..., **kwargs)` makes it, for inputs [N, *shape]."""
+
+    name: str
+    make: Callable[..., keras.layers.Layer]
+    shape: tuple[int, ...]
+    kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    deep: bool = False
+
+    def build(self, dtype: str) -> keras.layers.Layer:
+        layer = self.make(dtype=dtype, **self.kwargs)
+        layer.build((None, *self.shape))
+        return layer
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A loss: `compute(features [views · N, D], labels [views · N])` is its scalar."""
+
+    name: str
+    compute: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    views: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer: `make()` builds it."""
+
+    name: str
+    make: Callable[[], keras.optimizers.Optimizer]
+
+
+def _simclr(dtype: str) -> SimCLR:
+    config = ModelConfig(resnet_depth=18, image_size=32, num_classes=3, num_proj_layers=2, proj_out_dim=8)
+    return SimCLR(config, dtype=dtype)
+
+
+def _named(optimizer: str) -> Callable[[], keras.optimizers.Optimizer]:
+    return lambda: build_optimizer(
+        OptimizerConfig(optimizer=optimizer, weight_decay=1e-3), WarmupCosine(0.1, 10, 2)
+    )
+
+
+LAYERS = [
+    Layer("batch_norm", BatchNormRelu, (3, 3, 6)),
+    Layer("batch_norm_without_beta", BatchNormRelu, (6,), {"relu": False, "center": False, "momentum": 0.5}),
+    Layer("conv", Conv2DFixedPadding, (5, 5, 3), {"filters": 4, "kernel_size": 3, "strides": 2}),
+    Layer("selective_kernel", SelectiveKernel, (5, 5, 3), {"filters": 4, "strides": 2}),
+    Layer("squeeze_excitation", SqueezeExcitation, (4, 4, 8), {"filters": 4, "se_ratio": 0.5}),
+    Layer(
+        "projection_shortcut", ProjectionShortcut, (5, 5, 3), {"filters": 4, "strides": 2, "resnet_d": True}
+    ),
+    Layer("residual_block", ResidualBlock, (6, 6, 4), {"filters": 4, "se_ratio": 0.25}),
+    Layer(
+        "bottleneck_block", BottleneckBlock, (6, 6, 3), {"filters": 4, "strides": 2, "use_projection": True}
+    ),
+    Layer("bottleneck_block_sk", BottleneckBlock, (6, 6, 16), {"filters": 4, "sk_ratio": 0.0625}),
+    Layer("stem_cifar", Stem, (8, 8, 3), {"filters": 4, "kind": "cifar"}),
+    Layer("stem_imagenet", Stem, (12, 12, 3), {"filters": 4, "kind": "imagenet"}),
+    Layer("stem_resnet_d", Stem, (12, 12, 3), {"filters": 4, "kind": "resnet_d"}),
+    Layer(
+        "block_group",
+        BlockGroup,
+        (6, 6, 3),
+        {"depth": 50, "filters": 4, "num_blocks": 2, "strides": 2},
+        deep=True,
+    ),
+    Layer("projection_head", ProjectionHead, (6,), {"num_layers": 3, "out_dim": 4}),
+    Layer("resnet", ResNet, (8, 8, 3), {"depth": 18, "cifar_stem": True}, deep=True),
+    Layer("simclr", _simclr, (8, 8, 3), deep=True),
+]
+
+OBJECTIVES = [
+    Objective("nt_xent", lambda z, labels: nt_xent(z)[0], views=2),
+    Objective("nt_xent_unnormalised", lambda z, labels: nt_xent(z, 0.5, hidden_norm=False)[0], views=2),
+    Objective("supervised", supervised_loss),
+]
+
+OPTIMIZERS = [
+    Optimizer("lars", _named("lars")),
+    Optimizer("lars_post_momentum", lambda: LARS(0.1, weight_decay=1e-3, classic_momentum=False)),
+    Optimizer("lars_nesterov", lambda: LARS(0.1, weight_decay=1e-3, use_nesterov=True)),
+    Optimizer("momentum", _named("momentum")),
+    Optimizer("adam", _named("adam")),
+]

@@ -1,0 +1,57 @@
+"""Cross entropy and top-k accuracy against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclrv2.objectives import supervised_loss, top_k_correct
+
+RNG = np.random.default_rng(6)
+LOGITS = 3.0 * RNG.standard_normal((9, 5))
+LABELS = RNG.integers(0, 5, 9)
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    return np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(labels)), labels])
+
+
+def test_loss_and_gradient_equal_numpy() -> None:
+    logits = tf.constant(LOGITS)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = supervised_loss(logits, tf.constant(LABELS))
+    assert float(loss) == pytest.approx(_cross_entropy(LOGITS, LABELS), rel=1e-13)
+    p = np.exp(LOGITS) / np.exp(LOGITS).sum(1, keepdims=True)
+    np.testing.assert_allclose(
+        tape.gradient(loss, logits), (p - np.eye(5)[LABELS]) / 9, rtol=1e-11, atol=1e-15
+    )
+
+
+def test_zero_logits_cost_the_logarithm_of_the_number_of_classes() -> None:
+    assert float(supervised_loss(tf.zeros([4, 10]), tf.range(4))) == pytest.approx(np.log(10), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_computed_in_float32(dtype: str) -> None:
+    half = tf.cast(LOGITS, dtype)
+    loss = supervised_loss(half, tf.constant(LABELS))
+    assert loss.dtype == tf.float32
+    assert float(loss) == pytest.approx(_cross_entropy(tf.cast(half, tf.float64).numpy(), LABELS), rel=1e-6)
+
+
+@pytest.mark.parametrize("label_type", ["int32", "int64"])
+@pytest.mark.parametrize("k", [1, 2, 5, 7])
+def test_top_k_equals_numpy(k: int, label_type: str) -> None:
+    best = np.argsort(-LOGITS, axis=1)[:, :k]
+    expected = [float(label in row) for label, row in zip(LABELS, best, strict=True)]
+    correct = top_k_correct(tf.constant(LOGITS), tf.constant(LABELS, label_type), k)
+    assert correct.dtype == tf.float32
+    np.testing.assert_array_equal(correct, expected)
+    assert 0 < sum(expected) < 9 or k >= 5
+
+
+def test_negative_labels_are_never_correct() -> None:
+    labels = tf.constant(np.where(np.arange(9) < 4, -1, LABELS))
+    np.testing.assert_array_equal(top_k_correct(tf.constant(LOGITS), labels, 5), np.arange(9) >= 4)

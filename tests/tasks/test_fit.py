@@ -1,0 +1,35 @@
+"""Keras's `fit` and Orbit's loop drive the same step to the same weights."""
+
+import numpy as np
+import tensorflow as tf
+
+from tests.goldens import assign_published_weights
+from tests.tasks.batches import batch_of, config_of
+from tf_simclrv2 import LARS
+from tf_simclrv2.tasks import build_task
+from tf_simclrv2.training.trainer import Trainer
+
+FLAGS = {"resnet_depth": 18, "image_size": 32, "temperature": 0.5, "weight_decay": 1e-4, "train_batch_size": 8}
+STEPS = 3
+
+
+def task_and_batches():
+    task = build_task(config_of(FLAGS, "float64"))
+    assign_published_weights(task.network)
+    task.compile(LARS(0.1, weight_decay=1e-4))
+    batch = {**batch_of(task.config), "key": np.arange(8)}
+    return task, tf.data.Dataset.from_tensors(batch).repeat(STEPS)
+
+
+def test_fit_and_orbit_give_the_same_weights():
+    fitted, batches = task_and_batches()
+    history = fitted.fit(batches, epochs=1, verbose=0).history
+    looped, batches = task_and_batches()
+    trainer = Trainer(looped, batches, tf.distribute.get_strategy())
+    output = trainer.train(tf.constant(STEPS))
+    for ours, theirs in zip(fitted.network.variables, looped.network.variables, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-14)
+    assert int(fitted.optimizer.iterations) == int(looped.optimizer.iterations) == STEPS
+    np.testing.assert_allclose(history["total_loss"][-1], float(output["train/total_loss"]), rtol=1e-9)
+    assert int(trainer.position) == 8
+    assert int(trainer.bad_step) == -1
