@@ -242,13 +242,7 @@ class Run:
     def _classify(self) -> Result:
         source = self.plan.eval_source
         assert source is not None
-        classes = self.config.model.num_classes
-        if classes and source.has_labels and source.num_classes != classes:
-            raise ConfigError(
-                f"{source.name} has {source.num_classes} classes, but the classifier has {classes}; "
-                "evaluate on a split of the dataset that it was trained on."
-            )
-        if not (classes and source.has_labels):
+        if not (self.config.model.num_classes and source.has_labels):
             self.say("accuracy is not evaluated: there is no classifier, or the evaluation split has no labels")
             return {"eval/regularization_loss": float(self.task.weight_decay())}
         batches = evaluation_batches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.data import Source, load_source
+from tf_simclrv2.data import Source, check_same_classes, load_source
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
 
 
@@ -80,6 +80,7 @@ def plan_run(config: ExperimentConfig, replicas: int) -> RunPlan:
     eval_source = None
     if config.run.mode != "train":
         eval_source = load_source(config.data, config.data.eval_split)
+        check_same_classes(train_source, eval_source)
     config, notes = _with_classes(config, train_source)
     _refuse_unreachable_batch(config, train_source)
     steps = total_steps(config.training, train_source.num_examples)

@@ -1,0 +1,161 @@
+"""Flags: the published names and defaults, the recipes, and published commands."""
+
+import dataclasses
+import pathlib
+import shlex
+
+import pytest
+from absl import flags
+
+from flags import config_from_flags, define_flags, flag_values, notes_on_flags
+from tf_simclrv2 import ConfigError, ExperimentConfig
+
+RECIPES = pathlib.Path(__file__).resolve().parents[2] / "flags" / "recipes"
+
+# The published TF2 program's flags and their defaults.
+PUBLISHED = {
+    "learning_rate": 0.3,
+    "learning_rate_scaling": "linear",
+    "warmup_epochs": 10,
+    "weight_decay": 1e-6,
+    "batch_norm_decay": 0.9,
+    "train_batch_size": 512,
+    "train_split": "train",
+    "train_epochs": 100,
+    "train_steps": 0,
+    "eval_steps": 0,
+    "eval_batch_size": 256,
+    "checkpoint_epochs": 1,
+    "checkpoint_steps": 0,
+    "eval_split": "validation",
+    "dataset": "imagenet2012",
+    "cache_dataset": False,
+    "mode": "train",
+    "train_mode": "pretrain",
+    "lineareval_while_pretraining": True,
+    "checkpoint": None,
+    "zero_init_logits_layer": False,
+    "fine_tune_after_block": -1,
+    "master": None,
+    "model_dir": None,
+    "data_dir": None,
+    "use_tpu": True,
+    "tpu_name": None,
+    "tpu_zone": None,
+    "gcp_project": None,
+    "optimizer": "lars",
+    "momentum": 0.9,
+    "eval_name": None,
+    "keep_checkpoint_max": 5,
+    "keep_hub_module_max": 1,
+    "temperature": 0.1,
+    "hidden_norm": True,
+    "proj_head_mode": "nonlinear",
+    "proj_out_dim": 128,
+    "num_proj_layers": 3,
+    "ft_proj_selector": 0,
+    "global_bn": True,
+    "width_multiplier": 1,
+    "resnet_depth": 50,
+    "sk_ratio": 0.0,
+    "se_ratio": 0.0,
+    "image_size": 224,
+    "color_jitter_strength": 1.0,
+    "use_blur": True,
+}
+
+PUBLISHED_COMMANDS = [
+    "--train_mode=pretrain --train_batch_size=512 --train_epochs=1000 --learning_rate=1.0 --weight_decay=1e-4 "
+    "--temperature=0.5 --dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --use_blur=False "
+    "--color_jitter_strength=0.5 --model_dir=/tmp/simclr_test --use_tpu=False",
+    "--mode=train_then_eval --train_mode=finetune --fine_tune_after_block=4 --zero_init_logits_layer=True "
+    "--variable_schema='(?!global_step|(?:.*/|^)Momentum|head)' --global_bn=False --optimizer=momentum "
+    "--learning_rate=0.1 --weight_decay=0.0 --train_epochs=100 --train_batch_size=512 --warmup_epochs=0 "
+    "--dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --checkpoint=/tmp/simclr_test "
+    "--model_dir=/tmp/simclr_test_ft --use_tpu=False",
+    "--mode=train --train_mode=pretrain --train_batch_size=4096 --train_epochs=100 --temperature=0.1 "
+    "--learning_rate=0.075 --learning_rate_scaling=sqrt --weight_decay=1e-4 --dataset=imagenet2012 "
+    "--image_size=224 --eval_split=validation --data_dir=gs://data --model_dir=gs://model --use_tpu=True "
+    "--tpu_name=tpu --train_summary_steps=0",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _defined():
+    """Flags can be defined once a process."""
+    if "train_mode" not in flags.FLAGS:
+        define_flags()
+
+
+def config_of(*arguments: str) -> ExperimentConfig:
+    flags.FLAGS.unparse_flags()
+    for name in flag_values_defined():
+        flags.FLAGS[name].unparse()
+    flags.FLAGS(["run.py", *arguments])
+    return config_from_flags()
+
+
+def flag_values_defined() -> list[str]:
+    flags.FLAGS.mark_as_parsed()
+    return list(flag_values())
+
+
+def test_published_flags_and_defaults():
+    config_of()
+    values = flag_values()
+    assert {name: values[name] for name in PUBLISHED} == PUBLISHED
+
+
+def test_without_flags_the_config_is_the_default_one():
+    assert config_of() == ExperimentConfig()
+
+
+@pytest.mark.parametrize("command", PUBLISHED_COMMANDS)
+def test_published_commands_are_understood(command):
+    arguments = shlex.split(command)
+    config = config_of(*arguments)
+    flat = {}
+    for part in dataclasses.asdict(config).values():
+        flat |= part
+    for argument in arguments:
+        name, value = argument.removeprefix("--").split("=", 1)
+        if name in flat:
+            assert str(flat[name]) == str(type(flat[name])(value) if isinstance(flat[name], float) else value)
+    legacy = [name for name in ("variable_schema", "train_summary_steps") if f"--{name}" in command]
+    assert [note.split(":")[0] for note in notes_on_flags()] == [f"--{name}" for name in legacy]
+
+
+def test_a_tpu_is_not_used_when_told_so():
+    assert config_of("--tpu_name=tpu").run.tpu_name == "tpu"
+    assert config_of("--tpu_name=tpu", "--use_tpu=False").run.tpu_name is None
+
+
+def test_older_summary_flag_is_mapped():
+    assert config_of("--train_summary_steps=25").run.steps_per_loop == 25
+    assert config_of("--train_summary_steps=25", "--steps_per_loop=5").run.steps_per_loop == 5
+
+
+def test_impossible_combinations():
+    with pytest.raises(ConfigError, match="fine_tune_after_block is 1"):
+        config_of("--fine_tune_after_block=1")
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.cfg")))
+def test_recipes_parse_and_open_with_their_command(recipe):
+    text = (RECIPES / recipe).read_text()
+    assert text.startswith("# ")
+    assert f"--flagfile=flags/recipes/{recipe}" in text
+    config = config_of(f"--flagfile={RECIPES / recipe}")
+    asked = [line for line in text.splitlines() if line.startswith("--")]
+    assert len(asked) > 5
+    assert config != ExperimentConfig()
+
+
+def test_paper_recipe():
+    """SimCLRv2 appendix: batch 4096, rate 0.1·√4096 = 6.4, 5 % of 800 epochs of warm-up."""
+    config = config_of(f"--flagfile={RECIPES / 'imagenet_pretrain_paper.cfg'}")
+    assert config.training.train_batch_size == 4096 and config.training.train_epochs == 800
+    assert config.optimizer.learning_rate * 4096**0.5 == pytest.approx(6.4)
+    assert config.optimizer.learning_rate_scaling == "sqrt"
+    assert config.optimizer.warmup_epochs == 40 and config.optimizer.weight_decay == 1e-4
+    assert config.model.num_proj_layers == 3 and config.objective.temperature == 0.1

@@ -1,0 +1,287 @@
+"""Whole runs on a handful of digits: what they leave, how they resume, and what stops them."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclrv2 import (
+    ConfigError,
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from tf_simclrv2.training.loop import NotFiniteError, Run
+
+STEPS = 4
+PUBLISHED_TAGS = {
+    "train/contrast_loss",
+    "train/contrast_acc",
+    "train/contrast_entropy",
+    "train/supervised_loss",
+    "train/supervised_acc",
+    "train/weight_decay",
+    "train/total_loss",
+    "learning_rate",
+}
+
+
+def config_for(model_dir: pathlib.Path, **changes) -> ExperimentConfig:
+    """Four steps of pretraining ResNet-18 on 40 digits of 8 pixels; `changes` by field name."""
+    parts = {
+        "model": ModelConfig(resnet_depth=18, image_size=8),
+        "optimizer": OptimizerConfig(learning_rate=1.0, warmup_epochs=0, weight_decay=1e-4),
+        "data": DataConfig(dataset="digits", train_split="train[:40]", eval_split="test[:30]", random_flip=False),
+        "training": TrainingConfig(train_batch_size=16, train_steps=STEPS),
+        "evaluation": EvaluationConfig(eval_batch_size=16),
+        "run": RunConfig(
+            mode="train_then_eval", model_dir=str(model_dir), checkpoint_steps=2, strategy="one_device"
+        ),
+    }
+    for name, part in parts.items():
+        fields = {field.name for field in dataclasses.fields(part)}
+        here = {key: changes.pop(key) for key in list(changes) if key in fields}
+        parts[name] = dataclasses.replace(part, **here)
+    assert not changes, changes
+    return ExperimentConfig(**parts)
+
+
+class Lines(list):
+    """Collects what a run says."""
+
+    def __call__(self, text: str) -> None:
+        self.extend(text.splitlines())
+
+    def __contains__(self, part: object) -> bool:
+        return any(str(part) in line for line in self)
+
+
+def execute(config: ExperimentConfig) -> tuple[dict, Lines, Run]:
+    keras.backend.clear_session()
+    lines = Lines()
+    run = Run(config, {"typed": 1}, say=lines)
+    return run.execute(), lines, run
+
+
+def weights_of(directory: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(directory / f"ckpt-{step}"))
+    keys = [key for key in reader.get_variable_to_shape_map() if key.startswith(("model/", "optimizer/", "position"))]
+    return {key: reader.get_tensor(key) for key in keys}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    result, lines, _ = execute(config_for(directory, use_blur=False))
+    return directory, result, lines
+
+
+def test_what_a_run_leaves(finished):
+    directory, result, _ = finished
+    left = {path.name for path in directory.iterdir()}
+    assert {"config.json", "flags.json", "checkpoint", "result.json", "result_4.json", "saved_model"} <= left
+    assert {"ckpt-2.index", "ckpt-4.index"} <= left
+    assert json.loads((directory / "flags.json").read_text()) == {"typed": 1}
+    written = json.loads((directory / "result.json").read_text())
+    assert written == json.loads((directory / "result_4.json").read_text())
+    assert written["global_step"] == 4
+    for tag in ("eval/label_top_1_accuracy", "eval/label_top_5_accuracy", "eval/regularization_loss"):
+        assert result[tag] == pytest.approx(written[tag])
+    assert written["eval/label_top_5_accuracy"] >= written["eval/label_top_1_accuracy"]
+
+
+def test_config_json_rebuilds_the_run(finished):
+    directory, *_ = finished
+    config = ExperimentConfig.from_json((directory / "config.json").read_text())
+    assert config.model.num_classes == 10
+    assert dataclasses.replace(config.model, num_classes=1000) == config_for(directory).model
+
+
+def test_events(finished):
+    directory, *_ = finished
+    tags, images = {}, 0
+    for path in directory.glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "images":
+                    images += 1
+                else:
+                    tags.setdefault(value.tag, []).append(event.step)
+    assert set(tags) >= PUBLISHED_TAGS
+    assert tags["train/total_loss"] == [2, 4]
+    assert images == 1
+
+
+def test_saved_model_gives_what_the_checkpoint_holds(finished):
+    directory, *_ = finished
+    module = tf.saved_model.load(str(directory / "saved_model" / "4"))
+    endpoints = module(np.zeros([2, 8, 8, 3], np.float32), training=False)
+    assert endpoints["final_avg_pool"].shape == (2, 512)
+    kernel = next(v for v in module.variables if v.shape == (512, 10))
+    np.testing.assert_array_equal(kernel, weights_of(directory)["model/supervised_head/kernel/.ATTRIBUTES/VARIABLE_VALUE"])
+
+
+def test_the_terminal_shows_the_resolved_run(finished):
+    *_, lines = finished
+    assert "pretrain on digits/train[:40]: 40 images in 10 classes" in lines
+    assert "4 steps of batch 16, a checkpoint every 2" in lines
+    assert "learning rate 0.0625 after 0 steps of warm-up" in lines
+    assert "supervised_head" in lines
+    assert lines[-1].startswith("result: step 4, top-1 ")
+
+
+def test_the_same_command_again_says_that_it_is_complete(finished, tmp_path):
+    directory, result, _ = finished
+    shutil.copytree(directory, tmp_path / "again")
+    again, lines, _ = execute(config_for(tmp_path / "again", use_blur=False))
+    assert "training is already complete: step 4 of 4" in lines
+    assert again["eval/label_top_1_accuracy"] == result["eval/label_top_1_accuracy"]
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
+    directory, *_ = finished
+    for path in [*directory.glob("ckpt-2.*"), directory / "config.json"]:
+        shutil.copy(path, tmp_path)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-2"\nall_model_checkpoint_paths: "ckpt-2"\n')
+    _, lines, _ = execute(config_for(tmp_path, use_blur=False, mode="train"))
+    assert "resuming from step 2 of 4" in lines
+    expected, found = weights_of(directory), weights_of(tmp_path)
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        # Kernels on several threads add in any order; a wrong batch would differ in the first digit.
+        np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-4, err_msg=key)
+
+
+def test_evaluating_later_gives_the_same_result(finished, tmp_path):
+    directory, result, _ = finished
+    shutil.copytree(directory, tmp_path / "later")
+    later, _, _ = execute(config_for(tmp_path / "later", use_blur=False, mode="eval", eval_name="later"))
+    written = json.loads((tmp_path / "later" / "later_result.json").read_text())
+    for tag in ("global_step", "eval/label_top_1_accuracy", "eval/regularization_loss"):
+        assert later[tag] == written[tag] == result[tag]
+
+
+@pytest.mark.parametrize("block", [-1, 4])
+def test_fine_tuning_from_a_pretrained_run(finished, tmp_path, block):
+    directory, *_ = finished
+    config = config_for(
+        tmp_path,
+        train_mode="finetune",
+        checkpoint=str(directory),
+        fine_tune_after_block=block,
+        ft_proj_selector=0 if block == 4 else 1,
+        train_steps=2,
+    )
+    result, lines, run = execute(config)
+    assert f"variables loaded from {directory}/ckpt-4" in lines
+    assert result["global_step"] == 2
+    start = weights_of(directory)
+    key = "model/resnet/block_group4/block_2/conv_2/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    same = np.array_equal(weights_of(tmp_path, 2)[key], start[key])
+    assert same == (block == 4)
+    assert "proj_head_2" not in run.task.network(tf.zeros([1, 8, 8, 3]))
+
+
+def test_a_folder_without_labels_pretrains(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        pixels = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+        folder = tmp_path / "images"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{i}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    (tmp_path / "images" / "torn.png").write_bytes(b"not a picture")
+    config = config_for(
+        tmp_path / "run",
+        dataset="image_folder",
+        data_dir=str(tmp_path / "images"),
+        train_split="train",
+        eval_split="train",
+        max_skipped_fraction=0.1,
+        train_steps=2,
+    )
+    result, lines, _ = execute(config)
+    assert "has no labels: linear evaluation is off" in lines
+    assert "1 unreadable image(s) were skipped" in lines and "torn.png" in lines
+    assert "eval/label_top_1_accuracy" not in result
+    assert np.isfinite(result["train/contrast_loss"])
+    assert (tmp_path / "run" / "saved_model" / "2").is_dir()
+
+
+def test_a_loss_that_is_not_finite_stops_training(tmp_path):
+    config = config_for(
+        tmp_path, optimizer="momentum", learning_rate=1e25, checkpoint_steps=1, steps_per_loop=1, train_steps=30
+    )
+    with pytest.raises(NotFiniteError, match=r"not finite at step (\d+); the last good checkpoint is .*ckpt-\d+"):
+        execute(config)
+    newest = tf.train.latest_checkpoint(str(tmp_path))
+    assert newest is not None
+    step = int(newest.rsplit("-", 1)[1])
+    assert step < 30 and step >= 1
+
+
+BAD_RUNS = {
+    "unknown dataset": ({"dataset": "digitz"}, "did you mean digits"),
+    "unknown split": ({"eval_split": "validation"}, "validation.*cannot be read"),
+    "missing folder": ({"dataset": "image_folder", "data_dir": "/nowhere/at/all"}, "/nowhere/at/all"),
+    "no checkpoint": ({"train_mode": "finetune", "checkpoint": "/nowhere"}, "no checkpoint in it"),
+    "batch beyond the data": ({"train_batch_size": 41}, "only 40 images"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RUNS)
+def test_bad_runs_are_refused_before_anything_is_written(tmp_path, name):
+    changes, message = BAD_RUNS[name]
+    with pytest.raises(ConfigError, match=message):
+        execute(config_for(tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_dir_is_needed(tmp_path):
+    config = config_for(tmp_path)
+    with pytest.raises(ConfigError, match="model_dir is not set"):
+        execute(dataclasses.replace(config, run=dataclasses.replace(config.run, model_dir=None)))
+
+
+def test_batches_must_divide_among_the_replicas(tmp_path):
+    with pytest.raises(ConfigError, match=r"train_batch_size is 18, which 4 replicas cannot share.*use 16"):
+        execute(config_for(tmp_path / "run", train_batch_size=18, strategy="mirrored"))
+
+
+def test_a_model_dir_of_another_run_is_refused_untouched(finished, tmp_path):
+    directory, *_ = finished
+    shutil.copytree(directory, tmp_path / "other")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "other").rglob("*")}
+    with pytest.raises(ConfigError, match=r"another run: --resnet_depth=18 \(here it is 34\)"):
+        execute(config_for(tmp_path / "other", resnet_depth=34))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "other").rglob("*")} == before
+
+
+def test_an_unwritable_model_dir(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        execute(config_for(tmp_path / "file" / "run"))
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_fine_tuning_without_labels(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(tf.io.encode_png(np.zeros([9, 9, 3], np.uint8)).numpy())
+    config = config_for(
+        tmp_path / "run",
+        train_mode="finetune",
+        dataset="image_folder",
+        data_dir=str(tmp_path / "images"),
+        train_split="train",
+        eval_split="train",
+    )
+    with pytest.raises(ConfigError, match="has no labels, but --train_mode=finetune needs them"):
+        execute(config)
