@@ -8,7 +8,7 @@ import sys
 # Before TensorFlow is imported: its start-up messages would drown ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from absl import app, flags, logging
+from absl import app, logging
 
 from flags import config_from_flags, define_flags, flag_values, notes_on_flags
 from tf_simclrv2.config import ConfigError

@@ -10,7 +10,7 @@ setup(
     name="tf_simclrv2",
     version="0.1.0",
     description="SimCLRv2 for TensorFlow 2 and Keras 3: pretrain, fine-tune, distil, export",
-    long_description=readme.read_text(encoding="utf-8") if readme.exists() else "",
+    long_description=readme.read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
@@ -24,6 +24,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",
+        "importlib-resources>=6",  # tensorflow-datasets imports it and does not say so
         "keras>=3.12,<4",
         "matplotlib>=3.8",
         "numpy>=1.26",

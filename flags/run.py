@@ -24,15 +24,22 @@ def define() -> None:
     flags.DEFINE_string("eval_name", None, "Name of this evaluation, for its results and summaries.")
     flags.DEFINE_integer("steps_per_loop", 0, "Steps between summaries and progress lines; 0 chooses.")
 
-    flags.DEFINE_bool("use_tpu", True, "Whether --tpu_name or --master may be used; without them there is no TPU.")
+    flags.DEFINE_bool(
+        "use_tpu", True, "Whether --tpu_name or --master may be used; without them there is no TPU."
+    )
     flags.DEFINE_string("tpu_name", None, "Name of the TPU.")
     flags.DEFINE_string("tpu_zone", None, "Zone of the TPU.")
     flags.DEFINE_string("gcp_project", None, "Project of the TPU.")
     flags.DEFINE_string("master", None, "Address of a TPU worker, instead of a name.")
     flags.DEFINE_enum(
-        "strategy", "auto", ["auto", "one_device", "mirrored", "multi_worker", "tpu"], "tf.distribute strategy."
+        "strategy",
+        "auto",
+        ["auto", "one_device", "mirrored", "multi_worker", "tpu"],
+        "tf.distribute strategy.",
     )
-    flags.DEFINE_integer("virtual_devices", 0, "Split the CPU into this many devices, to try several replicas.")
+    flags.DEFINE_integer(
+        "virtual_devices", 0, "Split the CPU into this many devices, to try several replicas."
+    )
 
     flags.DEFINE_string("variable_schema", None, "Accepted for older commands; see the note it prints.")
     flags.DEFINE_integer("train_summary_steps", None, "Accepted for older commands; see the note it prints.")

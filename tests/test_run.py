@@ -34,7 +34,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_two_replicas_from_the_command_line(tmp_path):
-    done = run("--mode=train_then_eval", f"--model_dir={tmp_path}", "--virtual_devices=2", "--train_summary_steps=0", *TINY)
+    done = run(
+        "--mode=train_then_eval",
+        f"--model_dir={tmp_path}",
+        "--virtual_devices=2",
+        "--train_summary_steps=0",
+        *TINY,
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("--train_summary_steps: mapped to")
@@ -43,7 +49,9 @@ def test_two_replicas_from_the_command_line(tmp_path):
     assert f"top-1 {result['eval/label_top_1_accuracy']:.4f}" in lines[-1]
     flags = json.loads((tmp_path / "flags.json").read_text())
     assert flags["virtual_devices"] == 2 and flags["temperature"] == 0.1
-    noise = [line for line in done.stdout.splitlines() + done.stderr.splitlines() if "tensorflow" in line.lower()]
+    noise = [
+        line for line in done.stdout.splitlines() + done.stderr.splitlines() if "tensorflow" in line.lower()
+    ]
     assert not noise
 
 
@@ -51,7 +59,10 @@ def test_two_replicas_from_the_command_line(tmp_path):
     ("arguments", "message"),
     [
         (["--ft_proj_selector=4"], "ft_proj_selector is 4, but the nonlinear projection head has 3 layer(s)"),
-        (["--fine_tune_after_block=2"], "fine_tune_after_block is 2, but pretraining trains the whole network"),
+        (
+            ["--fine_tune_after_block=2"],
+            "fine_tune_after_block is 2, but pretraining trains the whole network",
+        ),
         (["--dataset=image_folder"], "data_dir is not set"),
         ([], "model_dir is not set"),
     ],

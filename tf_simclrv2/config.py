@@ -177,7 +177,9 @@ class OptimizerConfig:
         _require_one_of("learning_rate_scaling", self.learning_rate_scaling, ("linear", "sqrt"))
         _require_at_least("warmup_epochs", self.warmup_epochs, 0.0)
         _require_at_least("weight_decay", self.weight_decay, 0.0)
-        _require(0.0 <= self.momentum < 1.0, f"momentum is {self.momentum}; it must be at least 0 and below 1.")
+        _require(
+            0.0 <= self.momentum < 1.0, f"momentum is {self.momentum}; it must be at least 0 and below 1."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +251,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _require_one_of("train_mode", self.train_mode, ("pretrain", "finetune"))
-        _require_at_least("train_batch_size", self.train_batch_size, 2 if self.train_mode == "pretrain" else 1)
+        _require_at_least(
+            "train_batch_size", self.train_batch_size, 2 if self.train_mode == "pretrain" else 1
+        )
         _require_at_least("train_epochs", self.train_epochs, 0)
         _require_at_least("train_steps", self.train_steps, 0)
         _require(
@@ -257,9 +261,7 @@ class TrainingConfig:
             "train_epochs and train_steps are both 0; set one of them.",
         )
         _require_one_of("precision", self.precision, PRECISIONS)
-        _require(
-            0 <= self.seed < 2**31, f"seed is {self.seed}; it must be at least 0 and below 2147483648."
-        )
+        _require(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be at least 0 and below 2147483648.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,7 +271,7 @@ class EvaluationConfig:
     Attributes:
         eval_batch_size: Global batch of evaluation.
         eval_steps: Batches; 0 takes the whole split.
-        protocols: `online` (the classifier trained along) and `linear` (a classifier fitted to frozen features).
+        protocols: `online` (the classifier trained along), `linear` (one fitted to frozen features).
         probe_endpoints: Endpoints that the linear protocol looks at.
         probe_labels_per_class: Fit the linear classifier once more with this many labels a class; 0 does not.
         probe_baselines: Fit it to a random encoder's features and to raw pixels too.
@@ -395,7 +397,9 @@ def config_from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:
     """
     types = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(types))
-    _require(not unknown, f"{cls.__name__} has no field {', '.join(unknown)}; was it written by a newer version?")
+    _require(
+        not unknown, f"{cls.__name__} has no field {', '.join(unknown)}; was it written by a newer version?"
+    )
     return cls(**{name: _from_plain(types[name], value) for name, value in values.items()})
 
 

@@ -96,7 +96,9 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
         return _tpu_strategy(config)
     if kind == "multi_worker":
         if "TF_CONFIG" not in os.environ:
-            raise ConfigError("strategy is 'multi_worker', but TF_CONFIG is not set; set it to the cluster's JSON.")
+            raise ConfigError(
+                "strategy is 'multi_worker', but TF_CONFIG is not set; set it to the cluster's JSON."
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.MirroredStrategy(devices) if kind == "mirrored" else tf.distribute.get_strategy()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -118,6 +119,8 @@ def test_keras_file_restores_it(tmp_path: pathlib.Path, layer: Layer) -> None:
 @every_layer
 def test_config_round_trip(layer: Layer) -> None:
     built = layer.build("mixed_bfloat16")
+    arguments = set(inspect.signature(type(built).__init__).parameters) - {"self", "kwargs"}
+    assert arguments <= set(built.get_config())
     copy = type(built).from_config(built.get_config())
     assert copy.get_config() == built.get_config()
     assert copy.dtype_policy.name == "mixed_bfloat16"

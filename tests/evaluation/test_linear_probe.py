@@ -27,7 +27,9 @@ def test_scale_does_not_matter():
     x, y = blobs(300, separation=2.0)
     scaled = x * np.array([1e-4, 1.0, 1e4, 10.0, 0.1]) + 5.0
     plain = linear_probe(x[:200], y[:200], x[200:], y[200:])
-    assert linear_probe(scaled[:200], y[:200], scaled[200:], y[200:]).accuracy == pytest.approx(plain.accuracy)
+    assert linear_probe(scaled[:200], y[:200], scaled[200:], y[200:]).accuracy == pytest.approx(
+        plain.accuracy
+    )
 
 
 def test_subset_is_balanced_seeded_and_without_repeats():

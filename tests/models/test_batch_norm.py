@@ -57,26 +57,62 @@ def test_not_trainable_means_inference_mode() -> None:
     np.testing.assert_array_equal(layer.moving_variance, VARIANCE)
 
 
-def test_variance_survives_a_large_mean() -> None:
+@pytest.mark.parametrize("shape", [(64, 6), (16, 2, 2, 6)], ids=["rows", "maps"])
+def test_variance_survives_a_large_mean(shape: tuple[int, ...]) -> None:
     """In float32, E[x²] - E[x]² would have nothing left of a spread of 1 about 10,000."""
-    x = (1e4 + RNG.standard_normal((64, 6))).astype(np.float32)
+    x = (1e4 + RNG.standard_normal(shape)).astype(np.float32)
     layer = BatchNormRelu(relu=False, momentum=0.0)
     layer(x, training=True)
-    np.testing.assert_allclose(layer.moving_variance, x.astype(np.float64).var(0), rtol=1e-3)
+    np.testing.assert_allclose(layer.moving_variance, x.astype(np.float64).reshape(-1, 6).var(0), rtol=1e-3)
 
 
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize(
+    "global_bn, count, jit", [(True, 1, False), (True, 1, True), (True, 2, False), (False, 1, False)]
+)
+def test_float32_equals_float64(
+    replicas: Callable, global_bn: bool, count: int, jit: bool, center: bool
+) -> None:
+    """Float32 feature maps of a single replica go through one fused kernel, all others do not."""
+    spread = replicas(count)
+    results = []
+    for dtype in ("float64", "float32"):
+        with spread.scope():
+            layer = _layer(dtype, center=center, global_bn=global_bn)
+        step = tf.function(_step(layer), jit_compile=jit)
+        parts = spread.run(step, X.astype(dtype), COTANGENT.astype(dtype))
+        y, by_x, *by_weights = zip(*parts, strict=True)
+        moving = [np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)]
+        results.append([spread.join(y), spread.join(by_x), *(np.sum(g, axis=0) for g in by_weights), *moving])
+    assert len(results[0]) == 5 + center
+    for want, got in zip(*results, strict=True):
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_single_value_has_no_variance() -> None:
+    layer = BatchNormRelu(relu=False, momentum=0.0)
+    y = layer(np.full((1, 1, 1, 3), 5.0, np.float32), training=True)
+    np.testing.assert_array_equal(y, np.zeros((1, 1, 1, 3)))
+    np.testing.assert_array_equal(layer.moving_variance, np.zeros(3))
+
+
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_keeps_float32_statistics(policy: str) -> None:
-    layer = _layer(policy, momentum=0.0, relu=False)
-    half = tf.cast(X, layer.compute_dtype)
-    y = layer(half, training=True)
-    assert y.dtype == half.dtype
+def test_half_precision_keeps_float32_statistics(replicas: Callable, policy: str, count: int) -> None:
+    spread = replicas(count)
+    with spread.scope():
+        layer = _layer(policy, momentum=0.0, relu=False)
     assert {v.dtype for v in layer.variables} == {"float32"}
-    exact = tf.cast(half, tf.float64).numpy()
-    np.testing.assert_allclose(layer.moving_mean, exact.mean((0, 1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(layer.moving_variance, exact.var((0, 1, 2)), rtol=1e-5)
-    expected = _reference(exact, exact.mean((0, 1, 2)), exact.var((0, 1, 2)), relu=False, center=True)
-    np.testing.assert_allclose(tf.cast(y, tf.float64), expected, rtol=1e-2, atol=1e-2)
+    half = tf.cast(X, layer.compute_dtype).numpy()
+    y = spread.join(spread.run(lambda x: layer(x, training=True), half))
+    assert y.dtype == half.dtype
+    exact = half.astype(np.float64)
+    mean, variance = exact.mean((0, 1, 2)), exact.var((0, 1, 2))
+    np.testing.assert_allclose(layer.moving_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-5)
+    expected = _reference(exact, mean, variance, relu=False, center=True)
+    np.testing.assert_allclose(y.astype(np.float64), expected, rtol=1e-2, atol=1e-2)
 
 
 def _step(layer: BatchNormRelu) -> Callable:
@@ -85,7 +121,8 @@ def _step(layer: BatchNormRelu) -> Callable:
             tape.watch(x)
             y = layer(x, training=True)
             objective = tf.reduce_sum(y * cotangent)
-        return y, tape.gradient(objective, x)
+        weights = [variable.value for variable in layer.trainable_variables]
+        return y, *tape.gradient(objective, [x, *weights])
 
     return step
 
@@ -93,7 +130,7 @@ def _step(layer: BatchNormRelu) -> Callable:
 @pytest.mark.parametrize("count", [2, 4])
 def test_global_statistics_are_those_of_the_whole_batch(replicas: Callable, count: int) -> None:
     alone = _layer()
-    y, gradient = (np.asarray(a) for a in _step(alone)(tf.constant(X), tf.constant(COTANGENT)))
+    y, gradient, *_ = (np.asarray(a) for a in _step(alone)(tf.constant(X), tf.constant(COTANGENT)))
 
     spread = replicas(count)
     with spread.scope():
@@ -111,8 +148,8 @@ def test_local_statistics_are_each_replicas_own(replicas: Callable) -> None:
         layer = _layer(global_bn=False, relu=False)
     results = spread.run(_step(layer), X, COTANGENT)
     shares = spread.share(X)
-    for (y, gradient), x, cotangent in zip(results, shares, spread.share(COTANGENT), strict=True):
-        expected, own_gradient = _step(_layer(global_bn=False, relu=False))(
+    for (y, gradient, *_), x, cotangent in zip(results, shares, spread.share(COTANGENT), strict=True):
+        expected, own_gradient, *_ = _step(_layer(global_bn=False, relu=False))(
             tf.constant(x), tf.constant(cotangent)
         )
         np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)

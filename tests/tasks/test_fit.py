@@ -9,7 +9,13 @@ from tf_simclrv2 import LARS
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer
 
-FLAGS = {"resnet_depth": 18, "image_size": 32, "temperature": 0.5, "weight_decay": 1e-4, "train_batch_size": 8}
+FLAGS = {
+    "resnet_depth": 18,
+    "image_size": 32,
+    "temperature": 0.5,
+    "weight_decay": 1e-4,
+    "train_batch_size": 8,
+}
 STEPS = 3
 
 

@@ -75,7 +75,9 @@ def test_first_steps_in_float32(name):
 def test_lars_momentum_after_five_steps():
     task = published_task("lars_strong", "float64")
     run_steps(task, 5)
-    slots = dict(zip((v.path for v in task.network.trainable_variables), task.optimizer.momentums, strict=True))
+    slots = dict(
+        zip((v.path for v in task.network.trainable_variables), task.optimizer.momentums, strict=True)
+    )
     for path, variable in published_names(task.network).items():
         slot = GOLDEN["runs"]["lars_strong"]["variables"][path]["float64"][3]
         if slot is not None:

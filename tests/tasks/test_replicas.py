@@ -9,7 +9,13 @@ from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS
 from tf_simclrv2.tasks import build_task
 
-FLAGS = {"resnet_depth": 18, "image_size": 32, "temperature": 0.5, "weight_decay": 1e-4, "train_batch_size": 8}
+FLAGS = {
+    "resnet_depth": 18,
+    "image_size": 32,
+    "temperature": 0.5,
+    "weight_decay": 1e-4,
+    "train_batch_size": 8,
+}
 STAGES = {"pretrain": {}, "finetune": {"train_mode": "finetune", "ft_proj_selector": 1}}
 
 

@@ -58,7 +58,11 @@ def test_keys_are_paths(pretrained):
 @pytest.mark.parametrize("kind", ["model_dir", "ckpt", "saved_model"])
 def test_three_kinds_of_paths(pretrained, tmp_path, kind):
     directory, values, task = pretrained
-    path = {"model_dir": str(directory), "ckpt": str(directory / "ckpt-7"), "saved_model": str(tmp_path / "module")}
+    path = {
+        "model_dir": str(directory),
+        "ckpt": str(directory / "ckpt-7"),
+        "saved_model": str(tmp_path / "module"),
+    }
     if kind == "saved_model":
         save_module(task.network, path[kind], task.config)
     network = network_of()

@@ -40,7 +40,9 @@ def config_for(model_dir: pathlib.Path, **changes) -> ExperimentConfig:
     parts = {
         "model": ModelConfig(resnet_depth=18, image_size=8),
         "optimizer": OptimizerConfig(learning_rate=1.0, warmup_epochs=0, weight_decay=1e-4),
-        "data": DataConfig(dataset="digits", train_split="train[:40]", eval_split="test[:30]", random_flip=False),
+        "data": DataConfig(
+            dataset="digits", train_split="train[:40]", eval_split="test[:30]", random_flip=False
+        ),
         "training": TrainingConfig(train_batch_size=16, train_steps=STEPS),
         "evaluation": EvaluationConfig(eval_batch_size=16),
         "run": RunConfig(
@@ -74,7 +76,11 @@ def execute(config: ExperimentConfig) -> tuple[dict, Lines, Run]:
 
 def weights_of(directory: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(directory / f"ckpt-{step}"))
-    keys = [key for key in reader.get_variable_to_shape_map() if key.startswith(("model/", "optimizer/", "position"))]
+    keys = [
+        key
+        for key in reader.get_variable_to_shape_map()
+        if key.startswith(("model/", "optimizer/", "position"))
+    ]
     return {key: reader.get_tensor(key) for key in keys}
 
 
@@ -127,7 +133,9 @@ def test_saved_model_gives_what_the_checkpoint_holds(finished):
     endpoints = module(np.zeros([2, 8, 8, 3], np.float32), training=False)
     assert endpoints["final_avg_pool"].shape == (2, 512)
     kernel = next(v for v in module.variables if v.shape == (512, 10))
-    np.testing.assert_array_equal(kernel, weights_of(directory)["model/supervised_head/kernel/.ATTRIBUTES/VARIABLE_VALUE"])
+    np.testing.assert_array_equal(
+        kernel, weights_of(directory)["model/supervised_head/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+    )
 
 
 def test_the_terminal_shows_the_resolved_run(finished):
@@ -151,7 +159,9 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
     directory, *_ = finished
     for path in [*directory.glob("ckpt-2.*"), directory / "config.json"]:
         shutil.copy(path, tmp_path)
-    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-2"\nall_model_checkpoint_paths: "ckpt-2"\n')
+    (tmp_path / "checkpoint").write_text(
+        'model_checkpoint_path: "ckpt-2"\nall_model_checkpoint_paths: "ckpt-2"\n'
+    )
     _, lines, _ = execute(config_for(tmp_path, use_blur=False, mode="train"))
     assert "resuming from step 2 of 4" in lines
     expected, found = weights_of(directory), weights_of(tmp_path)
@@ -218,9 +228,16 @@ def test_a_folder_without_labels_pretrains(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_training(tmp_path):
     config = config_for(
-        tmp_path, optimizer="momentum", learning_rate=1e25, checkpoint_steps=1, steps_per_loop=1, train_steps=30
+        tmp_path,
+        optimizer="momentum",
+        learning_rate=1e25,
+        checkpoint_steps=1,
+        steps_per_loop=1,
+        train_steps=30,
     )
-    with pytest.raises(NotFiniteError, match=r"not finite at step (\d+); the last good checkpoint is .*ckpt-\d+"):
+    with pytest.raises(
+        NotFiniteError, match=r"not finite at step (\d+); the last good checkpoint is .*ckpt-\d+"
+    ):
         execute(config)
     newest = tf.train.latest_checkpoint(str(tmp_path))
     assert newest is not None

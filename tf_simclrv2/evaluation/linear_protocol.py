@@ -1,4 +1,4 @@
-"""The linear protocol of a run: the encoder beside a random one and raw pixels, with all labels and with few."""
+"""The linear protocol of a run: the encoder beside a random one and raw pixels, all labels and few."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ def run_linear_protocol(
         say(f"linear evaluation on frozen features, {title}, top-1 on {len(test_labels)} images:")
         for name in train_features:
             probe = linear_probe(
-                train_features[name][rows], train_labels[rows], test_features[name], test_labels, config.training.seed
+                train_features[name][rows],
+                train_labels[rows],
+                test_features[name],
+                test_labels,
+                config.training.seed,
             )
             result[f"{prefix}/{name}/top_1_accuracy"] = probe.accuracy
             say(f"  {name:<16}{probe.accuracy:.4f}")

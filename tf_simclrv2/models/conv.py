@@ -48,11 +48,13 @@ class Conv2DFixedPadding(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, input_shape[-1], self.filters),
-            initializer=keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="truncated_normal"),
+            initializer=keras.initializers.VarianceScaling(
+                1.0, mode="fan_in", distribution="truncated_normal"
+            ),
         )
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        # Padding first, then VALID: a strided convolution with explicit padding falls to a slow kernel on CPUs.
+        # Padding first, then VALID: on CPUs a strided convolution with explicit padding has a slow kernel.
         if self.strides > 1 and self.kernel_size > 1:
             x = pad_evenly(x, self.kernel_size)
         padding = "SAME" if self.strides == 1 else "VALID"

@@ -229,7 +229,14 @@ class ResNet(keras.Model):
         self.stem = Stem(64 * width, kind, name="stem", **norm)
         self.block_groups = [
             BlockGroup(
-                depth, filters * width, num_blocks, strides, sk_ratio, se_ratio, name=f"block_group{i}", **norm
+                depth,
+                filters * width,
+                num_blocks,
+                strides,
+                sk_ratio,
+                se_ratio,
+                name=f"block_group{i}",
+                **norm,
             )
             for i, (filters, num_blocks, strides) in enumerate(
                 zip(GROUP_WIDTHS, BLOCKS_PER_GROUP[depth], (1, 2, 2, 2), strict=True), 1

@@ -64,7 +64,9 @@ class SimCLR(keras.Model):
         )
         self.supervised_head = None
         if config.num_classes > 0:
-            kernel = "zeros" if config.zero_init_logits_layer else keras.initializers.RandomNormal(stddev=0.01)
+            kernel = (
+                "zeros" if config.zero_init_logits_layer else keras.initializers.RandomNormal(stddev=0.01)
+            )
             self.supervised_head = keras.layers.Dense(
                 config.num_classes, kernel_initializer=kernel, name="supervised_head", dtype=self.dtype_policy
             )

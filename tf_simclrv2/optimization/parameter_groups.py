@@ -63,8 +63,9 @@ def describe_groups(groups: Groups, optimizer: str) -> str:
     lars = {"kernel": "decayed and adapted by LARS", "supervised_head": "kernel decayed in the loss"}
     other = {"kernel": "decayed", "bias": "decayed", "supervised_head": "decayed"}
     treatment = lars if optimizer == "lars" else other
+    size = {kind: sum(v.shape.num_elements() for v in group) for kind, group in groups.items()}
     return "\n".join(
-        f"  {kind:<16}{len(group):>5} variables {sum(v.shape.num_elements() for v in group):>13,} parameters  "
+        f"  {kind:<16}{len(group):>5} variables {size[kind]:>13,} parameters  "
         f"{treatment.get(kind, 'neither decayed nor adapted' if optimizer == 'lars' else 'not decayed')}"
         for kind, group in groups.items()
         if group

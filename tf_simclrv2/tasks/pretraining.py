@@ -41,7 +41,9 @@ class Pretraining(Task):
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         endpoints = self.network(self.views(batch), training=True, classify_detached=True)
         settings = self.config.objective
-        loss, logits, labels = nt_xent(endpoints["proj_head_output"], settings.temperature, settings.hidden_norm)
+        loss, logits, labels = nt_xent(
+            endpoints["proj_head_output"], settings.temperature, settings.hidden_norm
+        )
         losses = {"contrast_loss": loss}
         metrics = {
             "contrast_acc": contrastive_accuracy(logits, labels),
@@ -65,7 +67,9 @@ class Pretraining(Task):
         if "key" in batch:
             return batch["key"]
         n = tf.shape(batch["view_1"], out_type=tf.int64)[0]
-        first = tf.cast(self.optimizer.iterations.value, tf.int64) * num_replicas() + tf.cast(replica_id(), tf.int64)
+        first = tf.cast(self.optimizer.iterations.value, tf.int64) * num_replicas() + tf.cast(
+            replica_id(), tf.int64
+        )
         return first * n + tf.range(n, dtype=tf.int64)
 
     def _blur(self, view: tf.Tensor, keys: tf.Tensor, name: str) -> tf.Tensor:

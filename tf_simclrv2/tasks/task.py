@@ -44,7 +44,9 @@ class Task(keras.Model):
         self.train_means = {name: self._mean(name) for name in names}
         self.eval_means = {}
         if self.network.supervised_head is not None:
-            self.eval_means = {name: self._mean(name) for name in ("label_top_1_accuracy", "label_top_5_accuracy")}
+            self.eval_means = {
+                name: self._mean(name) for name in ("label_top_1_accuracy", "label_top_5_accuracy")
+            }
         self.eval_means["regularization_loss"] = self._mean("regularization_loss")
 
     def _mean(self, name: str) -> keras.metrics.Mean:

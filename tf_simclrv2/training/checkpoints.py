@@ -235,5 +235,7 @@ def _leaf_paths(checkpoint: tf.train.Checkpoint) -> list[str]:
             return [path for name, child in node.items() for path in walk(f"{prefix}/{name}", child)]
         return [prefix]
 
-    roots = {name: getattr(checkpoint, name) for name, _ in tf.train.TrackableView.children(checkpoint).items()}
+    roots = {
+        name: getattr(checkpoint, name) for name, _ in tf.train.TrackableView.children(checkpoint).items()
+    }
     return [path for name, node in roots.items() for path in walk(name, node)]

@@ -13,7 +13,13 @@ import tensorflow as tf
 from absl import logging
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.data import SkippedImages, check_unit_range, evaluation_batches, finetuning_batches, pretraining_batches
+from tf_simclrv2.data import (
+    SkippedImages,
+    check_unit_range,
+    evaluation_batches,
+    finetuning_batches,
+    pretraining_batches,
+)
 from tf_simclrv2.distribution import make_strategy, split_cpu
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.linear_protocol import run_linear_protocol
@@ -70,7 +76,9 @@ class Run:
         0.98
     """
 
-    def __init__(self, config: ExperimentConfig, flags: dict[str, Any] | None = None, say: Say = print) -> None:
+    def __init__(
+        self, config: ExperimentConfig, flags: dict[str, Any] | None = None, say: Say = print
+    ) -> None:
         if not config.run.model_dir:
             raise ConfigError("model_dir is not set; pass --model_dir=DIR, where the run leaves its files.")
         if config.run.virtual_devices:
@@ -85,7 +93,9 @@ class Run:
         self.plan: RunPlan = plan_run(config, self.strategy.num_replicas_in_sync)
         self.config = self.plan.config
         self.model_dir.refuse_other_run(self.config)
-        self.skipped = SkippedImages(self.plan.train_source.num_examples, self.config.data.max_skipped_fraction)
+        self.skipped = SkippedImages(
+            self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
+        )
         with self.strategy.scope():
             self.task: Task = build_task(self.config)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
@@ -166,12 +176,16 @@ class Run:
         try:
             with _orbit_to_log(), self._readable_errors():
                 controller.train(total, checkpoint_at_completion=False)
-                if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(f"-{self.step}"):
+                if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(
+                    f"-{self.step}"
+                ):
                     controller.save_checkpoint()
         finally:
             progress.close()
         if self.skipped.count:
-            self.say(f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}")
+            self.say(
+                f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}"
+            )
         return {"global_step": self.step, **last}
 
     def _steps_per_loop(self) -> Callable[[int], int]:
@@ -218,7 +232,8 @@ class Run:
             latest = self.model_dir.latest_checkpoint()
             kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
             raise NotFiniteError(
-                f"the loss is not finite at step {bad}; {kept}; lower --learning_rate or raise --warmup_epochs."
+                f"the loss is not finite at step {bad}; {kept}; "
+                "lower --learning_rate or raise --warmup_epochs."
             )
 
     def _evaluate(self) -> Result:
@@ -243,7 +258,9 @@ class Run:
         source = self.plan.eval_source
         assert source is not None
         if not (self.config.model.num_classes and source.has_labels):
-            self.say("accuracy is not evaluated: there is no classifier, or the evaluation split has no labels")
+            self.say(
+                "accuracy is not evaluated: there is no classifier, or the evaluation split has no labels"
+            )
             return {"eval/regularization_loss": float(self.task.weight_decay())}
         batches = evaluation_batches(
             source,
@@ -269,10 +286,13 @@ class Run:
         """Evaluates checkpoints as they appear, until the one of the last step."""
         if not tf.io.gfile.isdir(self.model_dir.path):
             raise ConfigError(
-                f"model_dir is {self.model_dir.path!r}, which does not exist; name the directory of a training."
+                f"model_dir is {self.model_dir.path!r}, which does not exist; "
+                "name the directory of a training."
             )
         result: Result = {}
-        for prefix in tf.train.checkpoints_iterator(self.model_dir.path, timeout=EVAL_PATIENCE, timeout_fn=lambda: False):
+        for prefix in tf.train.checkpoints_iterator(
+            self.model_dir.path, timeout=EVAL_PATIENCE, timeout_fn=lambda: False
+        ):
             refuse_foreign_checkpoint(self.checkpoint, prefix)
             with self.strategy.scope():
                 self.checkpoint.restore(prefix).assert_consumed()

@@ -65,9 +65,13 @@ class ModelDir:
             return
         differences = differing_fields(before.model, config.model)
         if before.training.train_mode != config.training.train_mode:
-            differences.append(f"--train_mode={before.training.train_mode} (here it is {config.training.train_mode})")
+            differences.append(
+                f"--train_mode={before.training.train_mode} (here it is {config.training.train_mode})"
+            )
         if before.optimizer.optimizer != config.optimizer.optimizer:
-            differences.append(f"--optimizer={before.optimizer.optimizer} (here it is {config.optimizer.optimizer})")
+            differences.append(
+                f"--optimizer={before.optimizer.optimizer} (here it is {config.optimizer.optimizer})"
+            )
         if differences:
             raise ConfigError(
                 f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(differences)}; "
@@ -93,7 +97,9 @@ class ModelDir:
     def prune_saved_models(self, keep: int) -> None:
         """Removes all but the `keep` newest SavedModels."""
         root = self._join("saved_model")
-        steps = sorted((int(name.rstrip("/")) for name in tf.io.gfile.listdir(root) if name.rstrip("/").isdigit()))
+        steps = sorted(
+            int(name.rstrip("/")) for name in tf.io.gfile.listdir(root) if name.rstrip("/").isdigit()
+        )
         for step in steps[:-keep]:
             tf.io.gfile.rmtree(self.saved_model(step))
 
@@ -102,4 +108,3 @@ class ModelDir:
         with tf.io.gfile.GFile(path + ".part", "w") as file:
             file.write(text)
         tf.io.gfile.rename(path + ".part", path, overwrite=True)
-

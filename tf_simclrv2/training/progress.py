@@ -21,7 +21,12 @@ class Progress:
 
     def __init__(self, total: int, step: int, batch_size: int, global_step: tf.Variable) -> None:
         self._bar = tqdm(
-            total=total, initial=step, unit="step", desc="train", disable=not sys.stderr.isatty(), dynamic_ncols=True
+            total=total,
+            initial=step,
+            unit="step",
+            desc="train",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
         )
         self._batch_size = batch_size
         self._global_step = global_step

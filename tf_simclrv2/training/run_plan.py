@@ -42,13 +42,17 @@ class RunPlan:
         )
         lines = [
             f"{training.train_mode} on {self.train_source.name}: {self.train_source.num_examples:,} images"
-            + (f" in {self.train_source.num_classes} classes" if self.train_source.has_labels else ", unlabelled"),
+            + (
+                f" in {self.train_source.num_classes} classes"
+                if self.train_source.has_labels
+                else ", unlabelled"
+            ),
             f"{', '.join(kinds)} at {model.image_size} px, {model.num_used_head_layers} projection layer(s), "
             f"{training.precision}",
             f"{self.steps:,} steps of batch {training.train_batch_size}, a checkpoint every "
             f"{self.checkpoint_interval:,}",
-            f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of warm-up, "
-            f"weight decay {optimizer.weight_decay:g}",
+            f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of "
+            f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
         return "\n".join([*lines, *self.notes])
 
