@@ -10,8 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, logging
 
-from flags import config_from_flags, define_flags, flag_values, notes_on_flags
+from flags import config_from_flags, define_flags, explicit_fields, flag_values, notes_on_flags
 from tf_simclrv2.config import ConfigError
+from tf_simclrv2.training.adoption import adopt
 from tf_simclrv2.training.loop import NotFiniteError, Run
 
 define_flags()
@@ -23,7 +24,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
     logging.set_verbosity(logging.ERROR)
     try:
-        config = config_from_flags()
+        config = adopt(config_from_flags(), explicit_fields())
         for note in notes_on_flags():
             print(note)
         Run(config, flag_values()).execute()

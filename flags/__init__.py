@@ -57,6 +57,12 @@ def config_from_flags() -> ExperimentConfig:
     )
 
 
+def explicit_fields() -> set[str]:
+    """The config fields that the user set on the command line or in a flagfile."""
+    field_of_flag = {flag: field for field, flag in _FLAG_OF_FIELD.items()}
+    return {field_of_flag.get(name, name) for name in flag_values() if FLAGS[name].present}
+
+
 def notes_on_flags() -> list[str]:
     """A line for each flag that is accepted for the sake of older commands only."""
     return [f"--{name}: {note}" for name, note in run.LEGACY_NOTES.items() if FLAGS[name].present]

@@ -131,6 +131,15 @@ def test_test_step_leaves_out_the_filler():
     assert plain["label_top_1_accuracy"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("scale", [255.0, -1.0])
+def test_images_out_of_range_are_refused(scale):
+    task = Pretraining(config_of(SMALL))
+    task.compile(LARS(0.1))
+    batch = small_batch(task.config)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the model takes 0 to 1"):
+        tf.function(task.train_step)({**batch, "view_2": batch["view_2"] * scale})
+
+
 def test_pretraining_cannot_freeze():
     with pytest.raises(ConfigError, match="fine_tune_after_block is 2"):
         ExperimentConfig(model=ModelConfig(fine_tune_after_block=2))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 
 JITTER_PROBABILITY = 0.8
 GRAYSCALE_PROBABILITY = 0.2
@@ -184,20 +184,20 @@ def random_grayscale(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def check_unit_range(images: tf.Tensor) -> None:
-    """Refuses images that are not in [0, 1]. For eager use, on a first batch.
+    """Refuses images that are not in [0, 1], eagerly or in a graph; compiled programs leave it out.
 
     Args:
-        images: Any numeric shape.
+        images: Any float shape.
 
     Raises:
-        ConfigError: A value is outside of [0, 1] or not a number.
+        tf.errors.InvalidArgumentError: A value is outside of [0, 1] or not a number.
     """
-    low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
-    if not (low >= 0.0 and high <= 1.0):
-        raise ConfigError(
-            f"The images hold values from {low:g} to {high:g}, but the model takes 0 to 1; "
-            "scale them, for example with tf.image.convert_image_dtype(images, tf.float32)."
-        )
+    low, high = tf.reduce_min(images), tf.reduce_max(images)
+    cure = "scale them, for example with tf.image.convert_image_dtype(images, tf.float32)."
+    tf.debugging.Assert(
+        (low >= 0) & (high <= 1),
+        ["The images hold values from", low, "to", high, "but the model takes 0 to 1;", cure],
+    )
 
 
 def _in_random_order(

@@ -132,7 +132,7 @@ class _Block(keras.layers.Layer):
             self.branch.append(SqueezeExcitation(filters, se_ratio, name="se", dtype=self.dtype_policy))
 
     def _make_branch(self) -> list[keras.layers.Layer]:
-        raise NotImplementedError  # noqa: scan - the two blocks below define it
+        raise NotImplementedError
 
     def _conv(self, filters: int, kernel_size: int, strides: int, name: str) -> Conv2DFixedPadding:
         return Conv2DFixedPadding(filters, kernel_size, strides, name=name, dtype=self.dtype_policy)

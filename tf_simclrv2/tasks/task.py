@@ -8,12 +8,15 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.data.augmentation import check_unit_range
 from tf_simclrv2.distribution import num_replicas
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.objectives.supervised import top_k_correct
 from tf_simclrv2.optimization.lars import LARS
 from tf_simclrv2.optimization.parameter_groups import exclude_from_lars, parameter_groups
 from tf_simclrv2.optimization.weight_decay import weight_decay_loss
+
+IMAGE_RANK = 4
 
 Scalars = dict[str, tf.Tensor]
 
@@ -69,7 +72,7 @@ class Task(keras.Model):
 
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         """The losses of this replica's batch, which are added up, and further metrics, by name."""
-        raise NotImplementedError(type(self).__name__)  # noqa: scan - each stage defines it
+        raise NotImplementedError(type(self).__name__)
 
     def weight_decay(self) -> tf.Tensor:
         """The weight-decay term of the loss."""
@@ -84,8 +87,14 @@ class Task(keras.Model):
 
         Returns:
             Means of the losses and metrics since they were reset.
+
+        Raises:
+            tf.errors.InvalidArgumentError: Images are not in [0, 1].
         """
         variables = self.network.trainable_variables
+        for tensor in batch.values():
+            if tensor.shape.rank == IMAGE_RANK:
+                check_unit_range(tensor)
         with tf.GradientTape() as tape:
             losses, metrics = self.objective(batch)
             losses["weight_decay"] = self.weight_decay()

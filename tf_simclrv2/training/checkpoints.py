@@ -21,6 +21,16 @@ from tf_simclrv2.tasks import Task
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
 _KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+# The fields of `ModelConfig` that decide which variables there are.
+ARCHITECTURE = (
+    "resnet_depth",
+    "width_multiplier",
+    "sk_ratio",
+    "se_ratio",
+    "proj_head_mode",
+    "num_proj_layers",
+    "proj_out_dim",
+)
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _CLASSIFIER = "supervised_head/"
 
@@ -194,19 +204,11 @@ def _refuse_mismatch(
 
 def differing_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
     """The architecture's fields in which two configs differ, as `--name=there (here it is …)`."""
-    architecture = (
-        "resnet_depth",
-        "width_multiplier",
-        "sk_ratio",
-        "se_ratio",
-        "cifar_stem",
-        "proj_head_mode",
-        "num_proj_layers",
-        "proj_out_dim",
-    )
+    # The image size counts only where it chooses another stem.
+    fields = (*ARCHITECTURE, *(("image_size",) if there.cifar_stem != here.cifar_stem else ()))
     return [
         f"--{name}={getattr(there, name)} (here it is {getattr(here, name)})"
-        for name in architecture
+        for name in fields
         if getattr(there, name) != getattr(here, name)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from absl import logging
 from tf_simclrv2.config import ConfigError, ExperimentConfig
 from tf_simclrv2.data import (
     SkippedImages,
-    check_unit_range,
+    Source,
     evaluation_batches,
     finetuning_batches,
     pretraining_batches,
@@ -30,7 +31,7 @@ from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkp
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.progress import Progress
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
-from tf_simclrv2.training.summaries import write_views
+from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_views
 from tf_simclrv2.training.trainer import NEVER, Trainer
 
 Result = dict[str, Any]
@@ -171,7 +172,9 @@ class Run:
             return {"global_step": start}
         if start:
             self.say(f"resuming from step {start:,} of {total:,}")
-        self.trainer.train_dataset = self._distributed_batches(int(self.trainer.position.numpy()))
+        batches = self._batches(self.plan.train_source, start=int(self.trainer.position.numpy()))
+        self.trainer.train_dataset = self.strategy.experimental_distribute_dataset(batches)
+        self._show_views()
         progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
         try:
             with _orbit_to_log(), self._readable_errors():
@@ -186,6 +189,8 @@ class Run:
             self.say(
                 f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}"
             )
+        loss = last["train/total_loss"]
+        self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.latest_checkpoint})")
         return {"global_step": self.step, **last}
 
     def _steps_per_loop(self) -> Callable[[int], int]:
@@ -195,27 +200,26 @@ class Run:
         interval = self.plan.checkpoint_interval
         return lambda step: min(most, interval - int(step) % interval)
 
-    def _batches(self, start: int) -> tf.data.Dataset:
+    def _batches(self, source: Source, start: int = 0, batch_size: int | None = None) -> tf.data.Dataset:
         make = pretraining_batches if isinstance(self.task, Pretraining) else finetuning_batches
         return make(
-            self.plan.train_source,
+            source,
             self.config.data,
             image_size=self.config.model.image_size,
-            batch_size=self.config.training.train_batch_size,
+            batch_size=batch_size or self.config.training.train_batch_size,
             seed=self.config.training.seed,
             start=start,
             skipped=self.skipped,
         )
 
-    def _distributed_batches(self, start: int) -> tf.data.Dataset:
-        batches = self._batches(start)
+    def _show_views(self) -> None:
+        """Leaves pictures of the first few images, augmented; a whole shuffle buffer takes long."""
+        source = self.plan.train_source
+        few = min(IMAGES_SHOWN, source.num_examples)
+        some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
         with self._readable_errors():
-            first = next(iter(batches))
-        for name in ("view_1", "view_2", "image"):
-            if name in first:
-                check_unit_range(first[name])
-        write_views(self.model_dir.path, self.task, first, self.step)
-        return self.strategy.experimental_distribute_dataset(batches)
+            batch = next(iter(self._batches(some, batch_size=few)))
+        write_views(self.model_dir.path, self.task, batch, self.step)
 
     @contextlib.contextmanager
     def _readable_errors(self) -> Iterator[None]:
@@ -266,6 +270,7 @@ class Run:
             source,
             image_size=self.config.model.image_size,
             batch_size=self.config.evaluation.eval_batch_size,
+            skipped=SkippedImages(source.num_examples, self.config.data.max_skipped_fraction),
         )
         if self.config.evaluation.eval_steps:
             batches = batches.take(self.config.evaluation.eval_steps)

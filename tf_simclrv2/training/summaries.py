@@ -10,7 +10,7 @@ IMAGES_SHOWN = 8
 
 
 def write_views(directory: str, task: Task, batch: dict[str, tf.Tensor], step: int) -> None:
-    """Writes some of a batch's images as the network sees them, blur included.
+    """Writes a small batch as the network sees it, blur included.
 
     Args:
         directory: Of the event file.
@@ -18,12 +18,11 @@ def write_views(directory: str, task: Task, batch: dict[str, tf.Tensor], step: i
         batch: As the task takes it.
         step: The step to write them at.
     """
-    some = {name: tensor[:IMAGES_SHOWN] for name, tensor in batch.items()}
     if isinstance(task, Pretraining):
         # Both views of an image side by side.
-        views = tf.concat(tf.split(task.views(some), 2), axis=2)
+        views = tf.concat(tf.split(task.views(batch), 2), axis=2)
     else:
-        views = some["image"]
+        views = batch["image"]
     writer = tf.summary.create_file_writer(directory, filename_suffix=".views")
     with writer.as_default():
         tf.summary.image("train/views", views, step=step, max_outputs=IMAGES_SHOWN)
