@@ -89,8 +89,8 @@ class LARS(keras.optimizers.Optimizer):
         self.assign_sub(variable, update)
 
     def _look_ahead(self, velocity: keras.Variable, step: tf.Tensor) -> tf.Tensor:
-        velocity = tf.convert_to_tensor(velocity)
-        return self.momentum * velocity + step if self.use_nesterov else velocity
+        moved = tf.convert_to_tensor(velocity)
+        return self.momentum * moved + step if self.use_nesterov else moved
 
     def _trust_ratio(self, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
         one = tf.ones([], variable.dtype)
