@@ -10,6 +10,7 @@ from absl import flags
 from flags import data, evaluation, model, optimization, run, training
 from tf_simclrv2.config import (
     DataConfig,
+    DistillationConfig,
     EvaluationConfig,
     ExperimentConfig,
     ModelConfig,
@@ -49,6 +50,7 @@ def config_from_flags() -> ExperimentConfig:
     return ExperimentConfig(
         model=_from_flags(ModelConfig),
         objective=_from_flags(ObjectiveConfig),
+        distillation=_from_flags(DistillationConfig),
         optimizer=_from_flags(OptimizerConfig),
         data=_from_flags(DataConfig),
         training=_from_flags(TrainingConfig),

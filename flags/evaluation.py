@@ -9,10 +9,8 @@ def define() -> None:
     """Defines the flags of this area."""
     flags.DEFINE_integer("eval_batch_size", 256, "Global batch of evaluation.")
     flags.DEFINE_integer("eval_steps", 0, "Batches of evaluation; 0 takes the whole split.")
-    flags.DEFINE_list(
-        "eval_protocols", ["online"], "Any of online (the classifier trained along) and linear."
-    )
-    flags.DEFINE_list("probe_endpoints", ["final_avg_pool"], "Endpoints for the linear protocol.")
+    flags.DEFINE_list("eval_protocols", ["online"], "Any of online, linear and knn.")
+    flags.DEFINE_list("probe_endpoints", ["final_avg_pool"], "Endpoints for linear and knn.")
     flags.DEFINE_integer(
         "probe_labels_per_class", 0, "Repeat the linear protocol with this many labels a class."
     )

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 
 CONFIG_FILE = "config.json"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
-EVALUATION_PROTOCOLS = ("online", "linear")
+TRAIN_MODES = ("pretrain", "finetune", "supervised", "distill")
+EVALUATION_PROTOCOLS = ("online", "linear", "knn")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 
 _Config = TypeVar("_Config")
@@ -142,13 +143,44 @@ class ObjectiveConfig:
     Attributes:
         temperature: The softmax temperature τ.
         hidden_norm: Compare L2-normalised projections (cosine similarity).
+        memory_size: Keys of past batches that queries are contrasted with; 0 is off (the paper: 65536).
+        memory_decay: Decay of the momentum encoder that makes the keys.
     """
 
     temperature: float = 0.1
     hidden_norm: bool = True
+    memory_size: int = 0
+    memory_decay: float = 0.999
 
     def __post_init__(self) -> None:
         _require_above("temperature", self.temperature, 0.0)
+        _require_at_least("memory_size", self.memory_size, 0)
+        _require(
+            0.0 <= self.memory_decay <= 1.0,
+            f"memory_decay is {self.memory_decay}; it must be between 0 and 1.",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+    """The transfer of a teacher's predictions to a student.
+
+    Attributes:
+        teacher: The teacher's model_dir, `ckpt-N` or SavedModel.
+        distill_temperature: Temperature τ of both softmaxes (the paper: 0.1 self, 1.0 big to small).
+        distill_alpha: Weight α of the distillation term against the label term; 1 needs no labels.
+    """
+
+    teacher: str | None = None
+    distill_temperature: float = 1.0
+    distill_alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require_above("distill_temperature", self.distill_temperature, 0.0)
+        _require(
+            0.0 <= self.distill_alpha <= 1.0,
+            f"distill_alpha is {self.distill_alpha}; it must be between 0 and 1.",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +222,7 @@ class DataConfig:
         dataset: A TFDS name, `image_folder` or `digits`.
         data_dir: TFDS's data directory, or the image folder.
         train_split: Split expression of the training images.
+        labelled_split: Split expression of distillation's labelled images.
         eval_split: Split expression of the evaluation images.
         color_jitter_strength: Strength s of the colour jitter.
         use_blur: Gaussian blur on half of the views.
@@ -197,11 +230,16 @@ class DataConfig:
         random_flip: Mirror left to right with probability ½.
         cache_dataset: Keep the encoded examples in memory.
         max_skipped_fraction: Share of unreadable images above which the run stops.
+        label_fraction: Share of the labelled images that supervised stages may use, the same number of
+            every class; 1 uses all.
+        labels_per_class: The same as a number of images a class; 0 leaves it to `label_fraction`.
+        label_seed: Chooses which.
     """
 
     dataset: str = "imagenet2012"
     data_dir: str | None = None
     train_split: str = "train"
+    labelled_split: str = "train"
     eval_split: str = "validation"
     color_jitter_strength: float = 1.0
     use_blur: bool = True
@@ -209,6 +247,9 @@ class DataConfig:
     random_flip: bool = True
     cache_dataset: bool = False
     max_skipped_fraction: float = 0.01
+    label_fraction: float = 1.0
+    labels_per_class: int = 0
+    label_seed: int = 0
 
     def __post_init__(self) -> None:
         _require(bool(self.dataset), "dataset is empty; name a TFDS dataset, 'image_folder' or 'digits'.")
@@ -220,6 +261,17 @@ class DataConfig:
             f"max_skipped_fraction is {self.max_skipped_fraction}; it must be between 0 and 1.",
         )
         _require(
+            0.0 < self.label_fraction <= 1.0,
+            f"label_fraction is {self.label_fraction}; it must be above 0, at most 1.",
+        )
+        _require_at_least("labels_per_class", self.labels_per_class, 0)
+        _require(
+            not (self.labels_per_class and self.label_fraction < 1.0),
+            f"label_fraction is {self.label_fraction} and labels_per_class {self.labels_per_class}; "
+            "set one of them.",
+        )
+        _require_at_least("label_seed", self.label_seed, 0)
+        _require(
             self.dataset != "image_folder" or bool(self.data_dir),
             "dataset is 'image_folder' but data_dir is not set; pass --data_dir=DIR, the folder of images.",
         )
@@ -230,7 +282,7 @@ class TrainingConfig:
     """The stage, its length and its reproducibility.
 
     Attributes:
-        train_mode: `pretrain` or `finetune`.
+        train_mode: `pretrain`, `finetune`, `supervised` (the baseline, from random weights) or `distill`.
         train_batch_size: Global batch, over all replicas.
         train_epochs: Epochs, used where `train_steps` is 0.
         train_steps: Steps; 0 derives them from the epochs.
@@ -240,7 +292,7 @@ class TrainingConfig:
         deterministic: Ask TensorFlow for deterministic kernels.
     """
 
-    train_mode: Literal["pretrain", "finetune"] = "pretrain"
+    train_mode: Literal["pretrain", "finetune", "supervised", "distill"] = "pretrain"
     train_batch_size: int = 512
     train_epochs: int = 100
     train_steps: int = 0
@@ -250,7 +302,7 @@ class TrainingConfig:
     deterministic: bool = False
 
     def __post_init__(self) -> None:
-        _require_one_of("train_mode", self.train_mode, ("pretrain", "finetune"))
+        _require_one_of("train_mode", self.train_mode, TRAIN_MODES)
         _require_at_least(
             "train_batch_size", self.train_batch_size, 2 if self.train_mode == "pretrain" else 1
         )
@@ -271,8 +323,9 @@ class EvaluationConfig:
     Attributes:
         eval_batch_size: Global batch of evaluation.
         eval_steps: Batches; 0 takes the whole split.
-        protocols: `online` (the classifier trained along), `linear` (one fitted to frozen features).
-        probe_endpoints: Endpoints that the linear protocol looks at.
+        protocols: `online` (the classifier trained along), `linear` (one fitted to frozen features) and
+            `knn` (weighted nearest neighbours).
+        probe_endpoints: Endpoints that the linear and nearest-neighbour protocols look at.
         probe_labels_per_class: Fit the linear classifier once more with this many labels a class; 0 does not.
         probe_baselines: Fit it to a random encoder's features and to raw pixels too.
     """
@@ -357,6 +410,7 @@ class ExperimentConfig:
 
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
+    distillation: DistillationConfig = dataclasses.field(default_factory=DistillationConfig)
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
@@ -374,6 +428,22 @@ class ExperimentConfig:
                 not self.model.truncate_proj_head,
                 "truncate_proj_head is set, but pretraining needs the whole projection head; leave it off.",
             )
+        else:
+            _require(
+                self.objective.memory_size == 0,
+                f"memory_size is {self.objective.memory_size}, but only pretraining has a memory; "
+                "leave it at 0.",
+            )
+        keys = 2 * self.training.train_batch_size
+        _require(
+            self.objective.memory_size == 0 or self.objective.memory_size >= keys,
+            f"memory_size is {self.objective.memory_size}, but one step of batch "
+            f"{self.training.train_batch_size} makes {keys} keys; use at least {keys}, or 0 for no memory.",
+        )
+        _require(
+            self.training.train_mode != "distill" or bool(self.distillation.teacher),
+            "teacher is not set; pass --teacher=PATH, the model_dir, ckpt-N or SavedModel of a fine-tuned network.",
+        )
 
     def to_json(self) -> str:
         """The config as indented JSON."""
