@@ -23,7 +23,8 @@ class LARS(keras.optimizers.Optimizer):
     where the ratio is 1 if either norm is 0, and v is replaced by its Nesterov look-ahead if asked.
     Batch-norm parameters, biases and the linear classifier should have neither decay nor ratio:
     name them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step
-    (`optimization.parameter_groups.exclude_from_lars` does it for a whole model).
+    (`optimization.parameter_groups.exclude_from_lars` does it for a whole model, and a task's `compile` calls
+    it). The exclusions belong to variables, not to the optimizer's config: name them again after loading.
 
     Args:
         learning_rate: Float or a `keras.optimizers.schedules.LearningRateSchedule`.
