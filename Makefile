@@ -10,13 +10,16 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint format bench clean
+.PHONY: help quickstart semi-supervised test lint format bench clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into runs/quickstart
 	$(python) run.py --flagfile=flags/recipes/quickstart.cfg
+
+semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and distil, on digits: one table
+	$(python) benchmarks/semi_supervised.py
 
 test: $(installed)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --durations=15 $(COVERAGE) $(TESTS)

@@ -442,7 +442,7 @@ class ExperimentConfig:
         )
         _require(
             self.training.train_mode != "distill" or bool(self.distillation.teacher),
-            "teacher is not set; pass --teacher=PATH, the model_dir, ckpt-N or SavedModel of a fine-tuned network.",
+            "teacher is not set; pass --teacher=PATH, the model_dir or SavedModel of a fine-tuned network.",
         )
 
     def to_json(self) -> str:

@@ -2,27 +2,16 @@
 
 import dataclasses
 import json
-import pathlib
 import shutil
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2 import (
-    ConfigError,
-    DataConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainingConfig,
-)
-from tf_simclrv2.training.loop import NotFiniteError, Run
+from tests.training.small_runs import config_for, copy_checkpoint, execute, weights_of
+from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2.training.loop import NotFiniteError
 
-STEPS = 4
 PUBLISHED_TAGS = {
     "train/contrast_loss",
     "train/contrast_acc",
@@ -33,55 +22,6 @@ PUBLISHED_TAGS = {
     "train/total_loss",
     "learning_rate",
 }
-
-
-def config_for(model_dir: pathlib.Path, **changes) -> ExperimentConfig:
-    """Four steps of pretraining ResNet-18 on 40 digits of 8 pixels; `changes` by field name."""
-    parts = {
-        "model": ModelConfig(resnet_depth=18, image_size=8),
-        "optimizer": OptimizerConfig(learning_rate=1.0, warmup_epochs=0, weight_decay=1e-4),
-        "data": DataConfig(
-            dataset="digits", train_split="train[:40]", eval_split="test[:30]", random_flip=False
-        ),
-        "training": TrainingConfig(train_batch_size=16, train_steps=STEPS),
-        "evaluation": EvaluationConfig(eval_batch_size=16),
-        "run": RunConfig(
-            mode="train_then_eval", model_dir=str(model_dir), checkpoint_steps=2, strategy="one_device"
-        ),
-    }
-    for name, part in parts.items():
-        fields = {field.name for field in dataclasses.fields(part)}
-        here = {key: changes.pop(key) for key in list(changes) if key in fields}
-        parts[name] = dataclasses.replace(part, **here)
-    assert not changes, changes
-    return ExperimentConfig(**parts)
-
-
-class Lines(list):
-    """Collects what a run says."""
-
-    def __call__(self, text: str) -> None:
-        self.extend(text.splitlines())
-
-    def __contains__(self, part: object) -> bool:
-        return any(str(part) in line for line in self)
-
-
-def execute(config: ExperimentConfig) -> tuple[dict, Lines, Run]:
-    keras.backend.clear_session()
-    lines = Lines()
-    run = Run(config, {"typed": 1}, say=lines)
-    return run.execute(), lines, run
-
-
-def weights_of(directory: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(directory / f"ckpt-{step}"))
-    keys = [
-        key
-        for key in reader.get_variable_to_shape_map()
-        if key.startswith(("model/", "optimizer/", "position"))
-    ]
-    return {key: reader.get_tensor(key) for key in keys}
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +97,7 @@ def test_the_same_command_again_says_that_it_is_complete(finished, tmp_path):
 
 def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
     directory, *_ = finished
-    for path in [*directory.glob("ckpt-2.*"), directory / "config.json"]:
-        shutil.copy(path, tmp_path)
-    (tmp_path / "checkpoint").write_text(
-        'model_checkpoint_path: "ckpt-2"\nall_model_checkpoint_paths: "ckpt-2"\n'
-    )
+    copy_checkpoint(directory, tmp_path, 2)
     _, lines, _ = execute(config_for(tmp_path, use_blur=False, mode="train"))
     assert "resuming from step 2 of 4" in lines
     expected, found = weights_of(directory), weights_of(tmp_path)

@@ -16,7 +16,12 @@ from tf_simclrv2.data.augmentation import (
 from tf_simclrv2.data.blur import batch_random_blur, gaussian_blur
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import ImageFiles, list_image_files
-from tf_simclrv2.data.pipeline import evaluation_batches, finetuning_batches, pretraining_batches
+from tf_simclrv2.data.pipeline import (
+    distillation_batches,
+    evaluation_batches,
+    finetuning_batches,
+    pretraining_batches,
+)
 from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Source, check_same_classes, load_source
@@ -31,6 +36,7 @@ __all__ = [
     "check_same_classes",
     "check_unit_range",
     "color_jitter",
+    "distillation_batches",
     "evaluation_batches",
     "evaluation_view",
     "example_seeds",

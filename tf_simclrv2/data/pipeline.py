@@ -89,19 +89,69 @@ def finetuning_batches(
     Raises:
         ConfigError: The source has no labels.
     """
-    if not source.has_labels:
-        raise ConfigError(
-            f"{source.name} has no labels, but fine-tuning needs them; choose a labelled dataset, or put "
-            "each class of an image folder into a sub-folder."
-        )
-
-    def one_view(example: Record) -> Record:
-        seeds = example_seeds(seed, example["key"], "finetune")
-        image = finetune_view(example["image"], image_size, config, seeds)
-        return {"image": image, "label": example["label"], "key": example["key"]}
-
+    _require_labels(source)
     images = _training_images(source, config, image_size, batch_size, seed, start, skipped)
-    return _training_batches(images, one_view, batch_size)
+    return _training_batches(images, _cropping(config, image_size, seed, "finetune"), batch_size)
+
+
+def distillation_batches(
+    source: Source,
+    labelled: Source | None,
+    config: DataConfig,
+    *,
+    image_size: int,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    labelled_start: int = 0,
+    skipped: SkippedImages | None = None,
+) -> tf.data.Dataset:
+    """Endless batches of images to distil on, cropped and mirrored.
+
+    Args:
+        source: The images, whose labels are not looked at.
+        labelled: Where given, half of each batch comes from here, with labels.
+        config: As in `pretraining_batches`, and so for the rest.
+        image_size: Side in pixels.
+        batch_size: Global batch, over all replicas.
+        seed: The run's seed.
+        start: First key to deliver.
+        labelled_start: First key of the labelled images to deliver.
+        skipped: Collects unreadable images.
+
+    Returns:
+        {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images
+        batch / 2 of these, and as many of "labelled_image", "label" and "labelled_key".
+
+    Raises:
+        ConfigError: `labelled` has no labels, or the batch cannot be halved.
+    """
+
+    def stream(source: Source, purpose: str, size: int, start: int) -> tf.data.Dataset:
+        images = _training_images(source, config, image_size, size, seed, start, skipped)
+        return _training_batches(images, _cropping(config, image_size, seed, purpose), size)
+
+    def unlabelled(batch: Record) -> Record:
+        return {"image": batch["image"], "key": batch["key"]}
+
+    if labelled is None:
+        return stream(source, "distill", batch_size, start).map(unlabelled)
+    _require_labels(labelled)
+    if batch_size % 2:
+        raise ConfigError(
+            f"train_batch_size is {batch_size}, but half of it is labelled where distill_alpha is below 1; "
+            f"use an even number, such as {batch_size + 1}."
+        )
+    parts = (
+        stream(source, "distill", batch_size // 2, start),
+        stream(labelled, "finetune", batch_size // 2, labelled_start),
+    )
+
+    def join(batch: Record, few: Record) -> Record:
+        named = {"labelled_image": few["image"], "label": few["label"], "labelled_key": few["key"]}
+        return unlabelled(batch) | named
+
+    return tf.data.Dataset.zip(parts).map(join).with_options(_options())
 
 
 def evaluation_batches(
@@ -134,6 +184,23 @@ def evaluation_batches(
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())
     )
+
+
+def _require_labels(source: Source) -> None:
+    if not source.has_labels:
+        raise ConfigError(
+            f"{source.name} has no labels, but fine-tuning needs them; choose a labelled dataset, or put "
+            "each class of an image folder into a sub-folder."
+        )
+
+
+def _cropping(config: DataConfig, image_size: int, seed: int, purpose: str) -> Callable[[Record], Record]:
+    def one_view(example: Record) -> Record:
+        seeds = example_seeds(seed, example["key"], purpose)
+        image = finetune_view(example["image"], image_size, config, seeds)
+        return {"image": image, "label": example["label"], "key": example["key"]}
+
+    return one_view
 
 
 def _training_images(

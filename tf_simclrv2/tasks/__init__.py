@@ -1,16 +1,30 @@
 """The stages of the method, each a `keras.Model` whose `train_step` is the step."""
 
-from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.config import ConfigError, ExperimentConfig
+from tf_simclrv2.tasks.distillation import Distillation, Teacher
 from tf_simclrv2.tasks.finetuning import FineTuning
 from tf_simclrv2.tasks.pretraining import Pretraining
 from tf_simclrv2.tasks.task import Task
 
-TASKS: dict[str, type[Task]] = {"pretrain": Pretraining, "finetune": FineTuning}
+
+def build_task(config: ExperimentConfig, teacher: Teacher | None = None) -> Task:
+    """The task of `config.training.train_mode`.
+
+    Args:
+        config: The run.
+        teacher: For distillation: images to logits.
+
+    Raises:
+        ConfigError: Distillation without a teacher.
+    """
+    mode = config.training.train_mode
+    if mode == "pretrain":
+        return Pretraining(config)
+    if mode != "distill":
+        return FineTuning(config)  # The supervised baseline is the same, from random weights.
+    if teacher is None:
+        raise ConfigError("train_mode is 'distill', but there is no teacher; pass one.")
+    return Distillation(config, teacher)
 
 
-def build_task(config: ExperimentConfig) -> Task:
-    """The task of `config.training.train_mode`."""
-    return TASKS[config.training.train_mode](config)
-
-
-__all__ = ["FineTuning", "Pretraining", "Task", "build_task"]
+__all__ = ["Distillation", "FineTuning", "Pretraining", "Task", "Teacher", "build_task"]

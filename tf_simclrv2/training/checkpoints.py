@@ -87,8 +87,12 @@ class SavedWeights:
         return {path: tuple(stored[key]) for path, key in self.keys().items()}
 
 
-def find_weights(path: str) -> SavedWeights:
+def find_weights(path: str, setting: str = "checkpoint") -> SavedWeights:
     """Finds the weights in a model_dir (its newest checkpoint), a `ckpt-N` prefix or a SavedModel.
+
+    Args:
+        path: One of these.
+        setting: What the path is called where the user gave it.
 
     Raises:
         ConfigError: There are none.
@@ -102,7 +106,7 @@ def find_weights(path: str) -> SavedWeights:
         prefix = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
     if prefix is None or not tf.io.gfile.exists(prefix + ".index"):
         raise ConfigError(
-            f"checkpoint is {path!r}, but there is no checkpoint in it; "
+            f"{setting} is {path!r}, but there is no checkpoint in it; "
             "pass a model_dir, a ckpt-N inside one, or an exported SavedModel."
         )
     return SavedWeights(prefix, _read_config(directory))

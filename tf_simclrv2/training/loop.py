@@ -17,6 +17,7 @@ from tf_simclrv2.config import ConfigError, ExperimentConfig
 from tf_simclrv2.data import (
     SkippedImages,
     Source,
+    distillation_batches,
     evaluation_batches,
     finetuning_batches,
     pretraining_batches,
@@ -26,12 +27,13 @@ from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.linear_protocol import run_linear_protocol
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
 from tf_simclrv2.saved_model import save_module
-from tf_simclrv2.tasks import Pretraining, Task, build_task
+from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.progress import Progress
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
 from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_views
+from tf_simclrv2.training.teacher import load_teacher
 from tf_simclrv2.training.trainer import NEVER, Trainer
 
 Result = dict[str, Any]
@@ -91,17 +93,23 @@ class Run:
         self.flags = flags or {}
         self.model_dir = ModelDir(config.run.model_dir)
         self.strategy = make_strategy(config.run)
-        self.plan: RunPlan = plan_run(config, self.strategy.num_replicas_in_sync)
+        teacher = None
+        if config.training.train_mode == "distill":
+            with self.strategy.scope():
+                teacher = load_teacher(str(config.distillation.teacher), config.training.precision)
+        self.plan: RunPlan = plan_run(
+            config, self.strategy.num_replicas_in_sync, teacher and teacher.num_classes
+        )
         self.config = self.plan.config
         self.model_dir.refuse_other_run(self.config)
         self.skipped = SkippedImages(
             self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
         )
         with self.strategy.scope():
-            self.task: Task = build_task(self.config)
+            self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
             self.trainer = Trainer(self.task, None, self.strategy)
-        self.checkpoint = training_checkpoint(self.task, position=self.trainer.position)
+        self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
         latest = self.model_dir.latest_checkpoint()
         if latest:
             refuse_foreign_checkpoint(self.checkpoint, latest)
@@ -172,7 +180,11 @@ class Run:
             return {"global_step": start}
         if start:
             self.say(f"resuming from step {start:,} of {total:,}")
-        batches = self._batches(self.plan.train_source, start=int(self.trainer.position.numpy()))
+        batches = self._batches(
+            self.plan.train_source,
+            self.plan.labelled_source,
+            starts={name: int(position.numpy()) for name, position in self.trainer.positions.items()},
+        )
         self.trainer.train_dataset = self.strategy.experimental_distribute_dataset(batches)
         self._show_views()
         progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
@@ -200,17 +212,26 @@ class Run:
         interval = self.plan.checkpoint_interval
         return lambda step: min(most, interval - int(step) % interval)
 
-    def _batches(self, source: Source, start: int = 0, batch_size: int | None = None) -> tf.data.Dataset:
+    def _batches(
+        self,
+        source: Source,
+        labelled: Source | None = None,
+        batch_size: int | None = None,
+        starts: dict[str, int] | None = None,
+    ) -> tf.data.Dataset:
+        starts = starts or {}
+        options: dict[str, Any] = {
+            "image_size": self.config.model.image_size,
+            "batch_size": batch_size or self.config.training.train_batch_size,
+            "seed": self.config.training.seed,
+            "start": starts.get("key", 0),
+            "skipped": self.skipped,
+        }
+        if isinstance(self.task, Distillation):
+            options["labelled_start"] = starts.get("labelled_key", 0)
+            return distillation_batches(source, labelled, self.config.data, **options)
         make = pretraining_batches if isinstance(self.task, Pretraining) else finetuning_batches
-        return make(
-            source,
-            self.config.data,
-            image_size=self.config.model.image_size,
-            batch_size=batch_size or self.config.training.train_batch_size,
-            seed=self.config.training.seed,
-            start=start,
-            skipped=self.skipped,
-        )
+        return make(source, self.config.data, **options)
 
     def _show_views(self) -> None:
         """Leaves pictures of the first few images, augmented; a whole shuffle buffer takes long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.data import Source, check_same_classes, load_source
+from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
 
 
@@ -16,6 +16,7 @@ class RunPlan:
     Attributes:
         config: With the number of classes filled in.
         train_source: Training images.
+        labelled_source: Distillation's labelled images; None without.
         eval_source: Evaluation images; None where the mode only trains.
         steps: Steps of the whole run.
         checkpoint_interval: Steps between checkpoints.
@@ -25,6 +26,7 @@ class RunPlan:
 
     config: ExperimentConfig
     train_source: Source
+    labelled_source: Source | None
     eval_source: Source | None
     steps: int
     checkpoint_interval: int
@@ -57,19 +59,20 @@ class RunPlan:
         return "\n".join([*lines, *self.notes])
 
 
-def plan_run(config: ExperimentConfig, replicas: int) -> RunPlan:
+def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | None = None) -> RunPlan:
     """Opens the data and works out everything that follows from it.
 
     Args:
         config: As asked for.
         replicas: Replicas in sync.
+        teacher_classes: Classes that the teacher of a distillation tells apart.
 
     Returns:
         The plan.
 
     Raises:
-        ConfigError: The data is missing, lacks the labels that the stage needs, or a batch cannot be
-            divided among the replicas.
+        ConfigError: The data is missing, lacks the labels that the stage needs or has other classes than
+            the teacher, or a batch cannot be divided among the replicas.
     """
     for name, batch in (
         ("train_batch_size", config.training.train_batch_size),
@@ -80,30 +83,49 @@ def plan_run(config: ExperimentConfig, replicas: int) -> RunPlan:
                 f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
                 f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
             )
+    mode = config.training.train_mode
     train_source = load_source(config.data, config.data.train_split)
+    labelled_source = None
+    if mode in ("finetune", "supervised"):
+        train_source = label_subset(train_source, config.data)
+    elif mode == "distill" and config.distillation.distill_alpha < 1.0:
+        labelled_source = label_subset(load_source(config.data, config.data.labelled_split), config.data)
     eval_source = None
     if config.run.mode != "train":
         eval_source = load_source(config.data, config.data.eval_split)
         check_same_classes(train_source, eval_source)
-    config, notes = _with_classes(config, train_source)
+    if teacher_classes is not None:
+        _refuse_other_classes(teacher_classes, [train_source, labelled_source, eval_source])
+    config, notes = _with_classes(config, train_source, teacher_classes)
     _refuse_unreachable_batch(config, train_source)
     steps = total_steps(config.training, train_source.num_examples)
     interval = config.run.checkpoint_steps or max(
         config.run.checkpoint_epochs * train_source.num_examples // config.training.train_batch_size, 1
     )
     schedule = WarmupCosine.from_config_values(config.optimizer, config.training, train_source.num_examples)
-    return RunPlan(config, train_source, eval_source, steps, interval, schedule, notes)
+    return RunPlan(config, train_source, labelled_source, eval_source, steps, interval, schedule, notes)
 
 
-def _with_classes(config: ExperimentConfig, source: Source) -> tuple[ExperimentConfig, tuple[str, ...]]:
+def _refuse_other_classes(teacher_classes: int, sources: list[Source | None]) -> None:
+    for source in sources:
+        if source is not None and source.has_labels and source.num_classes != teacher_classes:
+            raise ConfigError(
+                f"the teacher tells {teacher_classes} classes apart, but {source.name} has "
+                f"{source.num_classes}; use a teacher that was fine-tuned on the same classes."
+            )
+
+
+def _with_classes(
+    config: ExperimentConfig, source: Source, teacher_classes: int | None
+) -> tuple[ExperimentConfig, tuple[str, ...]]:
     pretraining = config.training.train_mode == "pretrain"
-    if not source.has_labels and not pretraining:
+    if not source.has_labels and not pretraining and teacher_classes is None:
         raise ConfigError(
             f"{source.name} has no labels, but --train_mode={config.training.train_mode} needs them; "
             "choose a labelled dataset, or put each class of an image folder into a sub-folder."
         )
     notes: tuple[str, ...] = ()
-    classes = source.num_classes
+    classes = teacher_classes or source.num_classes
     if pretraining and not (source.has_labels and config.training.lineareval_while_pretraining):
         classes = 0
         if not source.has_labels:

@@ -9,6 +9,7 @@ from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.tasks import Task
 
 NEVER = -1
+KEY_NAMES = ("key", "labelled_key")
 
 
 class Trainer(orbit.StandardTrainer):
@@ -20,7 +21,8 @@ class Trainer(orbit.StandardTrainer):
         strategy: The strategy.
 
     Attributes:
-        position: Key of the next example, where a resumed run goes on. Part of the checkpoint.
+        positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), where a resumed
+            run goes on. Part of the checkpoint.
         bad_step: The first step whose loss was not finite, or -1.
     """
 
@@ -28,7 +30,7 @@ class Trainer(orbit.StandardTrainer):
         super().__init__(dataset)
         self.task = task
         self.strategy = strategy
-        self.position = self._counter("position", 0)
+        self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
 
     @staticmethod
@@ -46,7 +48,9 @@ class Trainer(orbit.StandardTrainer):
     def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
         step = tf.cast(self.task.optimizer.iterations.value, tf.int64)
         means = self.task.train_step(batch)
-        self.position.assign(1 + tf.reduce_max(cross_replica_concat(batch["key"])))
+        for name, position in self.positions.items():
+            if name in batch:
+                position.assign(1 + tf.reduce_max(cross_replica_concat(batch[name])))
         # A mean of several steps that is no longer finite became so in this one, if it was before.
         fails_now = ~tf.math.is_finite(cross_replica_mean(means["total_loss"])) & (self.bad_step == NEVER)
         self.bad_step.assign(tf.where(fails_now, step, self.bad_step))

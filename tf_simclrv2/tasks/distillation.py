@@ -1,0 +1,67 @@
+"""Stage 3: a student learns from a fine-tuned teacher on images that need no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.objectives.distillation import distillation_loss
+from tf_simclrv2.objectives.supervised import supervised_loss, top_k_correct
+from tf_simclrv2.tasks.task import Scalars, Task
+
+Teacher = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Distillation(Task):
+    """Equation 2 on every image and, for α < 1, cross entropy on the labelled ones (equation 3).
+
+    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float
+    [M, H, W, 3], and `label`, int [M]. Teacher and student see the same crops, of all images.
+
+    Args:
+        config: The run; `config.distillation` holds τ and α.
+        teacher: Images [N, H, W, 3] to logits [N, classes], in inference mode. It is never changed.
+
+    Example:
+        >>> task = Distillation(config, teacher=lambda images: module(images, training=False)["logits_sup"])
+        >>> task.compile(LARS(0.1))
+        >>> task.fit(batches, steps_per_epoch=100)
+
+    Reference: SimCLRv2 section 2, step 3.
+    """
+
+    def __init__(self, config: ExperimentConfig, teacher: Teacher, **kwargs: Any) -> None:
+        self.loss_names = ("distillation_loss",)
+        self.metric_names = ("teacher_agreement",)
+        if config.distillation.distill_alpha < 1.0:
+            self.loss_names = (*self.loss_names, "supervised_loss")
+            self.metric_names = (*self.metric_names, "supervised_acc")
+        super().__init__(config, **kwargs)
+        self._teacher = _Untracked(teacher)
+
+    def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
+        settings = self.config.distillation
+        images = [batch[name] for name in ("image", "labelled_image") if name in batch]
+        images = tf.concat(images, axis=0)
+        teacher_logits = tf.stop_gradient(self._teacher.function(images))
+        logits = self.network(images, training=True)["logits_sup"]
+        loss = distillation_loss(logits, teacher_logits, settings.distill_temperature)
+        agrees = tf.equal(tf.argmax(logits, axis=1), tf.argmax(teacher_logits, axis=1))
+        metrics = {"teacher_agreement": tf.reduce_mean(tf.cast(agrees, tf.float32))}
+        losses = {"distillation_loss": settings.distill_alpha * loss}
+        if settings.distill_alpha < 1.0:
+            labelled = logits[-tf.shape(batch["label"])[0] :]
+            weight = 1.0 - settings.distill_alpha
+            losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
+            metrics["supervised_acc"] = tf.reduce_mean(top_k_correct(labelled, batch["label"], 1))
+        return losses, metrics
+
+
+class _Untracked:
+    """Hides the teacher from Keras, which would count its variables as the task's."""
+
+    def __init__(self, function: Teacher) -> None:
+        self.function = function

@@ -1,0 +1,94 @@
+"""The teacher of distillation, loaded from any kind of saved network."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ConfigError, ModelConfig
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.tasks import Teacher
+from tf_simclrv2.training.checkpoints import find_weights, load_weights
+
+LOGITS = "logits_sup"
+PROBE_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedTeacher:
+    """A teacher and what it knows.
+
+    Attributes:
+        predict: Images [N, H, W, 3] to logits [N, classes], in inference mode.
+        num_classes: Width of the logits.
+    """
+
+    predict: Teacher
+    num_classes: int
+
+
+def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
+    """Loads a model_dir, a `ckpt-N` or a SavedModel, Google's published ones included.
+
+    Under a strategy this must be called in its scope.
+
+    Args:
+        path: Where the teacher is.
+        precision: Dtype policy that it runs in, unless a SavedModel brings its own.
+
+    Raises:
+        ConfigError: There is no model, or it has no classifier.
+    """
+    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+        return _from_saved_model(path)
+    model = _architecture(path)
+    network = SimCLR(model, name="simclr", dtype=precision)
+    network.build((None, model.image_size, model.image_size, 3))
+    load_weights(network, path)
+    return LoadedTeacher(lambda images: network(images, training=False)[LOGITS], model.num_classes)
+
+
+def _architecture(path: str) -> ModelConfig:
+    config = find_weights(path, setting="teacher").config
+    if config is None:
+        raise ConfigError(
+            f"teacher is {path!r}, but there is no config.json beside its checkpoint; "
+            "pass the model_dir of a run."
+        )
+    if config.model.num_classes == 0:
+        raise ConfigError(_no_classifier(path))
+    return dataclasses.replace(config.model, zero_init_logits_layer=False)
+
+
+def _from_saved_model(path: str) -> LoadedTeacher:
+    module = tf.saved_model.load(path)
+    mode = _inference_mode(module, path)
+    outputs = module(_probe(), **mode)
+    if not isinstance(outputs, dict) or LOGITS not in outputs:
+        raise ConfigError(_no_classifier(path))
+    return LoadedTeacher(lambda images: module(images, **mode)[LOGITS], int(outputs[LOGITS].shape[-1]))
+
+
+def _inference_mode(module: Any, path: str) -> dict[str, bool]:
+    """The argument that asks for inference: ours say `training`, the published modules `trainable`."""
+    for name in ("training", "trainable"):
+        try:
+            module(_probe(), **{name: False})
+        except (TypeError, ValueError):
+            continue
+        return {name: False}
+    raise ConfigError(
+        f"teacher is {path!r}, a SavedModel that cannot be called on images [N, H, W, 3]; "
+        "export it with save_module."
+    )
+
+
+def _probe() -> tf.Tensor:
+    return tf.zeros([1, PROBE_SIZE, PROBE_SIZE, 3])
+
+
+def _no_classifier(path: str) -> str:
+    return f"teacher is {path!r}, but it has no classifier (no {LOGITS}); fine-tune it first."
