@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,8 +68,11 @@ class Replicas:
         by_replica = [np.split(part, views) for part in parts]
         return np.concatenate([part[view] for view in range(views) for part in by_replica])
 
-    def run(self, function: Callable, *arrays: np.ndarray, views: int = 1) -> list[Any]:
-        """Runs `function` on every replica's share of the arrays; one result a replica, in NumPy."""
+    def run(self, function: Callable, *arrays: np.ndarray, views: int = 1, times: int = 1) -> list[Any]:
+        """Runs `function` on every replica's share of the arrays; one result a replica, in NumPy.
+
+        With `times` it is run so often, traced once, and the last results are returned.
+        """
 
         def distribute(array: np.ndarray) -> Any:
             shares = [tf.constant(share) for share in self.share(array, views)]
@@ -80,7 +84,9 @@ class Replicas:
         def run_all(*values: Any) -> Any:
             return self.strategy.run(function, values)
 
-        results = run_all(*map(distribute, arrays))
+        shared = [distribute(array) for array in arrays]
+        for _ in range(times):
+            results = run_all(*shared)
         return [
             tf.nest.map_structure(
                 lambda x, i=i: self.strategy.experimental_local_results(x)[i].numpy(), results
@@ -107,6 +113,14 @@ def shapes_only() -> Iterator[None]:
     with keras.StatelessScope(initialize_variables=False):
         yield
     keras.utils.clear_session()  # or a later scope would fill them after all
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_memory() -> Iterator[None]:
+    """What a file's tests have traced is not kept for the next file's."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -44,7 +44,8 @@ def batch_of(config: ExperimentConfig) -> Batch:
     """The fixed batch of the published training steps, as the stage takes it."""
     dtype = "float64" if config.training.precision == "float64" else "float32"
     labels = np.arange(BATCH) % CLASSES
+    size = config.model.image_size
     if config.training.train_mode == "finetune":
-        return {"image": image(BATCH, 32, 3, 9).astype(dtype), "label": labels}
-    views = image(BATCH, 32, 6, 9).astype(dtype)
+        return {"image": image(BATCH, size, 3, 9).astype(dtype), "label": labels}
+    views = image(BATCH, size, 6, 9).astype(dtype)
     return {"view_1": views[..., :3], "view_2": views[..., 3:], "label": labels}

@@ -61,14 +61,19 @@ def test_five_steps_in_float64(name):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_first_steps_in_float32(name):
-    """Two steps: later ones drift, in the published program too (see the goldens' README)."""
+    """Two steps: later ones drift, in the published program too (see the goldens' README).
+
+    After the first update a single example may change sides, so accuracies are compared before it only.
+    """
     task = published_task(name, "float32")
     expected = GOLDEN["runs"][name]["steps"]["float32"]
     first, second = run_steps(task, 2)
-    for log, golden, tolerance in ((first, expected[0], 1e-5), (second, expected[1], 1e-2)):
-        for metric, number in golden.items():
-            if metric not in NOT_METRICS:
-                assert log[metric] == pytest.approx(number, rel=tolerance, abs=1e-6), metric
+    for metric, number in expected[0].items():
+        if metric not in NOT_METRICS:
+            assert first[metric] == pytest.approx(number, rel=1e-5, abs=1e-6), metric
+    for metric, number in expected[1].items():
+        if metric.endswith("_loss"):
+            assert second[metric] == pytest.approx(number, rel=1e-2), metric
     assert second["learning_rate"] == pytest.approx(expected[1]["learning_rate"], rel=1e-5)
 
 

@@ -1,5 +1,6 @@
 """The number of replicas does not show in what is learned."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,40 +20,42 @@ FLAGS = {
 STAGES = {"pretrain": {}, "finetune": {"train_mode": "finetune", "ft_proj_selector": 1}}
 
 
-def losses_and_weights(replicas, stage, precision, steps):
-    config = config_of({**FLAGS, **STAGES[stage]}, precision)
+def loss_and_weights(replicas, stage, steps):
+    """The mean loss over the steps, and all weights behind them."""
+    config = config_of({**FLAGS, **STAGES[stage]}, "float64")
     with replicas.scope():
         task = build_task(config)
         assign_published_weights(task.network)
         task.compile(LARS(0.1, weight_decay=1e-4))
     batch = batch_of(config)
-    names = list(batch)
-    losses = []
-    for _ in range(steps):
-        for metric in task.metrics:
-            metric.reset_state()
-        replicas.run(lambda *arrays: task.train_step(dict(zip(names, arrays, strict=True))), *batch.values())
-        losses.append(float(task.train_means["total_loss"].result()))
-    return np.array(losses), [variable.numpy() for variable in task.network.variables]
+
+    def step(*arrays):
+        return task.train_step(dict(zip(batch, arrays, strict=True)))["total_loss"]
+
+    replicas.run(step, *batch.values(), times=steps)
+    loss = float(task.train_means["total_loss"].result())
+    return loss, [variable.numpy() for variable in task.network.variables]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_three_steps_in_float64(replicas, stage):
-    losses, weights = losses_and_weights(replicas(1), stage, "float64", steps=3)
-    assert losses[2] != losses[0]
+    loss, weights = loss_and_weights(replicas(1), stage, steps=3)
     for count in (2, 4):
-        other_losses, other_weights = losses_and_weights(replicas(count), stage, "float64", steps=3)
-        np.testing.assert_allclose(other_losses, losses, rtol=1e-9)
+        other_loss, other_weights = loss_and_weights(replicas(count), stage, steps=3)
+        assert other_loss == pytest.approx(loss, rel=1e-9)
         for ours, theirs in zip(weights, other_weights, strict=True):
             np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9 * np.abs(ours).max())
 
 
 def loss_and_gradient(replicas, precision):
-    """The mean loss and the summed gradient of the first step of pretraining."""
+    """The mean loss and the summed gradient of the very first step, from the weights of initialisation."""
     config = config_of(FLAGS, precision)
+    keras.utils.set_random_seed(0)
+    start = build_task(config_of(FLAGS, "float32"))
     with replicas.scope():
         task = build_task(config)
-        assign_published_weights(task.network)
+    for variable, value in zip(task.network.variables, start.network.variables, strict=True):
+        variable.assign(value.numpy().astype(variable.dtype))
     batch = batch_of(config)
 
     def gradients(*arrays):
@@ -64,13 +67,34 @@ def loss_and_gradient(replicas, precision):
 
     results = replicas.run(gradients, *batch.values())
     summed = [np.sum(parts, axis=0) for parts in zip(*(gradient for _, gradient in results), strict=True)]
-    return np.mean([loss for loss, _ in results]), np.concatenate([g.ravel() for g in summed])
+    return np.mean([loss for loss, _ in results]), np.concatenate([g.ravel() for g in summed]).astype(float)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-9)])
-def test_first_loss_and_gradient(replicas, precision, tolerance):
-    loss, gradient = loss_and_gradient(replicas(1), precision)
+def relative(difference, of):
+    return np.linalg.norm(difference) / np.linalg.norm(of)
+
+
+def test_first_loss_and_gradient_in_float64(replicas):
+    loss, gradient = loss_and_gradient(replicas(1), "float64")
     for count in (2, 4):
-        other_loss, other = loss_and_gradient(replicas(count), precision)
-        assert other_loss == pytest.approx(loss, rel=tolerance)
-        assert np.linalg.norm(other - gradient) <= tolerance * np.linalg.norm(gradient)
+        other_loss, other = loss_and_gradient(replicas(count), "float64")
+        assert other_loss == pytest.approx(loss, rel=1e-9)
+        assert relative(other - gradient, gradient) <= 1e-9
+
+
+def test_first_loss_and_gradient_in_float32(replicas):
+    """The loss agrees to 1e-5; the gradient as far as a float32 gradient is determined at all.
+
+    Some of the network's million ReLUs change sides with the last bit of a sum, and each takes its part of
+    the gradient along. So one replica's float32 gradient is itself some 5e-4 off its float64 twin, and
+    another batch size, or another number of threads, chooses other kernels. (With TensorFlow's default
+    threads on two cores the gradients of 1, 2 and 4 replicas differ by 9e-6.)
+    """
+    _, exact = loss_and_gradient(replicas(1), "float64")
+    loss, gradient = loss_and_gradient(replicas(1), "float32")
+    own_error = relative(gradient - exact, exact)
+    assert own_error < 1e-2
+    for count in (2, 4):
+        other_loss, other = loss_and_gradient(replicas(count), "float32")
+        assert other_loss == pytest.approx(loss, rel=1e-5)
+        assert relative(other - gradient, exact) <= 10 * own_error
