@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tf_simclrv2.evaluation import labels_per_class_subset, linear_probe
+from tf_simclrv2.data import draw_per_class
+from tf_simclrv2.evaluation import linear_probe
 
 
 def blobs(examples, separation, seed=0):
@@ -34,13 +35,13 @@ def test_scale_does_not_matter():
 
 def test_subset_is_balanced_seeded_and_without_repeats():
     labels = np.random.default_rng(0).integers(0, 4, 200)
-    rows = labels_per_class_subset(labels, 7, seed=3)
+    rows = draw_per_class(labels, 7, seed=3)
     assert len(set(rows)) == len(rows) == 28
     assert np.bincount(labels[rows]).tolist() == [7, 7, 7, 7]
-    np.testing.assert_array_equal(rows, labels_per_class_subset(labels, 7, seed=3))
-    assert not np.array_equal(rows, labels_per_class_subset(labels, 7, seed=4))
+    np.testing.assert_array_equal(rows, draw_per_class(labels, 7, seed=3))
+    assert not np.array_equal(rows, draw_per_class(labels, 7, seed=4))
 
 
 def test_a_small_class_gives_all_it_has():
     labels = np.array([0] * 10 + [1] * 2)
-    assert np.bincount(labels[labels_per_class_subset(labels, 5)]).tolist() == [5, 2]
+    assert np.bincount(labels[draw_per_class(labels, 5)]).tolist() == [5, 2]

@@ -146,7 +146,8 @@ def test_recipes_parse_and_open_with_their_command(recipe):
     text = (RECIPES / recipe).read_text()
     assert text.startswith("# ")
     assert f"--flagfile=flags/recipes/{recipe}" in text
-    config = config_of(f"--flagfile={RECIPES / recipe}")
+    needed = ["--teacher=runs/teacher"] if "distill" in recipe else []
+    config = config_of(f"--flagfile={RECIPES / recipe}", *needed)
     asked = [line for line in text.splitlines() if line.startswith("--")]
     assert len(asked) > 5
     assert config != ExperimentConfig()

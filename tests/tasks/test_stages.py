@@ -51,7 +51,14 @@ def test_without_classes_there_is_no_classifier():
     batch = small_batch(config)
     del batch["label"]
     logs = task.train_step(batch)
-    assert set(logs) == {"contrast_loss", "contrast_acc", "contrast_entropy", "weight_decay", "total_loss"}
+    contrastive = {"contrast_loss", "contrast_acc", "contrast_entropy"}
+    assert set(logs) == contrastive | {
+        "alignment",
+        "uniformity",
+        "effective_rank",
+        "weight_decay",
+        "total_loss",
+    }
     assert float(logs["weight_decay"]) == 0.0
     assert np.isfinite(float(logs["total_loss"]))
 

@@ -16,6 +16,7 @@ from tf_simclrv2.data.augmentation import (
 from tf_simclrv2.data.blur import batch_random_blur, gaussian_blur
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import ImageFiles, list_image_files
+from tf_simclrv2.data.label_subset import draw_per_class, label_subset
 from tf_simclrv2.data.pipeline import (
     distillation_batches,
     evaluation_batches,
@@ -37,12 +38,14 @@ __all__ = [
     "check_unit_range",
     "color_jitter",
     "distillation_batches",
+    "draw_per_class",
     "evaluation_batches",
     "evaluation_view",
     "example_seeds",
     "finetune_view",
     "finetuning_batches",
     "gaussian_blur",
+    "label_subset",
     "list_image_files",
     "load_source",
     "pretraining_batches",

@@ -58,23 +58,6 @@ def linear_probe(
     return ProbeResult(float(model.score(test_features, test_labels)), strength)
 
 
-def labels_per_class_subset(labels: np.ndarray, per_class: int, seed: int = 0) -> np.ndarray:
-    """Indices of `per_class` rows of every class, drawn without replacement.
-
-    Args:
-        labels: int [N].
-        per_class: Rows of each class; a class with fewer gives all it has.
-        seed: Of the draw.
-
-    Returns:
-        Sorted int indices.
-    """
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(labels))
-    chosen = [order[labels[order] == label][:per_class] for label in np.unique(labels)]
-    return np.sort(np.concatenate(chosen))
-
-
 def _classifier(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=MAX_ITERATIONS))
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.blur import batch_random_blur
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.distribution import num_replicas, replica_id
+from tf_simclrv2.models.momentum_encoder import MomentumEncoder
+from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
+from tf_simclrv2.objectives.memory import KeyQueue, nt_xent_with_memory
 from tf_simclrv2.objectives.supervised import supervised_loss, top_k_correct
 from tf_simclrv2.tasks.task import Scalars, Task
+from tf_simclrv2.variable_paths import named_variables
 
 
 class Pretraining(Task):
@@ -22,6 +27,9 @@ class Pretraining(Task):
     A batch is a dict of `view_1` and `view_2`, float [N, H, W, 3] in [0, 1], `label`, int [N] (where
     there is a classifier), and optionally `key`, int64 [N], which example this is: it seeds the blur.
 
+    With `memory_size` a momentum encoder makes the keys, and past keys are negatives too
+    (`objectives.memory`). Each step first moves the momentum encoder, then compares, then remembers.
+
     Example:
         >>> task = Pretraining(config)
         >>> task.compile(LARS(0.3))
@@ -30,30 +38,67 @@ class Pretraining(Task):
     """
 
     loss_names = ("contrast_loss",)
-    metric_names = ("contrast_acc", "contrast_entropy")
+    metric_names = ("contrast_acc", "contrast_entropy", "alignment", "uniformity", "effective_rank")
 
     def __init__(self, config: ExperimentConfig, **kwargs) -> None:
         if config.model.num_classes:
             self.loss_names = (*self.loss_names, "supervised_loss")
             self.metric_names = (*self.metric_names, "supervised_acc")
         super().__init__(config, **kwargs)
+        settings = config.objective
+        self.momentum_encoder, self.queue = None, None
+        if settings.memory_size:
+            self.momentum_encoder = MomentumEncoder(
+                self.network, settings.memory_decay, dtype=config.training.precision
+            )
+            self.queue = KeyQueue(
+                settings.memory_size, self._key_width(), settings.hidden_norm, dtype=config.training.precision
+            )
+
+    def _key_width(self) -> int:
+        head = self.network.projection_head
+        return head.denses[-1].units if head.denses else self.network.resnet.features
+
+    def memory(self) -> dict[str, keras.Variable]:
+        if self.momentum_encoder is None or self.queue is None:
+            return {}
+        encoder = named_variables(self.momentum_encoder.network)
+        return {
+            **{f"encoder/{path}": variable for path, variable in encoder.items()},
+            **{f"queue/{name}": getattr(self.queue, name) for name in ("keys", "pointer", "count")},
+        }
 
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
-        endpoints = self.network(self.views(batch), training=True, classify_detached=True)
-        settings = self.config.objective
-        loss, logits, labels = nt_xent(
-            endpoints["proj_head_output"], settings.temperature, settings.hidden_norm
-        )
+        views = self.views(batch)
+        endpoints = self.network(views, training=True, classify_detached=True)
+        loss, logits, labels = self._contrast(views, endpoints["proj_head_output"])
+        z = endpoints["proj_head_output"]
         losses = {"contrast_loss": loss}
+        # Of this replica's rows; the means over replicas are what is logged.
         metrics = {
             "contrast_acc": contrastive_accuracy(logits, labels),
             "contrast_entropy": contrastive_entropy(logits),
+            "alignment": alignment(*tf.split(z, 2)),
+            "uniformity": uniformity(z),
+            "effective_rank": effective_rank(z),
         }
         if "logits_sup" in endpoints:
             classes = tf.concat([batch["label"], batch["label"]], axis=0)
             losses["supervised_loss"] = supervised_loss(endpoints["logits_sup"], classes)
             metrics["supervised_acc"] = tf.reduce_mean(top_k_correct(endpoints["logits_sup"], classes, 1))
         return losses, metrics
+
+    def _contrast(self, views: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Loss, logits and labels of NT-Xent, against the memory where there is one."""
+        settings = self.config.objective
+        if self.momentum_encoder is None or self.queue is None:
+            return nt_xent(z, settings.temperature, settings.hidden_norm)
+        self.momentum_encoder.follow(self.optimizer.iterations.value)
+        keys = self.momentum_encoder(views)
+        queue = tf.convert_to_tensor(self.queue.keys), tf.convert_to_tensor(self.queue.count)
+        contrast = nt_xent_with_memory(z, keys, *queue, settings.temperature, settings.hidden_norm)
+        self.queue.enqueue(keys)
+        return contrast
 
     def views(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Both views, blurred if asked, all first views before all second ones: [2N, H, W, 3]."""

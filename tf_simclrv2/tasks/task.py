@@ -74,6 +74,10 @@ class Task(keras.Model):
         """The losses of this replica's batch, which are added up, and further metrics, by name."""
         raise NotImplementedError(type(self).__name__)
 
+    def memory(self) -> dict[str, keras.Variable]:
+        """What must be saved beside the network and the optimizer, by path."""
+        return {}
+
     def weight_decay(self) -> tf.Tensor:
         """The weight-decay term of the loss."""
         settings = self.config.optimizer

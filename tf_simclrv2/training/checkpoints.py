@@ -37,9 +37,11 @@ _CLASSIFIER = "supervised_head/"
 
 def training_checkpoint(task: Task, **more: tf.Variable) -> tf.train.Checkpoint:
     """The checkpoint of a compiled task: network, optimizer and whatever else the loop must remember."""
+    memory = task.memory()
     return tf.train.Checkpoint(
         model=variable_tree(named_variables(task.network)),
         optimizer=variable_tree(named_variables(task.optimizer)),
+        **({"memory": variable_tree(memory)} if memory else {}),
         **more,
     )
 

@@ -24,7 +24,7 @@ from tf_simclrv2.data import (
 )
 from tf_simclrv2.distribution import make_strategy, split_cpu
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
-from tf_simclrv2.evaluation.linear_protocol import run_linear_protocol
+from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
 from tf_simclrv2.saved_model import save_module
 from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
@@ -268,8 +268,8 @@ class Run:
         result: Result = {"global_step": step}
         if "online" in self.config.evaluation.protocols:
             result |= self._classify()
-        if "linear" in self.config.evaluation.protocols:
-            result |= run_linear_protocol(
+        if any(protocol in FROZEN_PROTOCOLS for protocol in self.config.evaluation.protocols):
+            result |= run_frozen_protocols(
                 self.task.network, self.plan.train_source, self.plan.eval_source, self.config, self.say
             )
         name = self.config.run.eval_name

@@ -6,6 +6,7 @@ import dataclasses
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
 from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
+from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
 
 
@@ -98,6 +99,7 @@ def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | Non
         _refuse_other_classes(teacher_classes, [train_source, labelled_source, eval_source])
     config, notes = _with_classes(config, train_source, teacher_classes)
     _refuse_unreachable_batch(config, train_source)
+    probed_endpoints(config.evaluation, config.model)
     steps = total_steps(config.training, train_source.num_examples)
     interval = config.run.checkpoint_steps or max(
         config.run.checkpoint_epochs * train_source.num_examples // config.training.train_batch_size, 1

@@ -1,0 +1,115 @@
+"""Label subsets: balanced, seeded, and the same stream wherever it is started."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from tf_simclrv2 import ConfigError, DataConfig
+from tf_simclrv2.data import finetuning_batches, label_subset, load_source
+
+DIGITS = DataConfig(dataset="digits", random_flip=False)
+
+
+def subset(split="train", **changes):
+    config = dataclasses.replace(DIGITS, **changes)
+    return label_subset(load_source(config, split), config)
+
+
+def rows_of(source):
+    return [(record["path"], int(record["label"])) for record in source.records.as_numpy_iterator()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "per_class"),
+    [({"label_fraction": 0.05}, 7), ({"labels_per_class": 3}, 3), ({"label_fraction": 1e-9}, 1)],
+)
+def test_every_class_has_as_many(changes, per_class):
+    source = subset(**changes)
+    rows = rows_of(source)
+    assert len(rows) == len(set(rows)) == source.num_examples == 10 * per_class
+    assert np.bincount([label for _, label in rows]).tolist() == [per_class] * 10
+    assert source.name == f"digits/train ({per_class} labels a class)"
+
+
+def test_rows_are_the_whole_sources_in_its_order():
+    whole, few = rows_of(load_source(DIGITS, "train")), rows_of(subset(labels_per_class=4))
+    positions = [whole.index(row) for row in few]
+    assert positions == sorted(positions)
+
+
+def test_the_seed_chooses():
+    assert rows_of(subset(labels_per_class=4)) == rows_of(subset(labels_per_class=4))
+    assert rows_of(subset(labels_per_class=4)) != rows_of(subset(labels_per_class=4, label_seed=1))
+
+
+def test_all_labels_are_the_source_itself():
+    source = load_source(DIGITS, "train")
+    assert label_subset(source, DIGITS) is source
+
+
+def test_a_stream_goes_on_where_it_was_left():
+    def stream(start):
+        batches = finetuning_batches(
+            subset(labels_per_class=2), DIGITS, image_size=8, batch_size=5, seed=3, start=start
+        )
+        return [(b["key"].numpy(), b["image"].numpy()) for b in batches.take((45 - start) // 5)]
+
+    whole, late = stream(0), stream(25)
+    for (key, image), (late_key, late_image) in zip(whole[5:], late, strict=True):
+        np.testing.assert_array_equal(key, late_key)
+        np.testing.assert_array_equal(image, late_image)
+
+
+def test_an_epoch_holds_every_chosen_image_once():
+    source = subset(labels_per_class=2)
+    batches = finetuning_batches(source, DIGITS, image_size=8, batch_size=20, seed=0).take(2)
+    for batch in batches:
+        assert np.bincount(batch["label"]).tolist() == [2] * 10
+
+
+def test_more_than_a_class_has():
+    with pytest.raises(
+        ConfigError, match=r"150 labels a class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
+    ):
+        subset(labels_per_class=150)
+
+
+def test_without_labels(tmp_path):
+    (tmp_path / "a.png").write_bytes(tf.io.encode_png(np.zeros([9, 9, 3], np.uint8)).numpy())
+    config = DataConfig(dataset="image_folder", data_dir=str(tmp_path), labels_per_class=1)
+    with pytest.raises(ConfigError, match="no labels to take a part of"):
+        label_subset(load_source(config, "train"), config)
+
+
+def test_class_folders(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(4):
+            (tmp_path / label / f"{i}.png").write_bytes(
+                tf.io.encode_png(np.zeros([9, 9, 3], np.uint8)).numpy()
+            )
+    config = DataConfig(dataset="image_folder", data_dir=str(tmp_path), label_fraction=0.5)
+    source = label_subset(load_source(config, "train"), config)
+    assert sorted(label for _, label in rows_of(source)) == [0, 0, 1, 1]
+
+
+def test_tfds_datasets():
+    config = DataConfig(dataset="cifar10", labels_per_class=1)
+    with tfds.testing.mock_data(num_examples=200):
+        source = label_subset(load_source(config, "train"), config)
+        assert sorted(label for _, label in rows_of(source)) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label_fraction": 0.0}, "label_fraction is 0.0; it must be above 0"),
+        ({"label_fraction": 0.1, "labels_per_class": 2}, "set one of them"),
+    ],
+)
+def test_impossible_settings(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(DIGITS, **changes)

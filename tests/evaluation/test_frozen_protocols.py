@@ -1,0 +1,52 @@
+"""The frozen-feature protocols of a whole run."""
+
+import numpy as np
+import pytest
+
+from tests.training.small_runs import config_for, execute
+from tf_simclrv2 import ConfigError, EvaluationConfig, ModelConfig
+from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
+
+HEAD = ("final_avg_pool", "proj_head_1", "proj_head_2", "proj_head_3")
+
+
+def test_every_protocol_reports_every_endpoint(tmp_path):
+    config = config_for(
+        tmp_path,
+        train_split="train[:300]",
+        eval_split="test[:100]",
+        protocols=("linear", "knn"),
+        probe_endpoints=("all",),
+        probe_baselines=True,
+        probe_labels_per_class=5,
+        train_steps=2,
+    )
+    result, lines, _ = execute(config)
+    for protocol in ("linear", "linear_5_per_class", "knn_20", "knn_200"):
+        accuracies = [
+            result[f"{protocol}/{name}/top_1_accuracy"] for name in (*HEAD, "random_encoder", "raw_pixels")
+        ]
+        assert all(0.0 <= accuracy <= 1.0 for accuracy in accuracies)
+        # Digits are easy: pixels alone tell most of them apart, whatever the network has learned.
+        assert accuracies[-1] > 0.5
+    assert "eval/label_top_1_accuracy" not in result
+    assert "20 nearest neighbours, top-1 on 100 images:" in lines
+    assert f"  raw_pixels      {result['knn_20/raw_pixels/top_1_accuracy']:.4f}" in lines
+    assert np.isfinite(result["global_step"])
+
+
+def test_endpoints():
+    model = ModelConfig()
+    assert probed_endpoints(EvaluationConfig(probe_endpoints=("all",)), model) == HEAD
+    truncated = ModelConfig(truncate_proj_head=True, ft_proj_selector=1)
+    assert probed_endpoints(EvaluationConfig(probe_endpoints=("all",)), truncated) == HEAD[:2]
+    with pytest.raises(
+        ConfigError, match="probe_endpoints has 'proj_head_2'; choose among final_avg_pool, proj_head_1, or"
+    ):
+        probed_endpoints(EvaluationConfig(probe_endpoints=("proj_head_2",)), truncated)
+
+
+def test_an_unknown_endpoint_is_refused_before_training(tmp_path):
+    with pytest.raises(ConfigError, match="probe_endpoints has 'block_group9'"):
+        execute(config_for(tmp_path / "run", probe_endpoints=("block_group9",)))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,67 @@
+"""The momentum encoder: a network whose weights are a moving average of another's."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.models.simclr import SimCLR
+
+
+class MomentumEncoder(keras.layers.Layer):
+    """Encoder and projection head whose trainable weights follow an online network's, slowly.
+
+    Batch norm's gammas and betas are weights like others and are averaged. Its statistics are not: the
+    momentum encoder runs in training mode, on the statistics of its own batch (global ones where the online
+    network's are), and its moving statistics follow its own activations.
+
+    Args:
+        online: The network to follow, built. Its classifier is left out.
+        decay: Weight of the old average.
+    """
+
+    def __init__(self, online: SimCLR, decay: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        config = dataclasses.replace(online.config, num_classes=0)
+        self.network = SimCLR(config, name="momentum", dtype=online.dtype_policy)
+        self.network.build((None, config.image_size, config.image_size, 3))
+        self.decay = decay
+        pairs = zip(_followed(self.network), _followed(online), strict=True)
+        # A tuple of plain TensorFlow variables, so that Keras does not count the online ones as this layer's.
+        self._pairs = _Untracked(tuple((average.value, source.value) for average, source in pairs))
+        self.built = True
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """The keys' projections [N, D] of images [N, H, W, 3], without a gradient."""
+        return tf.stop_gradient(self.network(images, training=True)["proj_head_output"])
+
+    def follow(self, step: tf.Tensor) -> None:
+        """Moves the average towards the online weights; at step 0 it takes them as they are.
+
+        Args:
+            step: Steps done so far.
+        """
+        decay = tf.where(tf.equal(step, 0), 0.0, self.decay)
+
+        def move(average: tf.Variable, source: tf.Variable) -> None:
+            weight = tf.cast(decay, average.dtype)
+            average.assign(weight * average + (1.0 - weight) * source)
+
+        def move_all(strategy: tf.distribute.Strategy) -> None:
+            for average, source in self._pairs.value:
+                strategy.extended.update(average, move, args=(source,), group=False)
+
+        # Trainable variables have no rule for merging what replicas assign, so they are updated together.
+        tf.__internal__.distribute.interim.maybe_merge_call(move_all, tf.distribute.get_strategy())
+
+
+def _followed(network: SimCLR) -> list[keras.Variable]:
+    return [*network.resnet.trainable_variables, *network.projection_head.trainable_variables]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Untracked:
+    value: tuple[tuple[tf.Variable, tf.Variable], ...]
