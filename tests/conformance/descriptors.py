@@ -22,6 +22,7 @@ from tf_simclrv2.models.resnet import BlockGroup, Stem
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 from tf_simclrv2.objectives import nt_xent, supervised_loss
+from tf_simclrv2.objectives.memory import nt_xent_with_memory
 from tf_simclrv2.optimization import LARS, WarmupCosine, build_optimizer
 
 BATCH = 8
@@ -71,6 +72,12 @@ def _named(optimizer: str) -> Callable[[], keras.optimizers.Optimizer]:
     )
 
 
+def _remembering(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Keys that are not the queries, and a queue of which the last row is empty."""
+    queue = tf.eye(4, z.shape[1], dtype=z.dtype)
+    return nt_xent_with_memory(z, z[:, ::-1], queue, count=3, temperature=0.5)[0]
+
+
 LAYERS = [
     Layer("batch_norm", BatchNormRelu, (3, 3, 6)),
     Layer("batch_norm_without_beta", BatchNormRelu, (6,), {"relu": False, "center": False, "momentum": 0.5}),
@@ -103,6 +110,7 @@ LAYERS = [
 OBJECTIVES = [
     Objective("nt_xent", lambda z, labels: nt_xent(z)[0], views=2),
     Objective("nt_xent_unnormalised", lambda z, labels: nt_xent(z, 0.5, hidden_norm=False)[0], views=2),
+    Objective("nt_xent_with_memory", _remembering, views=2),
     Objective("supervised", supervised_loss),
 ]
 

@@ -70,11 +70,40 @@ def test_an_epoch_holds_every_chosen_image_once():
         assert np.bincount(batch["label"]).tolist() == [2] * 10
 
 
+def test_the_dataset_is_not_read_in_every_epoch():
+    read = []
+
+    def counted(record):
+        tf.numpy_function(lambda path: read.append(path) or np.int64(0), [record["path"]], tf.int64)
+        return record
+
+    source = load_source(DIGITS, "train[:100]")
+    source = dataclasses.replace(source, records=source.records.map(counted))
+    few = label_subset(source, dataclasses.replace(DIGITS, labels_per_class=2))
+    for _ in finetuning_batches(few, DIGITS, image_size=8, batch_size=10, seed=0).take(9):
+        pass
+    # Once for the labels, once for the chosen images.
+    assert len(read) == 200
+
+
+def test_unlabelled_rows_are_not_a_class():
+    source = load_source(DIGITS, "train[:300]")
+
+    def forget(index, record):
+        return {**record, "label": tf.where(index % 2 == 0, record["label"], tf.constant(-1, tf.int64))}
+
+    source = dataclasses.replace(source, records=source.records.enumerate().map(forget))
+    few = label_subset(source, dataclasses.replace(DIGITS, labels_per_class=2))
+    assert np.bincount([label for _, label in rows_of(few)]).tolist() == [2] * 10
+
+
 def test_more_than_a_class_has():
     with pytest.raises(
         ConfigError, match=r"150 labels a class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
     ):
         subset(labels_per_class=150)
+    with pytest.raises(ConfigError, match=r"only 0 of class '.'; choose a split that has images of every"):
+        subset("train[:8]", label_fraction=0.5)
 
 
 def test_without_labels(tmp_path):

@@ -33,6 +33,20 @@ def test_scale_does_not_matter():
     )
 
 
+@pytest.mark.parametrize("per_class", [1, 2, 4])
+def test_few_labels_are_enough(per_class):
+    """A fifth of them is less than one of each class."""
+    x, y = blobs(300, separation=20.0)
+    rows = draw_per_class(y[:200], per_class)
+    assert linear_probe(x[rows], y[rows], x[200:], y[200:]).accuracy > 0.9
+
+
+def test_an_only_row_is_not_held_out():
+    x, y = blobs(300, separation=20.0)
+    rows = np.concatenate([np.flatnonzero(y[:200] != 2), [2]])
+    assert linear_probe(x[rows], y[rows], x[200:], y[200:]).accuracy > 0.6
+
+
 def test_subset_is_balanced_seeded_and_without_repeats():
     labels = np.random.default_rng(0).integers(0, 4, 200)
     rows = draw_per_class(labels, 7, seed=3)

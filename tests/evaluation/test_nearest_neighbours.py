@@ -45,7 +45,7 @@ def test_scikit_learn(k):
 def test_chunks_and_scale_do_not_show(monkeypatch):
     (x, y), (test, labels) = features(80, 4), features(50, 5)
     whole = knn_accuracy(x, y, test, labels, 7)
-    monkeypatch.setattr(nearest_neighbours, "ROWS_AT_ONCE", 9)
+    monkeypatch.setattr(nearest_neighbours, "BLOCK", 9 * 80)
     assert knn_accuracy(1e3 * x, y, (1e-3 * test).astype(np.float32), labels, 7) == whole
 
 

@@ -43,6 +43,54 @@ def test_a_collapse_is_seen():
     assert float(effective_rank(line)) == pytest.approx(1.0, abs=1e-5)
 
 
+def test_a_collapse_to_zero_is_seen():
+    nothing = tf.zeros([6, 4])
+    assert [float(f) for f in (alignment(nothing, nothing), uniformity(nothing))] == [0.0, 0.0]
+    assert float(effective_rank(nothing)) == 1.0
+
+
+def test_points_that_differ_by_rounding_are_one_point():
+    row = rows(1, 128).astype(np.float32)
+    z = row * (1 + 6e-8 * rows(200, 128, 1)).astype(np.float32)
+    assert np.any(z != z[0])
+    assert float(effective_rank(z)) == pytest.approx(1.0, abs=1e-5)
+    assert float(uniformity(z)) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_single_row_is_a_point():
+    assert float(uniformity(rows(1, 4))) == 0.0
+
+
+def test_antipodes_are_farthest():
+    assert float(uniformity(np.array([[2.0, 0.0], [-1.0, 0.0]]))) == pytest.approx(-8.0, rel=1e-12)
+
+
+def test_compiled_by_xla():
+    z = tf.constant(rows(12, 5), tf.float32)
+
+    def metrics(z):
+        return alignment(z, z[::-1]), uniformity(z), effective_rank(z)
+
+    np.testing.assert_allclose(tf.function(metrics, jit_compile=True)(z), metrics(z), rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3])
+def test_rounding_is_no_rank(value):
+    """In float32 the mean of equal rows is not quite the row, and a Gram matrix of rank 5 has more."""
+    assert float(effective_rank(tf.fill([256, 128], np.float32(value)))) == pytest.approx(1.0, abs=1e-5)
+    five = rows(256, 5) @ rows(5, 128, 1)
+    exact = float(effective_rank(five))
+    assert exact < 5.0
+    assert float(effective_rank(five.astype(np.float32))) == pytest.approx(exact, rel=1e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_diverged_run_has_no_rank_but_goes_on(bad):
+    x = rows(6, 4)
+    x[2, 1] = bad
+    assert np.isnan(float(effective_rank(x)))
+
+
 def test_an_orthogonal_spread_has_full_rank():
     spread = np.concatenate([np.eye(5), -np.eye(5)])
     assert float(effective_rank(spread)) == pytest.approx(5.0, rel=1e-9)

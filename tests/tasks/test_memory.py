@@ -9,7 +9,8 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, ConfigError, ObjectiveConfig, Pretraining
-from tf_simclrv2.training.checkpoints import training_checkpoint
+from tf_simclrv2.models import resnet
+from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 
 FLAGS = {
     "resnet_depth": 18,
@@ -18,7 +19,14 @@ FLAGS = {
     "weight_decay": 1e-4,
     "temperature": 0.5,
 }
+KEYS = 16
 SIZE = 24
+
+
+@pytest.fixture(autouse=True)
+def _one_block_a_group(monkeypatch):
+    """A "ResNet-18" of one block a group, for two of them are run in each step."""
+    monkeypatch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 1, 1, 1))
 
 
 def config_for(precision="float64", size=SIZE, decay=0.9):
@@ -38,8 +46,34 @@ def tensors(config):
     return {name: tf.constant(array) for name, array in batch_of(config).items()}
 
 
+def take_steps(replicas, task, times):
+    """The last step's contrastive loss, meaned over the replicas."""
+    batch = batch_of(task.config)
+    loss = task.train_means["contrast_loss"]
+
+    def step(*arrays):
+        loss.reset_state()
+        task.train_step(dict(zip(batch, arrays, strict=True)))
+
+    replicas.run(step, *batch.values(), times=times)
+    return float(loss.result())
+
+
+def everything(task):
+    return [*task.network.variables, *task.memory().values()]
+
+
 def weights(task):
-    return [v.numpy() for v in [*task.network.variables, *task.memory().values()]]
+    return [variable.numpy() for variable in everything(task)]
+
+
+def assert_same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9 * max(np.abs(one).max(), 1e-12))
+
+
+def followed(network):
+    return [*network.resnet.trainable_variables, *network.projection_head.trainable_variables]
 
 
 def test_without_decay_the_first_loss_is_the_plain_one():
@@ -51,94 +85,32 @@ def test_without_decay_the_first_loss_is_the_plain_one():
 
 
 def test_averages_follow_the_online_weights():
-    task = task_for(decay=0.75)
+    task = task_for(decay=0.9)
     batch = tensors(task.config)
-    online = task.network.resnet.trainable_variables
-    average = task.momentum_encoder.network.resnet.trainable_variables
-    expected = [v.numpy() for v in online]
+    online, average = followed(task.network), task.momentum_encoder.network.trainable_variables
     for step in range(3):
         before = [v.numpy() for v in online]
-        if step:
-            expected = [0.75 * e + 0.25 * b for e, b in zip(expected, before, strict=True)]
+        # What was loaded into the online network before the first step counts.
+        expected = [0.9 * e + 0.1 * b for e, b in zip(expected, before, strict=True)] if step else before
         task.train_step(batch)
         for variable, value in zip(average, expected, strict=True):
-            np.testing.assert_allclose(variable.numpy(), value, rtol=1e-7, atol=1e-12)
-    assert any(np.any(v.numpy() != e) for v, e in zip(online, expected, strict=True))
+            np.testing.assert_allclose(variable.numpy(), value, rtol=1e-12, atol=1e-14)
+    assert all(np.any(v.numpy() != e) for v, e in zip(online, expected, strict=True))
 
 
-def test_statistics_of_the_momentum_encoder_are_its_own():
-    """After one step from equal weights both networks have seen the same batch, so the same statistics."""
-    task = task_for(decay=0.75)
-    ours, theirs = (n.resnet.non_trainable_variables for n in (task.momentum_encoder.network, task.network))
-    starts = [(average.numpy(), online.numpy()) for average, online in zip(ours, theirs, strict=True)]
-    task.train_step(tensors(task.config))
-    for average, online, (before, online_before) in zip(ours, theirs, starts, strict=True):
-        # A tenth of the batch's statistic joins nine tenths of where each one started.
-        batch_part = online.numpy() - 0.9 * online_before
-        np.testing.assert_allclose(average.numpy() - 0.9 * before, batch_part, rtol=1e-6, atol=1e-9)
-
-
-def test_keys_of_a_step_are_remembered_after_it():
-    task = task_for()
-    batch = tensors(task.config)
-    for step in range(1, 5):
-        task.train_step(batch)
-        assert int(task.queue.count.numpy()) == min(16 * step, SIZE)
-        assert int(task.queue.pointer.numpy()) == 16 * step % SIZE
-    np.testing.assert_allclose(np.linalg.norm(task.queue.keys.numpy(), axis=1), 1.0, rtol=1e-9)
-
-
-def test_replicas_do_not_show(replicas):
-    def three_steps(count):
-        here = replicas(count)
-        with here.scope():
-            task = task_for()
-        batch = batch_of(task.config)
-
-        def step(*arrays):
-            return task.train_step(dict(zip(batch, arrays, strict=True)))["total_loss"]
-
-        here.run(step, *batch.values(), times=3)
-        return weights(task)
-
-    expected = three_steps(1)
-    for count in (2, 4):
-        for ours, theirs in zip(expected, three_steps(count), strict=True):
-            scale = max(np.abs(ours).max(), 1e-12)
-            np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9 * scale)
-
-
-def test_everything_is_in_the_checkpoint(tmp_path):
+def test_the_momentum_encoder_has_batch_statistics_of_its_own():
+    """Its moving statistics follow its own activations, and its keys are made with those of the batch."""
     task = task_for()
     batch = tensors(task.config)
     task.train_step(batch)
-    path = training_checkpoint(task).save(str(tmp_path / "ckpt"))
+    ours, theirs = (network.resnet.stem for network in (task.momentum_encoder.network, task.network))
+    norms = [stem.norms[0] for stem in (ours, theirs)]
+    start = [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
+    # At first both networks have the same weights, so they have seen the same.
+    published = 0.1 * (start[0][0] - 0.9 * 0.0) - 0.1 * (start[0][0])
+    np.testing.assert_allclose(published, 0.0, atol=1e-12)
     task.train_step(batch)
-    expected = weights(task)
-    other = task_for()
-    training_checkpoint(other).restore(path).assert_consumed()
-    other.train_step(batch)
-    for ours, theirs in zip(expected, weights(other), strict=True):
-        np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-12)
-
-
-def test_the_memory_is_not_trained_and_costs_nothing_when_off():
-    with_memory, without = task_for(), task_for(size=0)
-    assert without.memory() == {}
-    assert len(without.variables) < len(with_memory.variables)
-    trained = {id(v) for v in with_memory.network.trainable_variables}
-    assert not trained & {id(v) for v in with_memory.memory().values()}
-    assert len(with_memory.optimizer.variables) == len(without.optimizer.variables)
-
-
-def test_half_precision_is_finite():
-    task = task_for(precision="mixed_bfloat16")
-    logs = task.train_step(tensors(task.config))
-    assert logs["contrast_loss"].dtype == tf.float32 and np.isfinite(float(logs["total_loss"]))
-
-
-def test_a_memory_smaller_than_a_step():
-    with pytest.raises(ConfigError, match=r"memory_size is 15, but one step of batch 8 makes 16 keys"):
-        config_for(size=15)
-    with pytest.raises(ConfigError, match=r"memory_decay is 1\.5"):
-        ObjectiveConfig(memory_decay=1.5)
+    activations = ours.convs[0](task.views(batch)).numpy()
+    mean, variance = activations.mean((0, 1, 2)), activations.var((0, 1, 2))
+    np.testing.assert_allclose(norms[0].moving_mean, 0.9 * start[0][0] + 0.1 * mean, rtol=1e-9)
+    np.testing.assert_allclose(norms[0].moving_variance, 0.9 * start[0][1] + 0.1 * variance, rtol=1e-9)

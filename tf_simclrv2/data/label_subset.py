@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.sources import Source
 
 
@@ -40,20 +41,22 @@ def label_subset(source: Source, config: DataConfig) -> Source:
     per_class = config.labels_per_class or max(1, share)
     labels = np.fromiter((record["label"] for record in source.records.as_numpy_iterator()), np.int64)
     _refuse_small_classes(source, labels, per_class)
+    labelled = np.flatnonzero(labels != UNLABELLED)
     chosen = np.zeros(len(labels), bool)
-    chosen[draw_per_class(labels, per_class, config.label_seed)] = True
+    chosen[labelled[draw_per_class(labels[labelled], per_class, config.label_seed)]] = True
+    num_examples = int(chosen.sum())
     table = tf.constant(chosen)
     records = (
         source.records.enumerate()
         .filter(lambda index, record: tf.gather(table, index))
         .map(lambda index, record: record)
+        .cache()  # A subset is small: keeping it spares reading the whole dataset in every epoch.
     )
     return dataclasses.replace(
         source,
         name=f"{source.name} ({per_class} labels a class)",
-        num_examples=int(chosen.sum()),
-        # A subset is small: keeping it spares reading the whole dataset in every epoch.
-        records=records.cache().apply(tf.data.experimental.assert_cardinality(int(chosen.sum()))),
+        num_examples=num_examples,
+        records=records.apply(tf.data.experimental.assert_cardinality(num_examples)),
     )
 
 
@@ -74,10 +77,15 @@ def draw_per_class(labels: np.ndarray, per_class: int, seed: int = 0) -> np.ndar
 
 
 def _refuse_small_classes(source: Source, labels: np.ndarray, per_class: int) -> None:
-    counts = np.bincount(labels, minlength=source.num_classes)
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=source.num_classes)
     smallest = int(np.argmin(counts))
     if counts[smallest] < per_class:
+        cure = (
+            f"ask for at most {counts[smallest]}, for example with --labels_per_class={counts[smallest]}"
+            if counts[smallest]
+            else "choose a split that has images of every class"
+        )
         raise ConfigError(
             f"{per_class} labels a class are asked for, but {source.name} has only {counts[smallest]} of "
-            f"class {source.class_names[smallest]!r}; ask for at most {counts[smallest]}."
+            f"class {source.class_names[smallest]!r}; {cure}."
         )

@@ -81,12 +81,10 @@ def probed_endpoints(evaluation: EvaluationConfig, model: ModelConfig) -> tuple[
         ConfigError: There is no such endpoint.
     """
     known = ("final_avg_pool", *(f"proj_head_{i}" for i in range(1, model.num_used_head_layers + 1)))
-    if evaluation.probe_endpoints == (ALL_ENDPOINTS,):
-        return known
     for name in evaluation.probe_endpoints:
-        if name not in known:
+        if name not in (*known, ALL_ENDPOINTS):
             raise ConfigError(f"probe_endpoints has {name!r}; choose among {', '.join(known)}, or all.")
-    return evaluation.probe_endpoints
+    return known if ALL_ENDPOINTS in evaluation.probe_endpoints else evaluation.probe_endpoints
 
 
 def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protocol]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +14,8 @@ from sklearn.preprocessing import StandardScaler
 # Inverse strengths of the L2 penalty that are tried.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 HELD_OUT = 0.2
+# Where there is one row of each class, and nothing to hold out.
+DEFAULT_STRENGTH = 1.0
 MAX_ITERATIONS = 500
 
 
@@ -38,8 +41,8 @@ def linear_probe(
 ) -> ProbeResult:
     """Fits logistic regression to standardised features.
 
-    The strength of the penalty is the best of a sweep on a fifth of the training rows, stratified;
-    the final fit takes all of them.
+    The strength of the penalty is the best of a sweep on a fifth of the training rows, stratified, of
+    every class at least one but never its only one; the final fit takes all of them.
 
     Args:
         train_features: [N, D].
@@ -63,8 +66,15 @@ def _classifier(strength: float) -> Pipeline:
 
 
 def _best_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
-    fit_x, held_x, fit_y, held_y = train_test_split(
-        features, labels, test_size=HELD_OUT, stratify=labels, random_state=seed
+    classes, counts = np.unique(labels, return_counts=True)
+    alone = np.isin(labels, classes[counts == 1])
+    if alone.all():
+        return DEFAULT_STRENGTH
+    size = max(math.ceil(HELD_OUT * np.sum(~alone)), int(np.sum(counts > 1)))
+    fit, held = train_test_split(
+        np.flatnonzero(~alone), test_size=size, stratify=labels[~alone], random_state=seed
     )
+    fit = np.concatenate([fit, np.flatnonzero(alone)])
+    fit_x, fit_y, held_x, held_y = features[fit], labels[fit], features[held], labels[held]
     scores = [_classifier(strength).fit(fit_x, fit_y).score(held_x, held_y) for strength in STRENGTHS]
     return STRENGTHS[int(np.argmax(scores))]

@@ -7,7 +7,8 @@ import numpy as np
 # Customary since Wu et al. 2018.
 NEIGHBOURS = (20, 200)
 TEMPERATURE = 0.07
-ROWS_AT_ONCE = 1024
+# Similarities held in memory at once.
+BLOCK = 2**25
 
 
 def knn_accuracy(
@@ -39,15 +40,16 @@ def knn_accuracy(
     k = min(k, len(train))
     classes = int(train_labels.max()) + 1
     correct = 0
-    for start in range(0, len(test), ROWS_AT_ONCE):
-        similarity = test[start : start + ROWS_AT_ONCE] @ train.T
-        nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+    rows = max(1, BLOCK // len(train))
+    for start in range(0, len(test), rows):
+        similarity = test[start : start + rows] @ train.T
+        nearest = np.argpartition(similarity, -k, axis=1)[:, -k:]
         closeness = np.take_along_axis(similarity, nearest, axis=1)
         # Relative to the closest one, so that no exponential overflows.
         weights = np.exp((closeness - closeness.max(axis=1, keepdims=True)) / temperature)
         votes = np.zeros((len(similarity), classes))
         np.add.at(votes, (np.arange(len(votes))[:, np.newaxis], train_labels[nearest]), weights)
-        correct += int(np.sum(votes.argmax(axis=1) == test_labels[start : start + ROWS_AT_ONCE]))
+        correct += int(np.sum(votes.argmax(axis=1) == test_labels[start : start + rows]))
     return correct / len(test)
 
 

@@ -44,11 +44,12 @@ class MomentumEncoder(keras.layers.Layer):
         Args:
             step: Steps done so far.
         """
-        decay = tf.where(tf.equal(step, 0), 0.0, self.decay)
+        # In the weights' own precision, or a float64 run would average with a float32 decay.
+        decay = tf.constant(self.decay, self.network.variable_dtype)
+        decay = tf.where(tf.equal(step, 0), tf.zeros_like(decay), decay)
 
         def move(average: tf.Variable, source: tf.Variable) -> None:
-            weight = tf.cast(decay, average.dtype)
-            average.assign(weight * average + (1.0 - weight) * source)
+            average.assign(decay * average + (1.0 - decay) * source)
 
         def move_all(strategy: tf.distribute.Strategy) -> None:
             for average, source in self._pairs.value:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.precision import full_precision
 
 UNIFORMITY_SCALE = 2.0
+# Eigenvalues are known to a few units in the last place of the largest one, features to a few of their own.
+ROUNDING_ERRORS = 4
 
 
 def alignment(z_1: tf.Tensor, z_2: tf.Tensor) -> tf.Tensor:
@@ -28,8 +31,10 @@ def alignment(z_1: tf.Tensor, z_2: tf.Tensor) -> tf.Tensor:
 def uniformity(z: tf.Tensor) -> tf.Tensor:
     """Log of the mean Gaussian potential of distinct pairs on the unit sphere; 0 is a collapse to a point.
 
+    The rows should be of different images: two views of one are close by design, and would hide a spread.
+
     Args:
-        z: [N, D], N at least 2.
+        z: [N, D]; a single row is a point.
 
     Returns:
         Scalar in [-8, 0], without a gradient.
@@ -37,33 +42,44 @@ def uniformity(z: tf.Tensor) -> tf.Tensor:
     Reference: Wang & Isola 2020, arXiv 2005.10242, with t = 2.
     """
     z = _unit(z)
-    squared_distances = 2.0 - 2.0 * tf.matmul(z, z, transpose_b=True)
-    potentials = tf.exp(-UNIFORMITY_SCALE * squared_distances)
+    squares = tf.reduce_sum(tf.square(z), axis=1)  # 1, but for a row of zeros.
+    squared_distances = squares[:, tf.newaxis] + squares - 2.0 * tf.matmul(z, z, transpose_b=True)
+    potentials = tf.linalg.set_diag(tf.exp(-UNIFORMITY_SCALE * squared_distances), tf.zeros_like(squares))
     n = tf.cast(tf.shape(z)[0], z.dtype)
-    # Each row's potential with itself is 1.
-    return tf.math.log((tf.reduce_sum(potentials) - n) / (n * (n - 1.0)))
+    mean = tf.reduce_sum(potentials) / tf.maximum(n * (n - 1.0), 1.0)
+    return tf.math.log(tf.where(n < 2.0, tf.ones_like(mean), mean))
 
 
 def effective_rank(features: tf.Tensor) -> tf.Tensor:
     """Exp of the entropy of the normalised singular values of the centred features.
 
-    Between 1 (all on a line, or one point) and min(N - 1, D).
+    Between 1 (all on a line, or in one point) and min(N - 1, D). Singular values that are lost in
+    rounding count as 0.
 
     Args:
         features: [N, D].
 
     Returns:
-        Scalar, without a gradient.
+        Scalar, without a gradient; NaN where features are not finite.
 
     Reference: Roy & Vetterli 2007, "The effective rank".
     """
     x = tf.stop_gradient(full_precision(features))
+    resolution = ROUNDING_ERRORS * np.finfo(x.dtype.as_numpy_dtype).eps
+    # Of features that differ by rounding alone, as after a collapse to a point, nothing is left.
+    least = resolution**2 * tf.reduce_sum(tf.square(x))
     x -= tf.reduce_mean(x, axis=0)
-    wide = x.shape[1] > (x.shape[0] or 0)
+    rows, width = x.shape
+    wide = rows is not None and rows < width
     gram = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
-    singular_values = tf.sqrt(tf.maximum(tf.linalg.eigvalsh(gram), 0.0))
+    # The decomposition fails on NaN, which is the training loop's to report.
+    finite = tf.reduce_all(tf.math.is_finite(gram))
+    squares = tf.linalg.eigvalsh(tf.where(finite, gram, tf.zeros_like(gram)))
+    noise = tf.maximum(resolution * tf.reduce_max(squares), least)
+    singular_values = tf.sqrt(tf.where(squares > noise, squares, tf.zeros_like(squares)))
     shares = tf.math.divide_no_nan(singular_values, tf.reduce_sum(singular_values))
-    return tf.exp(-tf.reduce_sum(tf.math.xlogy(shares, shares)))
+    rank = tf.exp(-tf.reduce_sum(tf.math.xlogy(shares, shares)))
+    return tf.where(finite, rank, tf.constant(float("nan"), rank.dtype))
 
 
 def _unit(z: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tf_simclrv2.distribution import cross_replica_concat, replica_id
 from tf_simclrv2.precision import full_precision
 
-# Subtracted from the logit of a row with itself; far beyond any cosine over a sensible temperature.
+# Subtracted from the logit of a view with itself or with an empty slot of the memory; far beyond any cosine
+# over a sensible temperature.
 SELF_MASK = 1e9
 
 
@@ -40,26 +41,58 @@ def nt_xent(
 
     Reference: SimCLRv2 equation 1; SimCLR algorithm 1.
     """
-    z = full_precision(z)
-    if hidden_norm:
-        z = tf.math.l2_normalize(z, axis=-1)
-    local_1, local_2 = tf.split(z, 2)
-    all_1, all_2 = cross_replica_concat(local_1), cross_replica_concat(local_2)
-    n, global_n = tf.shape(local_1)[0], tf.shape(all_1)[0]
+    z = comparable_rows(z, hidden_norm)
+    return contrast(z, z, temperature)
+
+
+def comparable_rows(x: tf.Tensor, hidden_norm: bool) -> tf.Tensor:
+    """Projections as the loss compares them: float32 or wider, and of unit length if asked."""
+    x = full_precision(x)
+    return tf.math.l2_normalize(x, axis=-1) if hidden_norm else x
+
+
+def contrast(
+    queries: tf.Tensor,
+    keys: tf.Tensor,
+    temperature: float,
+    past: tf.Tensor | None = None,
+    filled: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """What `nt_xent` and `nt_xent_with_memory` have in common: queries that look for their other view's key.
+
+    The candidates of a query are all keys of the global batch, but that of the very view it is itself,
+    and what is given of the past. Gradients reach the keys, if they have any.
+
+    Args:
+        queries: [2n, D], this replica's: all first views, then all second views.
+        keys: [2n, D], of the same views in the same order; all replicas' are gathered.
+        temperature: Softmax temperature τ.
+        past: [K, D], further negatives, equal on every replica.
+        filled: bool [K], which of them take part.
+
+    Returns:
+        loss, logits and labels as from `nt_xent`.
+    """
+    query_1, query_2 = tf.split(queries, 2)
+    key_1, key_2 = (cross_replica_concat(view) for view in tf.split(keys, 2))
+    n, global_n = tf.shape(query_1)[0], tf.shape(key_1)[0]
     positives = tf.range(n) + replica_id() * n
-    self_mask = tf.one_hot(positives, global_n, on_value=tf.cast(SELF_MASK, z.dtype), dtype=z.dtype)
+    mask = tf.cast(SELF_MASK, queries.dtype)
+    own_view = tf.one_hot(positives, global_n, on_value=mask, dtype=queries.dtype)
 
-    def similarity(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(queries, keys, transpose_b=True) / temperature
+    def similarity(rows: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(rows, others, transpose_b=True) / temperature
 
-    def cross_entropy(other_view: tf.Tensor, same_view: tf.Tensor) -> tf.Tensor:
-        logits = tf.concat([other_view, same_view - self_mask], axis=1)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(positives, logits)
+    def cross_entropy(rows: tf.Tensor, other_view: tf.Tensor, same_view: tf.Tensor) -> tf.Tensor:
+        candidates = [other_view, similarity(rows, same_view) - own_view]
+        if past is not None:
+            candidates.append(similarity(rows, past) - tf.where(filled, tf.zeros_like(mask), mask))
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(positives, tf.concat(candidates, axis=1))
 
-    logits = similarity(local_1, all_2)
-    loss_1 = cross_entropy(logits, similarity(local_1, all_1))
-    loss_2 = cross_entropy(similarity(local_2, all_1), similarity(local_2, all_2))
-    return tf.reduce_mean(loss_1 + loss_2), logits, tf.one_hot(positives, 2 * global_n, dtype=z.dtype)
+    logits = similarity(query_1, key_2)
+    loss_1 = cross_entropy(query_1, logits, key_1)
+    loss_2 = cross_entropy(query_2, similarity(query_2, key_1), key_2)
+    return tf.reduce_mean(loss_1 + loss_2), logits, tf.one_hot(positives, 2 * global_n, dtype=queries.dtype)
 
 
 def contrastive_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -7,9 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_concat, replica_id
-from tf_simclrv2.objectives.contrastive import SELF_MASK
-from tf_simclrv2.precision import full_precision
+from tf_simclrv2.distribution import cross_replica_concat
+from tf_simclrv2.objectives.contrastive import comparable_rows, contrast
 
 
 def nt_xent_with_memory(
@@ -28,39 +27,27 @@ def nt_xent_with_memory(
 
     Args:
         z: [2n, D], this replica's online projections: all first views, then all second views.
-        keys: [2n, D], the momentum projections of the same views.
-        queue: [K, D], past keys, equal on every replica.
+        keys: [2n, D], the momentum projections of the same views in the same order, this replica's.
+        queue: [K, D], past keys as `KeyQueue` keeps them, normalised already if `hidden_norm`, equal on
+            every replica.
         count: How many slots of the queue, from the front, are filled.
         temperature: Softmax temperature τ.
         hidden_norm: Normalise each row to unit length first.
 
     Returns:
-        loss, logits and labels as from `nt_xent`.
+        loss, logits and labels as from `nt_xent`; logits are of first views against the second views' keys.
+
+    Example:
+        >>> queue = KeyQueue(size=32, width=16)
+        >>> loss, *_ = nt_xent_with_memory(z, keys, queue.keys, queue.count)
+        >>> queue.enqueue(keys)
 
     Reference: SimCLRv2 section 2, "memory mechanism", and appendix D; MoCo, arXiv 1911.05722.
     """
-    z, keys = full_precision(z), tf.stop_gradient(full_precision(keys))
-    queue = tf.stop_gradient(tf.cast(queue, z.dtype))
-    if hidden_norm:
-        z, keys = tf.math.l2_normalize(z, axis=-1), tf.math.l2_normalize(keys, axis=-1)
-    query_1, query_2 = tf.split(z, 2)
-    key_1, key_2 = (cross_replica_concat(key) for key in tf.split(keys, 2))
-    n, global_n = tf.shape(query_1)[0], tf.shape(key_1)[0]
-    positives = tf.range(n) + replica_id() * n
-    mask = tf.cast(SELF_MASK, z.dtype)
-    own_view = tf.one_hot(positives, global_n, on_value=mask, dtype=z.dtype)
-    empty = tf.where(tf.range(tf.shape(queue)[0]) < tf.cast(count, tf.int32), tf.zeros_like(mask), mask)
-
-    def similarity(queries: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(queries, others, transpose_b=True) / temperature
-
-    def cross_entropy(queries: tf.Tensor, other_view: tf.Tensor, same_view: tf.Tensor) -> tf.Tensor:
-        masked = [similarity(queries, same_view) - own_view, similarity(queries, queue) - empty]
-        logits = tf.concat([similarity(queries, other_view), *masked], axis=1)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(positives, logits)
-
-    loss = tf.reduce_mean(cross_entropy(query_1, key_2, key_1) + cross_entropy(query_2, key_1, key_2))
-    return loss, similarity(query_1, key_2), tf.one_hot(positives, 2 * global_n, dtype=z.dtype)
+    z, keys = comparable_rows(z, hidden_norm), tf.stop_gradient(comparable_rows(keys, hidden_norm))
+    past = tf.stop_gradient(tf.cast(queue, z.dtype))
+    filled = tf.range(tf.shape(queue)[0]) < tf.cast(count, tf.int32)
+    return contrast(z, keys, temperature, past, filled)
 
 
 class KeyQueue(keras.layers.Layer):
@@ -72,6 +59,11 @@ class KeyQueue(keras.layers.Layer):
         size: Slots K.
         width: Width D of a key.
         hidden_norm: Keep keys at unit length, as the loss compares them.
+
+    Attributes:
+        keys: [K, D], float32 or wider.
+        pointer: int64, the slot that is written next.
+        count: int64, how many slots, from the front, are filled.
     """
 
     def __init__(self, size: int, width: int, hidden_norm: bool = True, **kwargs: Any) -> None:
@@ -94,9 +86,7 @@ class KeyQueue(keras.layers.Layer):
             keys: [2n, D] on each replica, all first views, then all second ones; those of all replicas
                 together must not exceed the size.
         """
-        keys = full_precision(keys)
-        if self.hidden_norm:
-            keys = tf.math.l2_normalize(keys, axis=-1)
+        keys = comparable_rows(keys, self.hidden_norm)
         keys = tf.concat([cross_replica_concat(view) for view in tf.split(keys, 2)], axis=0)
         keys = tf.cast(keys, self.keys.dtype)
         rows = tf.shape(keys, out_type=tf.int64)[0]

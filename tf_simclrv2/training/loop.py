@@ -45,6 +45,11 @@ STEPS_PER_LOOP_TPU = 100
 STEPS_PER_LOOP = 10
 
 
+def say_at_once(text: str) -> None:
+    """Prints a line that is seen now, in a file too."""
+    print(text, flush=True)
+
+
 class NotFiniteError(RuntimeError):
     """The loss stopped being a number."""
 
@@ -80,7 +85,7 @@ class Run:
     """
 
     def __init__(
-        self, config: ExperimentConfig, flags: dict[str, Any] | None = None, say: Say = print
+        self, config: ExperimentConfig, flags: dict[str, Any] | None = None, say: Say = say_at_once
     ) -> None:
         if not config.run.model_dir:
             raise ConfigError("model_dir is not set; pass --model_dir=DIR, where the run leaves its files.")

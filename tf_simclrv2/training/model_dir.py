@@ -72,6 +72,10 @@ class ModelDir:
             differences.append(
                 f"--optimizer={before.optimizer.optimizer} (here it is {config.optimizer.optimizer})"
             )
+        if before.objective.memory_size != config.objective.memory_size:
+            differences.append(
+                f"--memory_size={before.objective.memory_size} (here it is {config.objective.memory_size})"
+            )
         if differences:
             raise ConfigError(
                 f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(differences)}; "
