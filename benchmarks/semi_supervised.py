@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import keras
-from absl import app, flags, logging
+from absl import flags, logging
 
 from flags import config_from_flags, define_flags
 from tf_simclrv2 import ExperimentConfig
@@ -134,11 +134,11 @@ def run_chain(output: pathlib.Path) -> list[Row]:
     return rows
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Runs the chain and prints its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/semi_supervised"))
-    arguments = parser.parse_args(argv[1:])
+    arguments = parser.parse_args()
     define_flags()
     logging.set_verbosity(logging.ERROR)
     start = time.perf_counter()
@@ -151,4 +151,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=lambda argv: argv)
+    main()

@@ -7,6 +7,7 @@ _backend.require_tensorflow()
 from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported before its backend is checked.
     ConfigError,
     DataConfig,
+    DistillationConfig,
     EvaluationConfig,
     ExperimentConfig,
     ModelConfig,
@@ -16,16 +17,18 @@ from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported befo
     TrainingConfig,
 )
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR  # noqa: E402
-from tf_simclrv2.objectives import nt_xent  # noqa: E402
+from tf_simclrv2.objectives import distillation_loss, nt_xent  # noqa: E402
 from tf_simclrv2.optimization import LARS, WarmupCosine  # noqa: E402
 from tf_simclrv2.published_weights import published_names  # noqa: E402
 from tf_simclrv2.saved_model import save_module  # noqa: E402
-from tf_simclrv2.tasks import FineTuning, Pretraining  # noqa: E402
+from tf_simclrv2.tasks import Distillation, FineTuning, Pretraining  # noqa: E402
 
 __all__ = [
     "LARS",
     "ConfigError",
     "DataConfig",
+    "Distillation",
+    "DistillationConfig",
     "EvaluationConfig",
     "ExperimentConfig",
     "FineTuning",
@@ -39,6 +42,7 @@ __all__ = [
     "SimCLR",
     "TrainingConfig",
     "WarmupCosine",
+    "distillation_loss",
     "nt_xent",
     "published_names",
     "save_module",

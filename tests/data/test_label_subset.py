@@ -1,6 +1,7 @@
 """Label subsets: balanced, seeded, and the same stream wherever it is started."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -70,7 +71,10 @@ def test_an_epoch_holds_every_chosen_image_once():
         assert np.bincount(batch["label"]).tolist() == [2] * 10
 
 
-def test_the_dataset_is_not_read_in_every_epoch():
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_dataset_is_not_read_in_every_epoch(kept, monkeypatch):
+    if not kept:  # A large subset must not fill the memory.
+        monkeypatch.setattr(sys.modules[label_subset.__module__], "KEPT_BYTES", 100)
     read = []
 
     def counted(record):
@@ -83,7 +87,14 @@ def test_the_dataset_is_not_read_in_every_epoch():
     for _ in finetuning_batches(few, DIGITS, image_size=8, batch_size=10, seed=0).take(9):
         pass
     # Once for the labels, once for the chosen images.
-    assert len(read) == 200
+    assert len(read) == 200 if kept else len(read) >= 500
+
+
+def test_looking_at_a_few_does_not_shorten_the_rest():
+    """As a run does that shows its first images before it trains."""
+    source = subset(labels_per_class=2)
+    assert len(list(source.records.take(3))) == 3
+    assert len(rows_of(source)) == len(rows_of(source)) == 20
 
 
 def test_unlabelled_rows_are_not_a_class():

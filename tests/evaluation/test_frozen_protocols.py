@@ -1,12 +1,15 @@
 """The frozen-feature protocols of a whole run."""
 
+import dataclasses
 import math
 
 import pytest
+import tensorflow as tf
 
-from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import ConfigError, EvaluationConfig, ModelConfig
-from tf_simclrv2.evaluation import linear_probe
+from tests.training.small_runs import Lines, config_for, execute
+from tf_simclrv2 import ConfigError, DataConfig, EvaluationConfig, ExperimentConfig, ModelConfig, SimCLR
+from tf_simclrv2.data import load_source
+from tf_simclrv2.evaluation import linear_probe, run_frozen_protocols
 from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
 
 HEAD = ("final_avg_pool", "proj_head_1", "proj_head_2", "proj_head_3")
@@ -39,6 +42,34 @@ def test_every_protocol_reports_every_endpoint(tmp_path, monkeypatch):
     assert "20 nearest neighbours, top-1 on 60 images:" in lines
     assert f"  raw_pixels      {result['knn_20/raw_pixels/top_1_accuracy']:.4f}" in lines
     assert math.isfinite(result["global_step"])
+
+
+def test_images_without_a_label_take_no_part():
+    """ImageNet's test split has a label feature, but only -1 in it."""
+    source = load_source(DataConfig(dataset="digits"), "train[:80]")
+    config = ExperimentConfig(
+        model=ModelConfig(resnet_depth=18, image_size=8),
+        evaluation=EvaluationConfig(eval_batch_size=40, protocols=("knn",)),
+    )
+    network = SimCLR(config.model)
+    network.build((None, 8, 8, 3))
+    lines = Lines()
+
+    def protocols(forget):
+        def forgetful(index, record):
+            hidden = tf.constant(-1, tf.int64)
+            return {**record, "label": tf.where(forget(index), hidden, record["label"])}
+
+        records = source.records.enumerate().map(forgetful)
+        train = dataclasses.replace(source, records=records)
+        return run_frozen_protocols(network, train, source, config, lines)
+
+    # Half of the images find themselves, and the others must not vote as a class.
+    found = protocols(lambda index: index >= 40)
+    head = dataclasses.replace(source, records=source.records.take(40), num_examples=40)
+    assert found == run_frozen_protocols(network, head, source, config, lines)
+    assert protocols(lambda index: index >= 0) == {}
+    assert "off: no image of digits/train[:80] has a label" in lines
 
 
 def test_endpoints():

@@ -79,6 +79,29 @@ def test_with_its_own_keys_and_no_past_it_is_the_plain_loss(hidden_norm):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_replicas_agree_in_float32(replicas, count):
+    """In float64 the conformance tests see to it."""
+    z, keys, queue = (array.astype("float32") for array in example(3))
+
+    def step(share):
+        def run(z, keys):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                loss, *_ = nt_xent_with_memory(z, keys, tf.constant(queue), 3)
+                scaled = loss / share
+            return loss, tape.gradient(scaled, z)
+
+        return run
+
+    ((loss, gradient),) = replicas(1).run(step(1), z, keys)
+    here = replicas(count)
+    results = here.run(step(count), z, keys, views=2)
+    assert np.mean([r[0] for r in results]) == pytest.approx(loss, rel=1e-5)
+    together = here.join([r[1] for r in results], views=2)
+    np.testing.assert_allclose(together, gradient, rtol=0, atol=1e-5 * np.abs(gradient).max())
+
+
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_queue_is_a_ring_on_any_number_of_replicas(replicas, count):
     replicas = replicas(count)

@@ -88,29 +88,134 @@ def test_averages_follow_the_online_weights():
     task = task_for(decay=0.9)
     batch = tensors(task.config)
     online, average = followed(task.network), task.momentum_encoder.network.trainable_variables
-    for step in range(3):
+    # What was loaded into the online network before the first step counts.
+    expected = [v.numpy() for v in online]
+    for _ in range(3):
         before = [v.numpy() for v in online]
-        # What was loaded into the online network before the first step counts.
-        expected = [0.9 * e + 0.1 * b for e, b in zip(expected, before, strict=True)] if step else before
+        expected = [0.9 * e + 0.1 * b for e, b in zip(expected, before, strict=True)]
         task.train_step(batch)
         for variable, value in zip(average, expected, strict=True):
             np.testing.assert_allclose(variable.numpy(), value, rtol=1e-12, atol=1e-14)
     assert all(np.any(v.numpy() != e) for v, e in zip(online, expected, strict=True))
 
 
-def test_the_momentum_encoder_has_batch_statistics_of_its_own():
-    """Its moving statistics follow its own activations, and its keys are made with those of the batch."""
+def test_the_momentum_encoder_has_statistics_of_its_own():
+    """It normalises with its batch's statistics; its moving ones follow its own activations."""
     task = task_for()
     batch = tensors(task.config)
     task.train_step(batch)
-    ours, theirs = (network.resnet.stem for network in (task.momentum_encoder.network, task.network))
-    norms = [stem.norms[0] for stem in (ours, theirs)]
-    start = [(norm.moving_mean.numpy(), norm.moving_variance.numpy()) for norm in norms]
-    # At first both networks have the same weights, so they have seen the same.
-    published = 0.1 * (start[0][0] - 0.9 * 0.0) - 0.1 * (start[0][0])
-    np.testing.assert_allclose(published, 0.0, atol=1e-12)
+    network = task.momentum_encoder.network
+    conv, norm = network.resnet.stem.convs[0], network.resnet.stem.norms[0]
+    mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
     task.train_step(batch)
-    activations = ours.convs[0](task.views(batch)).numpy()
-    mean, variance = activations.mean((0, 1, 2)), activations.var((0, 1, 2))
-    np.testing.assert_allclose(norms[0].moving_mean, 0.9 * start[0][0] + 0.1 * mean, rtol=1e-9)
-    np.testing.assert_allclose(norms[0].moving_variance, 0.9 * start[0][1] + 0.1 * variance, rtol=1e-9)
+    views = task.views(batch)
+    activations = conv(views).numpy()
+    mean = 0.9 * mean + 0.1 * activations.mean((0, 1, 2))
+    variance = 0.9 * variance + 0.1 * activations.var((0, 1, 2))
+    np.testing.assert_allclose(norm.moving_mean.numpy(), mean, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(norm.moving_variance.numpy(), variance, rtol=1e-9)
+    # The queue's last keys, which have wrapped around its end, are those of training mode.
+    keys = network(views, training=True)["proj_head_output"].numpy()
+    keys /= np.linalg.norm(keys, axis=1, keepdims=True)
+    slots = (KEYS + np.arange(KEYS)) % SIZE
+    np.testing.assert_allclose(task.queue.keys.numpy()[slots], keys, rtol=1e-9, atol=1e-12)
+
+
+def test_keys_of_a_step_are_remembered_after_it():
+    """In Keras's `fit`, which compiles the step: the queue is empty in the first step and then fills."""
+    task, plain = task_for(decay=0.0), task_for(size=0)
+    batches = tf.data.Dataset.from_tensors(batch_of(task.config))
+    first = task.fit(batches, verbose=0).history["contrast_loss"]
+    assert first == pytest.approx([float(plain.train_step(tensors(plain.config))["contrast_loss"])], rel=1e-9)
+    assert (int(task.queue.count.numpy()), int(task.queue.pointer.numpy())) == (KEYS, KEYS)
+    task.fit(batches.repeat(3), verbose=0)
+    assert (int(task.queue.count.numpy()), int(task.queue.pointer.numpy())) == (SIZE, 4 * KEYS % SIZE)
+    np.testing.assert_allclose(np.linalg.norm(task.queue.keys.numpy(), axis=1), 1.0, rtol=1e-9)
+
+
+def test_replicas_do_not_show(replicas, tmp_path):
+    """Not in what is learned, not in the memory, and not in a checkpoint, which goes on on any number."""
+
+    def started(count):
+        here = replicas(count)
+        with here.scope():
+            return here, task_for()
+
+    here, task = started(1)
+    take_steps(here, task, 2)
+    path = training_checkpoint(task).save(str(tmp_path / "ckpt"))
+    take_steps(here, task, 1)
+    expected = weights(task)
+    assert int(task.queue.count.numpy()) == SIZE
+    for count in (2, 4):
+        here, task = started(count)
+        take_steps(here, task, 3)
+        assert_same(expected, weights(task))
+        for variable in everything(task):
+            copies = [copy.numpy() for copy in here.strategy.experimental_local_results(variable.value)]
+            assert len(copies) == count
+            for copy in copies[1:]:
+                np.testing.assert_array_equal(copy, copies[0], err_msg=variable.path)
+    here, task = started(2)
+    with here.scope():
+        training_checkpoint(task).restore(path).assert_consumed()
+    take_steps(here, task, 1)
+    assert_same(expected, weights(task))
+
+
+def test_first_loss_in_float32_on_any_number_of_replicas(replicas):
+    past = np.random.default_rng(0).standard_normal((SIZE, 128))
+    past /= np.linalg.norm(past, axis=1, keepdims=True)
+
+    def first_loss(count):
+        here = replicas(count)
+        with here.scope():
+            task = task_for(precision="float32")
+        task.queue.keys.assign(past.astype("float32"))
+        task.queue.count.assign(SIZE - 5)
+        return take_steps(here, task, 1)
+
+    loss = first_loss(1)
+    assert first_loss(2) == pytest.approx(loss, rel=1e-5)
+    assert first_loss(4) == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_memory_is_in_the_checkpoint_and_not_in_the_network(tmp_path):
+    remembering, plain = task_for(), task_for(size=0)
+    paths = {}
+    for name, task in (("remembering", remembering), ("plain", plain)):
+        paths[name] = training_checkpoint(task).save(str(tmp_path / name / "ckpt"))
+        refuse_foreign_checkpoint(training_checkpoint(task), paths[name])
+    saved = {name for name, _ in tf.train.list_variables(paths["remembering"]) if name.startswith("memory/")}
+    assert len(saved) == len(remembering.memory())
+    assert "memory/queue/pointer/.ATTRIBUTES/VARIABLE_VALUE" in saved
+    with pytest.raises(ConfigError, match=r"0 variable\(s\) are missing there .* the first memory/"):
+        refuse_foreign_checkpoint(training_checkpoint(plain), paths["remembering"])
+    with pytest.raises(ConfigError, match=r"and 0 unknown here, the first memory/"):
+        refuse_foreign_checkpoint(training_checkpoint(remembering), paths["plain"])
+    report = load_weights(plain.network, paths["remembering"])
+    assert (report.left, report.unused) == ({}, ())
+
+
+def test_the_memory_is_not_trained_and_costs_nothing_when_off():
+    with_memory, without = task_for(), task_for(size=0)
+    assert without.memory() == {}
+    assert without.momentum_encoder is None and without.queue is None
+    memory = {id(v) for v in with_memory.memory().values()}
+    assert len(with_memory.variables) == len(without.variables) + len(memory)
+    assert not memory & {id(v) for v in with_memory.network.variables}
+    assert len(with_memory.optimizer.variables) == len(without.optimizer.variables)
+
+
+def test_half_precision_is_finite():
+    task = task_for(precision="mixed_bfloat16")
+    logs = task.train_step(tensors(task.config))
+    assert logs["contrast_loss"].dtype == tf.float32 and np.isfinite(float(logs["total_loss"]))
+    assert task.queue.keys.dtype == "float32"
+
+
+def test_a_memory_smaller_than_a_step():
+    with pytest.raises(ConfigError, match=r"memory_size is 15, but one step of batch 8 makes 16 keys"):
+        config_for(size=15)
+    with pytest.raises(ConfigError, match=r"memory_decay is 1\.5"):
+        ObjectiveConfig(memory_decay=1.5)

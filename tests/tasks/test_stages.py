@@ -63,6 +63,24 @@ def test_without_classes_there_is_no_classifier():
     assert np.isfinite(float(logs["total_loss"]))
 
 
+def test_a_collapse_is_watched_for():
+    task = Pretraining(config_of(SMALL))
+    batch = small_batch(task.config)
+    _, metrics = task.objective(batch)
+    z = task.network(task.views(batch), training=True)["proj_head_output"].numpy()
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    distances = np.sum((unit[:, np.newaxis] - unit) ** 2, axis=2)
+    n = len(z) // 2
+    assert float(metrics["alignment"]) == pytest.approx(np.mean(np.diag(distances[:n, n:])))
+    # Of different images only: the two views of one are close by design.
+    within = [distances[:n, :n], distances[n:, n:]]
+    logs = [np.log(np.mean(np.exp(-2 * part[~np.eye(n, dtype=bool)]))) for part in within]
+    assert float(metrics["uniformity"]) == pytest.approx(np.mean(logs))
+    values = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)[:-1]  # Centring costs one.
+    shares = values / values.sum()
+    assert float(metrics["effective_rank"]) == pytest.approx(np.exp(-np.sum(shares * np.log(shares))))
+
+
 def test_blur_is_a_function_of_seed_and_key():
     config = dataclasses.replace(config_of({**SMALL, "image_size": 32}), data=DataConfig(use_blur=True))
     task = Pretraining(config)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, EvaluationConfig, ExperimentConfig, ModelConfig
 from tf_simclrv2.data import Source, draw_per_class, evaluation_batches
+from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
 from tf_simclrv2.evaluation.linear_probe import linear_probe
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
@@ -61,8 +62,12 @@ def run_frozen_protocols(
         say("evaluation of frozen features is off: both splits need labels")
         return {}
     random = _random_network(network, train, config) if config.evaluation.probe_baselines else None
-    train_features, train_labels = _features(network, random, train, config)
-    test_features, test_labels = _features(network, random, test, config)
+    train_features, train_labels = _labelled(*_features(network, random, train, config))
+    test_features, test_labels = _labelled(*_features(network, random, test, config))
+    for source, labels in ((train, train_labels), (test, test_labels)):
+        if not len(labels):
+            say(f"evaluation of frozen features is off: no image of {source.name} has a label")
+            return {}
     result: dict[str, float] = {}
     for protocol in _protocols(config, train_labels):
         say(f"{protocol.title}, top-1 on {len(test_labels)} images:")
@@ -121,6 +126,14 @@ def _features(
     raw = features.pop(RAW_PIXELS)
     untrained, _ = extract_features(random, batches, (BASELINE_ENDPOINT,))
     return {**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels
+
+
+def _labelled(features: Features, labels: np.ndarray) -> tuple[Features, np.ndarray]:
+    """Leaves out rows without a label, which some TFDS splits have."""
+    rows = labels != UNLABELLED
+    if rows.all():  # Spares a copy.
+        return features, labels
+    return {name: feature[rows] for name, feature in features.items()}, labels[rows]
 
 
 def _batches(source: Source, config: ExperimentConfig) -> tf.data.Dataset:

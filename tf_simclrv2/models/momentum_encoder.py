@@ -16,7 +16,8 @@ class MomentumEncoder(keras.layers.Layer):
 
     Batch norm's gammas and betas are weights like others and are averaged. Its statistics are not: the
     momentum encoder runs in training mode, on the statistics of its own batch (global ones where the online
-    network's are), and its moving statistics follow its own activations.
+    network's are), and its moving statistics follow its own activations. Training never reads those; they are
+    kept so that the momentum encoder can be evaluated as any network.
 
     Args:
         online: The network to follow, built. Its classifier is left out.

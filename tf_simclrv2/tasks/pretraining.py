@@ -28,7 +28,8 @@ class Pretraining(Task):
     there is a classifier), and optionally `key`, int64 [N], which example this is: it seeds the blur.
 
     With `memory_size` a momentum encoder makes the keys, and past keys are negatives too
-    (`objectives.memory`). Each step first moves the momentum encoder, then compares, then remembers.
+    (`objectives.memory`). Each step first moves the momentum encoder, then compares, then remembers: so
+    `objective` changes both, and is to be called once a step.
 
     Example:
         >>> task = Pretraining(config)
@@ -71,15 +72,16 @@ class Pretraining(Task):
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         views = self.views(batch)
         endpoints = self.network(views, training=True, classify_detached=True)
-        loss, logits, labels = self._contrast(views, endpoints["proj_head_output"])
         z = endpoints["proj_head_output"]
+        z_1, z_2 = tf.split(z, 2)
+        loss, logits, labels = self._contrast(views, z)
         losses = {"contrast_loss": loss}
         # Of this replica's rows; the means over replicas are what is logged.
         metrics = {
             "contrast_acc": contrastive_accuracy(logits, labels),
             "contrast_entropy": contrastive_entropy(logits),
-            "alignment": alignment(*tf.split(z, 2)),
-            "uniformity": uniformity(z),
+            "alignment": alignment(z_1, z_2),
+            "uniformity": (uniformity(z_1) + uniformity(z_2)) / 2.0,
             "effective_rank": effective_rank(z),
         }
         if "logits_sup" in endpoints:
