@@ -68,10 +68,10 @@ class Replicas:
         by_replica = [np.split(part, views) for part in parts]
         return np.concatenate([part[view] for view in range(views) for part in by_replica])
 
-    def run(self, function: Callable, *arrays: np.ndarray, views: int = 1, times: int = 1) -> list[Any]:
-        """Runs `function` on every replica's share of the arrays; one result a replica, in NumPy.
+    def traced(self, function: Callable, *arrays: np.ndarray, views: int = 1) -> Callable[[], list[Any]]:
+        """What runs `function` on every replica's share of the arrays each time it is called; traced once.
 
-        With `times` it is run so often, traced once, and the last results are returned.
+        It returns one result a replica, in NumPy.
         """
 
         def distribute(array: np.ndarray) -> Any:
@@ -85,14 +85,27 @@ class Replicas:
             return self.strategy.run(function, values)
 
         shared = [distribute(array) for array in arrays]
-        for _ in range(times):
+
+        def call() -> list[Any]:
             results = run_all(*shared)
-        return [
-            tf.nest.map_structure(
-                lambda x, i=i: self.strategy.experimental_local_results(x)[i].numpy(), results
-            )
-            for i in range(self.count)
-        ]
+            return [
+                tf.nest.map_structure(
+                    lambda x, i=i: self.strategy.experimental_local_results(x)[i].numpy(), results
+                )
+                for i in range(self.count)
+            ]
+
+        return call
+
+    def run(self, function: Callable, *arrays: np.ndarray, views: int = 1, times: int = 1) -> list[Any]:
+        """Runs `function` on every replica's share of the arrays; one result a replica, in NumPy.
+
+        With `times` it is run so often, traced once, and the last results are returned.
+        """
+        call = self.traced(function, *arrays, views=views)
+        for _ in range(times - 1):
+            call()
+        return call()
 
 
 @pytest.fixture

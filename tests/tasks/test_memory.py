@@ -46,17 +46,10 @@ def tensors(config):
     return {name: tf.constant(array) for name, array in batch_of(config).items()}
 
 
-def take_steps(replicas, task, times):
-    """The last step's contrastive loss, meaned over the replicas."""
+def on_replicas(replicas, task, function):
+    """`function` of a batch as something to call, which runs it on the replicas."""
     batch = batch_of(task.config)
-    loss = task.train_means["contrast_loss"]
-
-    def step(*arrays):
-        loss.reset_state()
-        task.train_step(dict(zip(batch, arrays, strict=True)))
-
-    replicas.run(step, *batch.values(), times=times)
-    return float(loss.result())
+    return replicas.traced(lambda *arrays: function(dict(zip(batch, arrays, strict=True))), *batch.values())
 
 
 def everything(task):
@@ -135,49 +128,47 @@ def test_keys_of_a_step_are_remembered_after_it():
 
 def test_replicas_do_not_show(replicas, tmp_path):
     """Not in what is learned, not in the memory, and not in a checkpoint, which goes on on any number."""
-
-    def started(count):
+    path = str(tmp_path / "ckpt")
+    expected = []
+    for count in (1, 2, 4):
         here = replicas(count)
         with here.scope():
-            return here, task_for()
-
-    here, task = started(1)
-    take_steps(here, task, 2)
-    path = training_checkpoint(task).save(str(tmp_path / "ckpt"))
-    take_steps(here, task, 1)
-    expected = weights(task)
-    assert int(task.queue.count.numpy()) == SIZE
-    for count in (2, 4):
-        here, task = started(count)
-        take_steps(here, task, 3)
+            task = task_for()
+            checkpoint = training_checkpoint(task)
+        step = on_replicas(here, task, lambda batch, task=task: task.train_step(batch)["total_loss"])
+        for done in range(3):
+            if count == 1 and done == 2:
+                checkpoint.write(path)
+            step()
+        expected = expected or weights(task)
         assert_same(expected, weights(task))
         for variable in everything(task):
             copies = [copy.numpy() for copy in here.strategy.experimental_local_results(variable.value)]
             assert len(copies) == count
             for copy in copies[1:]:
                 np.testing.assert_array_equal(copy, copies[0], err_msg=variable.path)
-    here, task = started(2)
-    with here.scope():
-        training_checkpoint(task).restore(path).assert_consumed()
-    take_steps(here, task, 1)
-    assert_same(expected, weights(task))
+        with here.scope():
+            checkpoint.read(path).assert_consumed()
+        assert int(task.optimizer.iterations.numpy()) == 2
+        step()
+        assert_same(expected, weights(task))
 
 
 def test_first_loss_in_float32_on_any_number_of_replicas(replicas):
-    past = np.random.default_rng(0).standard_normal((SIZE, 128))
+    past = np.random.default_rng(0).standard_normal((SIZE, 128)).astype("float32")
     past /= np.linalg.norm(past, axis=1, keepdims=True)
 
     def first_loss(count):
         here = replicas(count)
         with here.scope():
             task = task_for(precision="float32")
-        task.queue.keys.assign(past.astype("float32"))
+        task.queue.keys.assign(past)
         task.queue.count.assign(SIZE - 5)
-        return take_steps(here, task, 1)
+        return np.mean(on_replicas(here, task, lambda batch: task.objective(batch)[0]["contrast_loss"])())
 
     loss = first_loss(1)
-    assert first_loss(2) == pytest.approx(loss, rel=1e-5)
-    assert first_loss(4) == pytest.approx(loss, rel=1e-5)
+    for count in (2, 4):
+        assert first_loss(count) == pytest.approx(loss, rel=1e-5)
 
 
 def test_the_memory_is_in_the_checkpoint_and_not_in_the_network(tmp_path):
