@@ -37,5 +37,5 @@ def test_fit_and_orbit_give_the_same_weights():
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-14)
     assert int(fitted.optimizer.iterations) == int(looped.optimizer.iterations) == STEPS
     np.testing.assert_allclose(history["total_loss"][-1], float(output["train/total_loss"]), rtol=1e-9)
-    assert int(trainer.position) == 8
+    assert int(trainer.positions["key"]) == 8
     assert int(trainer.bad_step) == -1
