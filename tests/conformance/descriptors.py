@@ -21,7 +21,7 @@ from tf_simclrv2.models.conv import Conv2DFixedPadding
 from tf_simclrv2.models.resnet import BlockGroup, Stem
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
-from tf_simclrv2.objectives import nt_xent, supervised_loss
+from tf_simclrv2.objectives import distillation_loss, nt_xent, supervised_loss
 from tf_simclrv2.objectives.memory import nt_xent_with_memory
 from tf_simclrv2.optimization import LARS, WarmupCosine, build_optimizer
 
@@ -112,6 +112,7 @@ OBJECTIVES = [
     Objective("nt_xent_unnormalised", lambda z, labels: nt_xent(z, 0.5, hidden_norm=False)[0], views=2),
     Objective("nt_xent_with_memory", _remembering, views=2),
     Objective("supervised", supervised_loss),
+    Objective("distillation", lambda logits, labels: distillation_loss(logits, -logits, 0.5)),
 ]
 
 OPTIMIZERS = [
