@@ -19,8 +19,8 @@ def reusable_module(network: SimCLR) -> tf.train.Checkpoint:
 
     Returns:
         An object whose `__call__(images, training=False)` returns every endpoint by name, with
-        `variables`, `trainable_variables` and `regularization_losses`. Variables are found in the saved
-        file under the keys of a training checkpoint.
+        `variables`, `trainable_variables` and `regularization_losses`. The saved file holds the
+        tree of names of a training checkpoint, by which `load_weights` finds them.
     """
     module = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
     images = tf.TensorSpec([None, None, None, 3], network.compute_dtype, name="images")

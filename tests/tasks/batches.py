@@ -19,6 +19,14 @@ from tf_simclrv2 import (
 
 Batch = dict[str, np.ndarray]
 
+# A whole ResNet-18 at the size of the goldens.
+RESNET_18 = {
+    "resnet_depth": 18,
+    "image_size": 32,
+    "temperature": 0.5,
+    "weight_decay": 1e-4,
+    "train_batch_size": 8,
+}
 BATCH = 8
 CLASSES = 10
 

@@ -4,23 +4,16 @@ import numpy as np
 import tensorflow as tf
 
 from tests.goldens import assign_published_weights
-from tests.tasks.batches import batch_of, config_of
+from tests.tasks.batches import RESNET_18, batch_of, config_of
 from tf_simclrv2 import LARS
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer
 
-FLAGS = {
-    "resnet_depth": 18,
-    "image_size": 32,
-    "temperature": 0.5,
-    "weight_decay": 1e-4,
-    "train_batch_size": 8,
-}
 STEPS = 3
 
 
 def task_and_batches():
-    task = build_task(config_of(FLAGS, "float64"))
+    task = build_task(config_of(RESNET_18, "float64"))
     assign_published_weights(task.network)
     task.compile(LARS(0.1, weight_decay=1e-4))
     batch = {**batch_of(task.config), "key": np.arange(8)}

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.untracked import Untracked
 
 
 class MomentumEncoder(keras.layers.Layer):
@@ -31,8 +32,8 @@ class MomentumEncoder(keras.layers.Layer):
         self.network.build((None, config.image_size, config.image_size, 3))
         self.decay = decay
         pairs = zip(_followed(self.network), _followed(online), strict=True)
-        # A tuple of plain TensorFlow variables, so that Keras does not count the online ones as this layer's.
-        self._pairs = _Untracked(tuple((average.value, source.value) for average, source in pairs))
+        # The online variables are not this layer's.
+        self._pairs = Untracked(tuple((average.value, source.value) for average, source in pairs))
         self.built = True
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -62,8 +63,3 @@ class MomentumEncoder(keras.layers.Layer):
 
 def _followed(network: SimCLR) -> list[keras.Variable]:
     return [*network.resnet.trainable_variables, *network.projection_head.trainable_variables]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Untracked:
-    value: tuple[tuple[tf.Variable, tf.Variable], ...]

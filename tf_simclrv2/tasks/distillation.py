@@ -11,6 +11,7 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.objectives.distillation import distillation_loss
 from tf_simclrv2.objectives.supervised import supervised_loss, top_k_correct
 from tf_simclrv2.tasks.task import Scalars, Task
+from tf_simclrv2.untracked import Untracked
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
@@ -40,13 +41,13 @@ class Distillation(Task):
             self.loss_names = (*self.loss_names, "supervised_loss")
             self.metric_names = (*self.metric_names, "supervised_acc")
         super().__init__(config, **kwargs)
-        self._teacher = _Untracked(teacher)
+        self._teacher = Untracked(teacher)
 
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         settings = self.config.distillation
         images = [batch[name] for name in ("image", "labelled_image") if name in batch]
         images = tf.concat(images, axis=0)
-        teacher_logits = tf.stop_gradient(self._teacher.function(images))
+        teacher_logits = tf.stop_gradient(self._teacher.value(images))
         logits = self.network(images, training=True)["logits_sup"]
         loss = distillation_loss(logits, teacher_logits, settings.distill_temperature)
         agrees = tf.equal(tf.argmax(logits, axis=1), tf.argmax(teacher_logits, axis=1))
@@ -58,10 +59,3 @@ class Distillation(Task):
             losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
             metrics["supervised_acc"] = tf.reduce_mean(top_k_correct(labelled, batch["label"], 1))
         return losses, metrics
-
-
-class _Untracked:
-    """Hides the teacher from Keras, which would count its variables as the task's."""
-
-    def __init__(self, function: Teacher) -> None:
-        self.function = function

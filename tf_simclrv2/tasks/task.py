@@ -53,8 +53,7 @@ class Task(keras.Model):
         self.eval_means["regularization_loss"] = self._mean("regularization_loss")
 
     def _mean(self, name: str) -> keras.metrics.Mean:
-        dtype = "float64" if self.variable_dtype == "float64" else "float32"
-        return keras.metrics.Mean(name, dtype=dtype)
+        return keras.metrics.Mean(name, dtype=self._loss_dtype)
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
         """Sets the optimizer, frees the right parameters from LARS, and creates the optimizer's state."""

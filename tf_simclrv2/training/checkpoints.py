@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -111,10 +111,11 @@ def find_weights(path: str, setting: str = "checkpoint") -> SavedWeights:
             f"{setting} is {path!r}, but there is no checkpoint in it; "
             "pass a model_dir, a ckpt-N inside one, or an exported SavedModel."
         )
-    return SavedWeights(prefix, _read_config(directory))
+    return SavedWeights(prefix, read_config(directory))
 
 
-def _read_config(directory: str) -> ExperimentConfig | None:
+def read_config(directory: str) -> ExperimentConfig | None:
+    """The config that a run or an export left in a directory, if any."""
     path = os.path.join(directory, CONFIG_FILE)
     if not tf.io.gfile.exists(path):
         return None
@@ -212,6 +213,11 @@ def differing_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
     """The architecture's fields in which two configs differ, as `--name=there (here it is …)`."""
     # The image size counts only where it chooses another stem.
     fields = (*ARCHITECTURE, *(("image_size",) if there.cifar_stem != here.cifar_stem else ()))
+    return differences(there, here, fields)
+
+
+def differences(there: Any, here: Any, fields: Iterable[str]) -> list[str]:
+    """The fields in which two configs differ, as `--name=there (here it is …)`."""
     return [
         f"--{name}={getattr(there, name)} (here it is {getattr(here, name)})"
         for name in fields

@@ -54,14 +54,18 @@ class NotFiniteError(RuntimeError):
     """The loss stopped being a number."""
 
 
-@contextlib.contextmanager
-def _orbit_to_log() -> Iterator[None]:
+class _Log(io.TextIOBase):
+    """A stream whose text goes to the log at once, for a run may take days."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            logging.debug("%s", text.rstrip())
+        return len(text)
+
+
+def _orbit_to_log() -> contextlib.AbstractContextManager:
     """Sends what Orbit prints to the log; the terminal has its own lines."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        yield
-    for line in printed.getvalue().splitlines():
-        logging.debug("%s", line)
+    return contextlib.redirect_stdout(_Log())
 
 
 class Run:

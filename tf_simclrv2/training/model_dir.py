@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
-from tf_simclrv2.training.checkpoints import differing_fields
+from tf_simclrv2.training.checkpoints import differences, differing_fields, read_config
 
 
 class ModelDir:
@@ -48,11 +48,7 @@ class ModelDir:
 
     def read_config(self) -> ExperimentConfig | None:
         """The config of the run that was here before, if any."""
-        path = self._join(CONFIG_FILE)
-        if not tf.io.gfile.exists(path):
-            return None
-        with tf.io.gfile.GFile(path) as file:
-            return ExperimentConfig.from_json(file.read())
+        return read_config(self.path)
 
     def refuse_other_run(self, config: ExperimentConfig) -> None:
         """Checks that a run with checkpoints here is the same stage of the same network.
@@ -63,22 +59,15 @@ class ModelDir:
         before = self.read_config() if self.latest_checkpoint() else None
         if before is None:
             return
-        differences = differing_fields(before.model, config.model)
-        if before.training.train_mode != config.training.train_mode:
-            differences.append(
-                f"--train_mode={before.training.train_mode} (here it is {config.training.train_mode})"
-            )
-        if before.optimizer.optimizer != config.optimizer.optimizer:
-            differences.append(
-                f"--optimizer={before.optimizer.optimizer} (here it is {config.optimizer.optimizer})"
-            )
-        if before.objective.memory_size != config.objective.memory_size:
-            differences.append(
-                f"--memory_size={before.objective.memory_size} (here it is {config.objective.memory_size})"
-            )
-        if differences:
+        found = [
+            *differing_fields(before.model, config.model),
+            *differences(before.training, config.training, ["train_mode"]),
+            *differences(before.optimizer, config.optimizer, ["optimizer"]),
+            *differences(before.objective, config.objective, ["memory_size"]),
+        ]
+        if found:
             raise ConfigError(
-                f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(differences)}; "
+                f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(found)}; "
                 "use another --model_dir or those flags."
             )
 

@@ -65,29 +65,27 @@ def _architecture(path: str) -> ModelConfig:
 
 def _from_saved_model(path: str) -> LoadedTeacher:
     module = tf.saved_model.load(path)
-    mode = _inference_mode(module, path)
-    outputs = module(_probe(), **mode)
+    mode, outputs = _probe(module, path)
     if not isinstance(outputs, dict) or LOGITS not in outputs:
         raise ConfigError(_no_classifier(path))
     return LoadedTeacher(lambda images: module(images, **mode)[LOGITS], int(outputs[LOGITS].shape[-1]))
 
 
-def _inference_mode(module: Any, path: str) -> dict[str, bool]:
-    """The argument that asks for inference: ours say `training`, the published modules `trainable`."""
+def _probe(module: Any, path: str) -> tuple[dict[str, bool], Any]:
+    """The argument that asks for inference, and what comes back for one image.
+
+    Our modules say `training`, the published ones `trainable`.
+    """
+    image = tf.zeros([1, PROBE_SIZE, PROBE_SIZE, 3])
     for name in ("training", "trainable"):
         try:
-            module(_probe(), **{name: False})
+            return {name: False}, module(image, **{name: False})
         except (TypeError, ValueError):
             continue
-        return {name: False}
     raise ConfigError(
         f"teacher is {path!r}, a SavedModel that cannot be called on images [N, H, W, 3]; "
         "export it with save_module."
     )
-
-
-def _probe() -> tf.Tensor:
-    return tf.zeros([1, PROBE_SIZE, PROBE_SIZE, 3])
 
 
 def _no_classifier(path: str) -> str:
