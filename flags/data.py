@@ -12,6 +12,7 @@ def define() -> None:
     flags.DEFINE_string("train_split", "train", "Split of the training images.")
     flags.DEFINE_string("labelled_split", "train", "Split of distillation's labelled images.")
     flags.DEFINE_string("eval_split", "validation", "Split of the evaluation images.")
+    flags.DEFINE_float("crop_min_area", 0.08, "Least share of an image that a random crop covers.")
     flags.DEFINE_float("color_jitter_strength", 1.0, "Strength of the colour jitter.")
     flags.DEFINE_bool("use_blur", True, "Gaussian blur on half of the views.")
     flags.DEFINE_enum("blur_sigma", "example", ["example", "batch"], "Whether each image draws its own blur.")

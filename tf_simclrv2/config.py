@@ -130,6 +130,35 @@ class ModelConfig:
         """Layers of the projection head that are built and run."""
         return self.classifier_layer if self.truncate_proj_head else self.num_head_layers
 
+    def truncated(self, endpoint: str, classify: bool = True) -> ModelConfig:
+        """The network that ends at an endpoint; nothing in it is frozen.
+
+        Args:
+            endpoint: `final_avg_pool`, `proj_head_i`, `proj_head_input`, `proj_head_output` or `logits_sup`.
+            classify: Keep the classifier if that endpoint feeds it.
+
+        Raises:
+            ConfigError: There is no such endpoint, or it is no end to cut at.
+
+        Example:
+            >>> ModelConfig(ft_proj_selector=1).truncated("proj_head_1").num_used_head_layers
+            1
+        """
+        layers = {"final_avg_pool": 0, "proj_head_input": 0, "proj_head_output": self.num_used_head_layers}
+        layers |= {f"proj_head_{i}": i for i in range(self.num_used_head_layers + 1)}
+        if self.num_classes:
+            layers["logits_sup"] = self.classifier_layer
+        _require_one_of("endpoint", endpoint, tuple(layers))
+        layer = layers[endpoint]
+        keep_classifier = classify and layer == self.classifier_layer
+        return dataclasses.replace(
+            self,
+            ft_proj_selector=layer,
+            truncate_proj_head=True,
+            num_classes=self.num_classes if keep_classifier else 0,
+            fine_tune_after_block=-1,
+        )
+
     @property
     def cifar_stem(self) -> bool:
         """Whether images are small enough for the stem without striding."""
@@ -224,6 +253,8 @@ class DataConfig:
         train_split: Split expression of the training images.
         labelled_split: Split expression of distillation's labelled images.
         eval_split: Split expression of the evaluation images.
+        crop_min_area: Least share of an image that a random crop covers (the paper: 0.08). Objects that
+            fill the image, such as digits, want more.
         color_jitter_strength: Strength s of the colour jitter.
         use_blur: Gaussian blur on half of the views.
         blur_sigma: `example` draws a sigma for each image, `batch` one for all (as published).
@@ -241,6 +272,7 @@ class DataConfig:
     train_split: str = "train"
     labelled_split: str = "train"
     eval_split: str = "validation"
+    crop_min_area: float = 0.08
     color_jitter_strength: float = 1.0
     use_blur: bool = True
     blur_sigma: Literal["example", "batch"] = "example"
@@ -254,6 +286,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(bool(self.dataset), "dataset is empty; name a TFDS dataset, 'image_folder' or 'digits'.")
         _require(bool(self.train_split), "train_split is empty; name a split, for example 'train'.")
+        _require(
+            0.0 < self.crop_min_area <= 1.0,
+            f"crop_min_area is {self.crop_min_area}; it must be above 0, at most 1.",
+        )
         _require_at_least("color_jitter_strength", self.color_jitter_strength, 0.0)
         _require_one_of("blur_sigma", self.blur_sigma, ("example", "batch"))
         _require(

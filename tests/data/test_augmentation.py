@@ -124,6 +124,16 @@ def test_crops_are_distributed_as_published(published):
     assert np.all(top + crop_height < height + 0.1) and np.all(left + crop_width < width + 0.1)
 
 
+@pytest.mark.parametrize("view", [augmentation.view, augmentation.finetune_view])
+def test_the_least_area_of_a_crop_can_be_set(view):
+    ramp = tf.tile(tf.linspace(0.0, 1.0, 64)[:, tf.newaxis, tf.newaxis], [1, 64, 3])  # Its span is the height.
+    config = DataConfig(crop_min_area=0.81, color_jitter_strength=0.0, random_flip=False)
+    views = over_seeds(lambda seed: view(ramp, 32, config, seed), 200)
+    spans = views[:, 31, 16, 0] - views[:, 0, 16, 0]
+    # A crop of 0.81 of the area and 4:3 of aspect has the least height, sqrt(0.81 * 3 / 4).
+    assert 0.74 < spans.min() < 0.9 and spans.max() > 0.9
+
+
 def test_a_crop_of_a_tiny_image_works():
     for shape in ((1, 1, 3), (1, 50, 3), (3, 2, 3)):
         assert augmentation.random_resized_crop(tf.ones(shape), 8, [0, 1]).shape == (8, 8, 3)

@@ -71,6 +71,16 @@ def test_an_epoch_holds_every_chosen_image_once():
         assert np.bincount(batch["label"]).tolist() == [2] * 10
 
 
+def test_a_look_that_ends_early_disturbs_nobody():
+    """It once emptied the subset under a run, in one of six."""
+    for _ in range(4):
+        source = subset(label_fraction=0.05)
+        few = dataclasses.replace(source, records=source.records.take(8), num_examples=8)
+        batches = finetuning_batches(source, DIGITS, image_size=8, batch_size=35, seed=0)
+        next(iter(finetuning_batches(few, DIGITS, image_size=8, batch_size=8, seed=0)))
+        assert sum(1 for _ in batches.take(40)) == 40
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_the_dataset_is_not_read_in_every_epoch(kept, monkeypatch):
     if not kept:  # A large subset must not fill the memory.

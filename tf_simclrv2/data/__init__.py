@@ -15,6 +15,7 @@ from tf_simclrv2.data.augmentation import (
 )
 from tf_simclrv2.data.blur import batch_random_blur, gaussian_blur
 from tf_simclrv2.data.digits import Digits
+from tf_simclrv2.data.encoded_images import check_not_empty, decode_image, decode_request
 from tf_simclrv2.data.image_folder import ImageFiles, list_image_files
 from tf_simclrv2.data.label_subset import draw_per_class, label_subset
 from tf_simclrv2.data.pipeline import (
@@ -34,9 +35,12 @@ __all__ = [
     "Source",
     "batch_random_blur",
     "center_crop",
+    "check_not_empty",
     "check_same_classes",
     "check_unit_range",
     "color_jitter",
+    "decode_image",
+    "decode_request",
     "distillation_batches",
     "draw_per_class",
     "evaluation_batches",

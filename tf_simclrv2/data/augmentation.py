@@ -24,7 +24,7 @@ def view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf
     Args:
         image: float32 [height, width, 3] in [0, 1].
         size: Side of the view in pixels.
-        config: Its `random_flip` and `color_jitter_strength` count.
+        config: Its `crop_min_area`, `random_flip` and `color_jitter_strength` count.
         seed: int [2].
 
     Returns:
@@ -35,7 +35,7 @@ def view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf
         TensorShape([32, 32, 3])
     """
     crop_seed, flip_seed, jitter_seed, gray_seed = _split(seed, 4)
-    image = random_resized_crop(image, size, crop_seed)
+    image = random_resized_crop(image, size, crop_seed, config.crop_min_area)
     if config.random_flip:
         image = random_flip(image, flip_seed)
     image = color_jitter(image, config.color_jitter_strength, jitter_seed)
@@ -46,7 +46,7 @@ def view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf
 def finetune_view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf.Tensor:
     """A random view for supervised training: crop and mirror only. Arguments as in `view`."""
     crop_seed, flip_seed = _split(seed, 2)
-    image = random_resized_crop(image, size, crop_seed)
+    image = random_resized_crop(image, size, crop_seed, config.crop_min_area)
     if config.random_flip:
         image = random_flip(image, flip_seed)
     return tf.clip_by_value(image, 0.0, 1.0)
@@ -102,8 +102,10 @@ def center_crop(image: tf.Tensor, size: int | tuple[int, int], proportion: float
     return resize(image[top : top + crop_height, left : left + crop_width], size)
 
 
-def random_resized_crop(image: tf.Tensor, size: int | tuple[int, int], seed: tf.Tensor) -> tf.Tensor:
-    """A random crop of 8 % to 100 % of the area and 3:4 to 4:3 of the target's aspect, resized.
+def random_resized_crop(
+    image: tf.Tensor, size: int | tuple[int, int], seed: tf.Tensor, min_area: float = 0.08
+) -> tf.Tensor:
+    """A random crop of `min_area` to all of the image and 3:4 to 4:3 of the target's aspect, resized.
 
     As published, the crop must also cover a tenth of the image, so the smallest area is 10 %.
     If 100 draws fail, the crop is the whole image.
@@ -112,6 +114,7 @@ def random_resized_crop(image: tf.Tensor, size: int | tuple[int, int], seed: tf.
         image: float [height, width, 3].
         size: Side, or (height, width), of the result in pixels.
         seed: int [2].
+        min_area: Least share of the image's area.
 
     Returns:
         float32 [*size, 3], not clipped.
@@ -124,7 +127,7 @@ def random_resized_crop(image: tf.Tensor, size: int | tuple[int, int], seed: tf.
         seed=seed,
         min_object_covered=0.1,
         aspect_ratio_range=(3 / 4 * aspect, 4 / 3 * aspect),
-        area_range=(0.08, 1.0),
+        area_range=(min_area, 1.0),
         max_attempts=100,
     )
     crop = tf.slice(image, begin, extent)

@@ -21,9 +21,9 @@ def label_subset(source: Source, config: DataConfig) -> Source:
     The draw depends on `label_seed` and the source's order alone, and takes the same number of every class:
     `labels_per_class`, or the share `label_fraction` of all images divided among the classes, at least one.
 
-    The source is read once for its labels, without decoding an image. A subset of up to 4 GiB is kept in
-    memory after its first epoch; for a larger one every epoch reads the whole source, unless
-    `cache_dataset` is set.
+    The source is read for its labels, without decoding an image. A subset of up to 4 GiB is then read once
+    more and kept in memory; for a larger one every epoch reads the whole source, unless `cache_dataset` is
+    set.
 
     Args:
         source: Labelled images.
@@ -59,7 +59,7 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         .map(lambda index, record: record)
     )
     if sizes[chosen].sum() <= KEPT_BYTES:
-        records = records.cache()
+        records = _kept_in_memory(records)
     return dataclasses.replace(
         source,
         name=f"{source.name} ({per_class} labels a class)",
@@ -82,6 +82,20 @@ def draw_per_class(labels: np.ndarray, per_class: int, seed: int = 0) -> np.ndar
     order = np.random.default_rng(seed).permutation(len(labels))
     chosen = [order[labels[order] == label][:per_class] for label in np.unique(labels)]
     return np.sort(np.concatenate(chosen))
+
+
+def _kept_in_memory(records: tf.data.Dataset) -> tf.data.Dataset:
+    """The same records from memory.
+
+    Not `records.cache()`: an iterator that stops halfway (a look at the first views) and is closed late
+    empties a cache under those that read it.
+    """
+    rows = list(records.as_numpy_iterator())
+    columns = {
+        name: tf.constant([row[name] for row in rows], spec.dtype)
+        for name, spec in records.element_spec.items()
+    }
+    return tf.data.Dataset.from_tensor_slices(columns)
 
 
 def _labels_and_sizes(source: Source) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, DataConfig
 from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
+from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.seeds import example_seeds, stream_number
 from tf_simclrv2.data.skipped_images import SkippedImages
@@ -289,7 +290,7 @@ def _readable_images(
     unreadable = tf.zeros([0, 0, 3])
 
     def decoded(record: Record) -> Record:
-        image = _or_else(lambda record: _decode(read(record)), record, unreadable)
+        image = _or_else(lambda record: decode_image(read(record)), record, unreadable)
         return {name: record[name] for name in ("path", "label", "key") if name in record} | {"image": image}
 
     def is_readable(example: Record) -> tf.Tensor:
@@ -300,12 +301,6 @@ def _readable_images(
         )
 
     return records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(is_readable)
-
-
-def _decode(contents: tf.Tensor) -> tf.Tensor:
-    """JPEG, PNG, GIF (its first frame) or BMP, of 8 or 16 bits, to float32 [height, width, 3] in [0, 1]."""
-    image = tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _or_else(function: Callable[[Record], _Value], argument: Record, fallback: _Value) -> _Value:
