@@ -91,6 +91,18 @@ class SimCLR(keras.Model):
             endpoints["logits_sup"] = self.supervised_head(features)
         return endpoints
 
+    @property
+    def endpoint_widths(self) -> dict[str, int]:
+        """Channels of every endpoint of a built network, in the order of computation."""
+        stem, groups = self.resnet.stem, self.resnet.block_groups
+        head = [self.resnet.features] + [dense.units for dense in self.projection_head.denses]
+        widths = {"initial_conv": stem.filters, "initial_max_pool": stem.filters}
+        widths |= {f"block_group{i}": group.blocks[-1].out_filters for i, group in enumerate(groups, 1)}
+        widths |= {"final_avg_pool": self.resnet.features}
+        widths |= {f"proj_head_{i}": width for i, width in enumerate(head)}
+        widths |= {"proj_head_input": head[0], "proj_head_output": head[-1]}
+        return widths | ({"logits_sup": self.config.num_classes} if self.supervised_head is not None else {})
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "config": dataclasses.asdict(self.config)}
 

@@ -7,6 +7,7 @@ is saved under `model/resnet/stem/conv_1/kernel`. An exported SavedModel holds t
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +16,8 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig
+from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, config_from_dict
+from tf_simclrv2.model_card import DESCRIPTION_FILE
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.variable_paths import named_variables, variable_tree
@@ -116,11 +118,13 @@ def find_weights(path: str, setting: str = "checkpoint") -> SavedWeights:
 
 def read_config(directory: str) -> ExperimentConfig | None:
     """The config that a run or an export left in a directory, if any."""
-    path = os.path.join(directory, CONFIG_FILE)
-    if not tf.io.gfile.exists(path):
-        return None
-    with tf.io.gfile.GFile(path) as file:
-        return ExperimentConfig.from_json(file.read())
+    run, module = os.path.join(directory, CONFIG_FILE), os.path.join(directory, DESCRIPTION_FILE)
+    for path in (run, module):
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path) as file:
+                values = json.load(file)
+            return config_from_dict(ExperimentConfig, values if path == run else values["config"])
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

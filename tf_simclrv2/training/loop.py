@@ -142,6 +142,8 @@ class Run:
             return self._follow_checkpoints()
         self.model_dir.create()
         self.model_dir.write_config(self.config, self.flags)
+        if self.config.model.num_classes:
+            self.model_dir.write_class_names(self.plan.train_source.class_names)
         result = self._train()
         if self.config.run.mode == "train_then_eval":
             result = {**result, **self._evaluate()}
@@ -283,7 +285,13 @@ class Run:
             )
         name = self.config.run.eval_name
         self.model_dir.write_result(result, step, name)
-        save_module(self.task.network, self.model_dir.saved_model(step), self.config)
+        save_module(
+            self.task.network,
+            self.model_dir.saved_model(step),
+            self.config,
+            class_names=self.plan.train_source.class_names,
+            training=result,
+        )
         self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
         self._say_result(result)
         return result

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
+from tf_simclrv2.saved_model import CLASS_NAMES_FILE
 from tf_simclrv2.training.checkpoints import differences, differing_fields, read_config
 
 
@@ -75,6 +77,11 @@ class ModelDir:
         """Leaves `config.json` and `flags.json`."""
         self._write(self._join(CONFIG_FILE), config.to_json())
         self._write(self._join("flags.json"), json.dumps(flags, indent=2, default=str) + "\n")
+
+    def write_class_names(self, names: Sequence[str]) -> None:
+        """Leaves `labels.txt`, which an export passes on; nothing where there are no classes."""
+        if names:
+            self._write(self._join(CLASS_NAMES_FILE), "".join(f"{name}\n" for name in names))
 
     def write_result(self, result: dict[str, Any], step: int, name: str | None = None) -> None:
         """Leaves `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`."""

@@ -1,0 +1,140 @@
+"""One export, from a run's files to something checked and in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+
+from export.serving_bundle import write_models_config, write_warmup
+from export.staging import staged
+from export.tflite import write_tflite
+from export.trained_network import TrainedNetwork, load_trained_network
+from export.verification import verify_module, verify_tflite
+from tf_simclrv2.config import ConfigError
+from tf_simclrv2.models import SimCLR
+from tf_simclrv2.module_archive import ARCHIVE_SUFFIX, pack_module, unpack_module
+from tf_simclrv2.saved_model import RESULTS, Api, exported_network, save_module
+
+FORMATS = ("saved_model", "hub", "serving", "tflite")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """What to export, and where to.
+
+    Attributes:
+        model_dir: A model_dir, a `ckpt-N` or a SavedModel.
+        output: Where the export goes.
+        format: `saved_model` (a directory), `hub` (an archive), `serving` (a bundle) or `tflite`.
+        api: See `save_module`.
+        endpoint: See `save_module`.
+        name: Of the served model.
+        version: Of the served model.
+        overwrite: Replace what is there.
+    """
+
+    model_dir: str
+    output: str
+    format: str = "saved_model"
+    api: Api = "endpoints"
+    endpoint: str | None = None
+    name: str = "simclr"
+    version: int = 1
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("model_dir", "output"):
+            if not getattr(self, field):
+                raise ConfigError(f"{field} is not set; pass --{field}=PATH.")
+        if self.format not in FORMATS:
+            raise ConfigError(f"format is {self.format!r}; choose one of {', '.join(FORMATS)}.")
+        if self.format == "hub" and not self.output.endswith(ARCHIVE_SUFFIX):
+            raise ConfigError(
+                f"output is {self.output!r}, but a hub archive is a {ARCHIVE_SUFFIX} file; "
+                f"pass --output={self.output}{ARCHIVE_SUFFIX}."
+            )
+        if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
+            raise ConfigError(
+                f"name is {self.name!r} and version {self.version}; a served model has a name without "
+                "slashes and a version of at least 1."
+            )
+
+    @property
+    def target(self) -> str:
+        """What is moved into place."""
+        if self.format == "serving":
+            return os.path.join(self.output, self.name, str(self.version))
+        return self.output
+
+
+def export(config: ExportConfig) -> str:
+    """Exports a network.
+
+    Args:
+        config: What and where.
+
+    Returns:
+        A line that says what is where, and how far it is from the network.
+
+    Raises:
+        ConfigError: There is nothing to export, the place is taken, or the check failed. No half
+            export is left.
+    """
+    with staged(config.target, config.overwrite) as part:
+        trained = load_trained_network(config.model_dir)
+        network = exported_network(trained.network, config.api, config.endpoint)
+        found = _WRITERS[config.format](network, trained, config, part)
+    if config.format == "serving":
+        write_models_config(config.output)
+    return f"exported to {config.target} (checked in a fresh process: {found})"
+
+
+def _write_saved_model(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+    _save(network, trained, config, path)
+    return _verify(network, config, path)
+
+
+def _write_hub(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        module, unpacked = os.path.join(folder, "module"), os.path.join(folder, "unpacked")
+        _save(network, trained, config, module)
+        pack_module(module, path)
+        unpack_module(path, unpacked)
+        return _verify(network, config, unpacked)
+
+
+def _write_serving(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+    found = _write_saved_model(network, trained, config, path)
+    write_warmup(network, path, config.name)
+    return found
+
+
+def _write_tflite(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+    os.makedirs(path)
+    write_tflite(network, path)
+    return verify_tflite(network, path)
+
+
+def _save(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> None:
+    save_module(
+        network,
+        path,
+        trained.config,
+        api=config.api,
+        class_names=trained.class_names,
+        training=trained.training,
+    )
+
+
+def _verify(network: SimCLR, config: ExportConfig, path: str) -> str:
+    return f"largest difference {verify_module(network, path, RESULTS.get(config.api)):.1e}"
+
+
+_WRITERS: dict[str, Callable[[SimCLR, TrainedNetwork, ExportConfig, str], str]] = {
+    "saved_model": _write_saved_model,
+    "hub": _write_hub,
+    "serving": _write_serving,
+    "tflite": _write_tflite,
+}

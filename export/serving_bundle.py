@@ -1,0 +1,66 @@
+"""The directory that TensorFlow Serving reads: NAME/VERSION/, warm-up requests, models.config."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from tf_simclrv2.models import SimCLR
+
+WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
+CONFIG_FILE = "models.config"
+# Where TensorFlow Serving's container has its models.
+SERVING_ROOT = "/models"
+
+
+def write_warmup(network: SimCLR, module: str, name: str) -> None:
+    """Leaves the requests that a server runs before it says that it is ready.
+
+    Args:
+        network: The exported network.
+        module: Its SavedModel's directory.
+        name: The served model.
+    """
+    size = network.config.image_size
+    grey = tf.fill([size, size, 3], tf.constant(128, tf.uint8))
+    requests = {
+        "serving_default": {"images": tf.zeros([1, size, size, 3])},
+        "image_bytes": {"image_bytes": tf.io.encode_jpeg(grey)[tf.newaxis]},
+    }
+    path = os.path.join(module, WARMUP_FILE)
+    os.makedirs(os.path.dirname(path))
+    with tf.io.TFRecordWriter(path) as writer:
+        for signature, inputs in requests.items():
+            writer.write(_request(name, signature, inputs).SerializeToString())
+
+
+def _request(
+    name: str, signature: str, inputs: dict[str, tf.Tensor]
+) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    request.model_spec.signature_name = signature
+    for key, value in inputs.items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(np.asarray(value)))
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+
+
+def write_models_config(directory: str) -> None:
+    """Lists every model of a bundle for `tensorflow_model_server --model_config_file`.
+
+    Args:
+        directory: The bundle, which the server sees as /models.
+    """
+    names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
+    entries = "".join(
+        f'  config {{\n    name: "{name}"\n    base_path: "{SERVING_ROOT}/{name}"\n'
+        '    model_platform: "tensorflow"\n  }\n'
+        for name in names
+    )
+    path = os.path.join(directory, CONFIG_FILE)
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        file.write(f"model_config_list {{\n{entries}}}\n")
+    os.replace(path + ".part", path)

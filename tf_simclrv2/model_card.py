@@ -1,0 +1,146 @@
+"""What a module says of itself: `simclr.json` for programs, `README.md` for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
+from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
+from tf_simclrv2.version import VERSION
+
+DESCRIPTION_FILE = "simclr.json"
+
+_CARD = """# {title}
+
+{task}, trained with SimCLRv2 (Chen et al. 2020, arXiv 2006.10029) by tf_simclrv2 {version}.
+
+## Use
+
+```python
+import tensorflow as tf
+
+module = tf.saved_model.load("THIS_DIRECTORY")
+{call}
+features = module.signatures["image_bytes"](image_bytes=tf.constant([open("a.jpg", "rb").read()]))
+```
+
+`module(images, training=True)` moves the batch-norm statistics and is what to differentiate for fine-tuning:
+`module.trainable_variables` lists what can be trained. `saved_model_cli show --all --dir THIS_DIRECTORY`
+lists the signatures.
+
+## Input
+
+`images`: {dtype} [N, height, width, 3], values from 0 to 1; trained at {size} pixels.
+`image_bytes`: string [N], JPEG or PNG files of {min_side} pixels a side to {max_megapixels} megapixels; inside, {preprocessing}.
+
+## Output
+
+| endpoint | channels |
+|---|---|
+{endpoints}
+
+## Training
+
+{training}
+
+## Versions
+
+{versions}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """All that a module carries beside its graph and weights.
+
+    Attributes:
+        config: The run, with the network as exported.
+        api: What a call returns.
+        endpoint_widths: Channels by endpoint.
+        class_names: Names of the classes, if known.
+        training: `global_step` and results.
+        dtype: Type of the images.
+    """
+
+    config: ExperimentConfig
+    api: str
+    endpoint_widths: Mapping[str, int]
+    class_names: Sequence[str]
+    training: Mapping[str, Any]
+    dtype: str
+
+    def files(self) -> dict[str, str]:
+        """The texts by file name."""
+        return {DESCRIPTION_FILE: json.dumps(self._description(), indent=2) + "\n", "README.md": self._readme()}
+
+    def _description(self) -> dict[str, Any]:
+        size = self.config.model.image_size
+        return {
+            "api": self.api,
+            "config": dataclasses.asdict(self.config),
+            "preprocessing": {
+                "image_size": size,
+                "central_crop": EVALUATION_PROPORTION if size > 32 else None,
+                "resize": "bicubic",
+                "range": [0.0, 1.0],
+                "dtype": self.dtype,
+                "min_side": MIN_SIDE,
+                "max_pixels": MAX_PIXELS,
+            },
+            "endpoints": dict(self.endpoint_widths),
+            "class_names": list(self.class_names),
+            "training": dict(self.training),
+            "versions": _versions(),
+        }
+
+    def _readme(self) -> str:
+        model = self.config.model
+        size = model.image_size
+        crop = f"the central {EVALUATION_PROPORTION:.1%} and " if size > 32 else ""
+        task = f"A classifier of {model.num_classes} classes" if model.num_classes else "An image encoder"
+        results = [f"- {name}: {value}" for name, value in self.training.items()]
+        training = self.config.training
+        stage = f"- stage: {training.train_mode} on {self.config.data.dataset}, batch {training.train_batch_size}"
+        return _CARD.format(
+            title=self._title(),
+            task=task,
+            version=VERSION,
+            call=_CALLS[self.api],
+            dtype=self.dtype,
+            size=size,
+            min_side=MIN_SIDE,
+            max_megapixels=MAX_PIXELS // 1_000_000,
+            preprocessing=f"{crop}a bicubic resize to {size} x {size}",
+            endpoints="\n".join(f"| `{name}` | {width} |" for name, width in self.endpoint_widths.items()),
+            training="\n".join([stage, *results]),
+            versions=", ".join(f"{name} {version}" for name, version in _versions().items()),
+        )
+
+    def _title(self) -> str:
+        model = self.config.model
+        extras = ["selective kernels"] * bool(model.sk_ratio) + ["squeeze-and-excitation"] * bool(model.se_ratio)
+        return ", ".join([f"ResNet-{model.resnet_depth} ({model.width_multiplier}x)", *extras])
+
+
+_CALLS = {
+    "endpoints": 'h = module(images, training=False)["final_avg_pool"]',
+    "feature_vector": "features = module(images, training=False)",
+    "classification": "logits = module(images, training=False)",
+}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "tf_simclrv2": VERSION,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
