@@ -1,0 +1,1 @@
+"""Programs that turn a checkpoint into something that others use."""
