@@ -115,7 +115,8 @@ def _depth(kernels: list[Shape], kind: str, bottleneck: bool) -> int:
             return depth
     raise ConfigError(
         f"the encoder has {found} 3x3 convolutions in its {'bottleneck' if bottleneck else 'residual'} "
-        f"blocks, which no ResNet of depth {', '.join(map(str, BLOCKS_PER_GROUP))} has; is the checkpoint complete?"
+        f"blocks, which no ResNet of depth {', '.join(map(str, BLOCKS_PER_GROUP))} has; "
+        "is the checkpoint complete?"
     )
 
 
