@@ -9,7 +9,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, TrainingConfig
 from tf_simclrv2.models.simclr import SimCLR
@@ -119,6 +119,7 @@ def main(argv: list[str]) -> None:
     """Reads the flags, converts, and says in one sentence what went wrong."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
+    logging.set_verbosity(logging.ERROR)
     try:
         print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
     except ConfigError as error:
