@@ -82,7 +82,7 @@ def convert(
         describe_architecture(network.config),
         f"{len(used)} variables from {weights.reader.prefix}",
         *([f"not used: {_summary(ignored)}"] if ignored else []),
-        *([weights.doubt] if weights.doubt and ft_proj_selector is None else []),
+        *([weights.doubt] if weights.doubt else []),
         f"written to {output}",
     ]
     return "\n".join(lines)

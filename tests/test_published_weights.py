@@ -54,9 +54,12 @@ MODEL_ROWS = [
     for row in listed_rows("checkpoint_r18_keys")
     if row.key.startswith("model/") and "SLOT" not in row.key
 ]
+HEAD = ((0, 512), (1, 512), (2, 128))
+# Some of the momentum that TF1 pretraining leaves.
 SLOTS = [
     Row("base_model/conv2d/kernel/Momentum", (3, 3, 3, 64), "slot"),
     Row("head_supervised/linear_layer/dense/bias/Momentum_1", (10,), "slot"),
+    *(Row(f"head_contrastive/nl_{i}/batch_normalization/gamma/Momentum", (n,), "slot") for i, n in HEAD),
 ]
 
 
@@ -69,7 +72,7 @@ def architecture(config: str) -> ModelConfig:
 def write(form: str, prefix: pathlib.Path, make=value, change=list) -> str:
     """Writes r18_32px in one of the forms, its rows changed; returns the path to load from."""
     if form == "tf1":
-        return write_checkpoint(prefix, change(tf1_rows("r18_32px")) + SLOTS, make, graph=False)
+        return write_checkpoint(prefix, change(tf1_rows("r18_32px") + SLOTS), make, graph=False)
     listing = {"saved_model": "savedmodel_r18_keys", "tf2": "checkpoint_r18_keys"}[form]
     if form == "saved_model":
         write_checkpoint(prefix / "variables" / "variables", change(listed_rows(listing)), make)
@@ -192,6 +195,30 @@ def test_the_layer_under_the_classifier_can_be_said(published, tmp_path):
 
 
 WEIGHTS_OF_CLASSIFIER = (("kernel", (512, 10)), ("bias", (10,)))
+
+
+@pytest.mark.parametrize(("trained", "selector"), [((), 0), (("nl_0",), 1), (("nl_0", "nl_1"), 2)])
+@pytest.mark.parametrize("form", ["tf1", "tf2"])
+def test_the_layer_under_the_classifier_from_momentum(tmp_path, form, trained, selector):
+    """Fine-tuning leaves momentum of what it trains: the encoder, the layers in use and the classifier."""
+
+    def fine_tuned(rows):
+        if form == "tf1":
+            model = [row for row in rows if row.shape and row not in SLOTS]
+            slots = [row._replace(key=f"{row.key}/Momentum") for row in model if "moving" not in row.key]
+            rows = model + slots
+        places = {f"linear_layers/{i}/": f"nl_{i}" for i in range(3)}
+        return [row for row in rows if not is_slot(row) or layer_of(row, places) in (None, *trained)]
+
+    def is_slot(row):
+        return row.key.removesuffix(SUFFIX).endswith("Momentum")
+
+    def layer_of(row, places):
+        return next((layer for place, layer in places.items() if place in row.key or layer in row.key), None)
+
+    weights = find_weights(write(form, tmp_path / "ckpt-1", zeros, fine_tuned))
+    assert weights.model.ft_proj_selector == selector
+    assert not weights.doubt
 
 
 @pytest.mark.parametrize(
@@ -355,7 +382,8 @@ TF2_MEAN = "block_group3/residual_block_4/batch_norm_relu_12/sync_batch_normaliz
         (
             "saved_model",
             reshape(TF2_MEAN),
-            r"variables/\d+ \(resnet/block_group3/block_1/norm_1/moving_mean here\) has shape \(7,\), not \(256,\)",
+            r"variables/\d+ \(resnet/block_group3/block_1/norm_1/moving_mean here\) has shape \(7,\), "
+            r"not \(256,\)",
         ),
         ("tf1", drop("conv2d/kernel"), "no convolution of RGB images"),
         (

@@ -41,6 +41,17 @@ def is_model_variable(name: str) -> bool:
     return _PARTS.match(name) is not None and name.rsplit("/", 1)[-1] in _VARIABLES
 
 
+def head_layer(name: str) -> int | None:
+    """The projection layer that a model's variable is in, counted from 0."""
+    layer = _PARTS.match(name)["layer"]
+    return None if layer is None else int(layer)
+
+
+def is_classifier(name: str) -> bool:
+    """Whether a model's variable is the classifier's."""
+    return _PARTS.match(name)["classifier"] is not None
+
+
 def read_architecture(
     shapes: Mapping[str, Shape], global_bn: bool = True, ft_proj_selector: int | None = None
 ) -> Architecture:
@@ -142,10 +153,10 @@ def _head_fields(shapes: Mapping[str, Shape]) -> tuple[dict, list[int]]:
     layers: dict[int, dict[str, Shape]] = {}
     mode = "nonlinear"
     for name, shape in shapes.items():
-        part = _PARTS.match(name)
-        if part["layer"]:
-            mode = "linear" if part["mode"] == "l_" else mode
-            layers.setdefault(int(part["layer"]), {})[name.rsplit("/", 1)[-1]] = shape
+        layer = head_layer(name)
+        if layer is not None:
+            mode = "linear" if _PARTS.match(name)["mode"] == "l_" else mode
+            layers.setdefault(layer, {})[name.rsplit("/", 1)[-1]] = shape
     if not layers:
         return {"proj_head_mode": "none"}, []
     last = max(layers)
@@ -163,9 +174,7 @@ def _classifier(
 ) -> tuple[int, tuple[int, ...]]:
     """Number of classes and the head layers that the classifier fits."""
     last = len(widths) - 1
-    variables = {
-        name.rsplit("/", 1)[-1]: shape for name, shape in shapes.items() if _PARTS.match(name)["classifier"]
-    }
+    variables = {name.rsplit("/", 1)[-1]: shape for name, shape in shapes.items() if is_classifier(name)}
     if "kernel" not in variables:
         return variables.get("bias", (0,))[0], (last,) if truncated else (0,)
     inputs, num_classes = variables["kernel"]

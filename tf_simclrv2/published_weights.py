@@ -7,6 +7,7 @@ accounted for before the first one is read.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import tensorflow as tf
 from absl import logging
@@ -14,7 +15,7 @@ from absl import logging
 from tf_simclrv2.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
 from tf_simclrv2.config import ConfigError, ModelConfig
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.published_architecture import is_model_variable, read_architecture
+from tf_simclrv2.published_architecture import head_layer, is_classifier, is_model_variable, read_architecture
 from tf_simclrv2.published_names import name_variables
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
@@ -28,8 +29,7 @@ class PublishedWeights:
     Attributes:
         form: What it is, in words.
         model: The network, as its variables' names and shapes tell.
-        classifier_layers: The head layers that the classifier fits; where there are several, nothing in
-            the checkpoint tells which one it was trained on.
+        classifier_layers: The head layers that the classifier may be on.
         keys: The checkpoint key of every variable by our path.
     """
 
@@ -46,7 +46,7 @@ class PublishedWeights:
         layers = ", ".join(map(str, self.classifier_layers))
         return (
             f"the classifier fits layers {layers} of the head alike; layer {self.model.classifier_layer} is "
-            "taken, unless a conversion with --ft_proj_selector says another"
+            "taken (python -m export.convert --ft_proj_selector=N takes another)"
         )
 
 
@@ -67,17 +67,17 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
     keys = {name: key for name, key in keys.items() if is_model_variable(name)}
     if not any(name.startswith(_STEM[naming]) for name in keys):
         return None
+    selector = _fine_tuned_from(reader, keys) if ft_proj_selector is None else ft_proj_selector
     try:
         model, layers = read_architecture(
-            {name: reader.shapes[key] for name, key in keys.items()},
-            global_bn=_is_global_bn(reader),
-            ft_proj_selector=ft_proj_selector,
+            {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
         )
     except ConfigError as error:
         raise ConfigError(f"checkpoint {reader.prefix}: {error}") from error
     paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
     _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
-    return PublishedWeights(form, model, layers, {path: keys[name] for name, path in paths.items()})
+    keys = {path: keys[name] for name, path in paths.items()}
+    return PublishedWeights(form, model, layers if selector is None else (selector,), keys)
 
 
 def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]:
@@ -103,6 +103,19 @@ def _is_global_bn(reader: CheckpointReader) -> bool:
     layers = {layer for name in reader.keys_by_full_name() for layer in name.split("/")}
     local = any(layer.startswith("batch_normalization") for layer in layers)
     return not local
+
+
+def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int | None:
+    """The head layer that a classifier was fine-tuned on, where the optimizer's variables tell.
+
+    Behind it nothing has a gradient, so the optimizer keeps no momentum of those layers.
+    """
+    with_slots = {key.split("/.OPTIMIZER_SLOT", 1)[0] for key in reader.shapes if "/.OPTIMIZER_SLOT" in key}
+    with_slots |= {key.rpartition("/")[0] for key in reader.shapes}
+    trained = {name for name, key in keys.items() if key.removesuffix(KEY_SUFFIX) in with_slots}
+    layers = {layer for name in keys if (layer := head_layer(name)) is not None}
+    untrained = layers - {head_layer(name) for name in trained}
+    return min(untrained) if untrained and any(is_classifier(name) for name in trained) else None
 
 
 def _refuse_other_names(what: str, wanted: set[str], found: set[str], model: ModelConfig) -> None:
@@ -154,7 +167,8 @@ def load_published_weights(
         precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
         ft_proj_selector: The head layer that feeds the classifier, counted from 0 = h, for fine-tuned
             checkpoints: the middle layers are as wide as h, so a classifier fits them all. None takes
-            the first that fits, and logs a warning if there are more.
+            what the optimizer's variables tell, or else the first that fits, with a warning in the log
+            if there are more.
 
     Returns:
         The built network; its `config` has the architecture.
@@ -174,7 +188,7 @@ def load_published_weights(
             f"checkpoint {reader.prefix} is in none of the published forms (a TF2 SavedModel or "
             "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
         )
-    if weights.doubt and ft_proj_selector is None:
+    if weights.doubt:
         logging.warning("%s: %s", path, weights.doubt)
     network = SimCLR(weights.model, name="simclr", dtype=precision)
     network.build((None, weights.model.image_size, weights.model.image_size, 3))
