@@ -6,15 +6,13 @@ EXPECTED holds `images` and, by endpoint, what the network makes of them (`resul
 one tensor). Prints the largest relative difference; exits with 1 and a sentence if something is wrong.
 """
 
-import os
 import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for package in ("tf_simclrv2", "flags", "export"):
-    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
 
 import numpy as np
 import tensorflow as tf
+
+for package in ("tf_simclrv2", "flags", "export"):
+    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
 
 TOLERANCE = 1e-5
 
@@ -71,7 +69,9 @@ def main() -> None:
     module = tf.saved_model.load(path)
     found = max(check_call(module, images, expected), check_signatures(module, images, expected))
     if not found <= TOLERANCE:
-        sys.exit(f"The module's outputs differ by {found:.1e} from the network's; at most {TOLERANCE} may be.")
+        sys.exit(
+            f"The module's outputs differ by {found:.1e} from the network's; at most {TOLERANCE} may be."
+        )
     check_gradients(module, images)
     print(f"{found:.1e}")
 

@@ -9,12 +9,11 @@ difference of each file; exits with 1 and a sentence if one is too large.
 import os
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-for package in ("tf_simclrv2", "flags", "export"):
-    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
-
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+
+for package in ("tf_simclrv2", "flags", "export"):
+    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
 
 # Of 8-bit weights: relative to the norm of an output.
 TOLERANCES = {"model.tflite": 1e-5, "model_int8.tflite": 0.2}

@@ -37,9 +37,7 @@ def write_warmup(network: SimCLR, module: str, name: str) -> None:
             writer.write(_request(name, signature, inputs).SerializeToString())
 
 
-def _request(
-    name: str, signature: str, inputs: dict[str, tf.Tensor]
-) -> prediction_log_pb2.PredictionLog:
+def _request(name: str, signature: str, inputs: dict[str, tf.Tensor]) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
     request.model_spec.signature_name = signature

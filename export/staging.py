@@ -35,7 +35,9 @@ def staged(output: str, overwrite: bool = False) -> Iterator[str]:
         os.makedirs(parent, exist_ok=True)
         _remove_leftovers(parent, name)
     except OSError as error:
-        raise ConfigError(f"output is {output!r}, which cannot be written ({error}); choose another.") from error
+        raise ConfigError(
+            f"output is {output!r}, which cannot be written ({error}); choose another."
+        ) from error
     try:
         yield part
         if os.path.lexists(output):

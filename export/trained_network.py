@@ -10,10 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models import SimCLR
-from tf_simclrv2.training.checkpoints import find_weights, load_weights
-from tf_simclrv2.training.model_dir import CLASS_NAMES_FILE
+from tf_simclrv2.saved_model import CLASS_NAMES_FILE
+from tf_simclrv2.training.checkpoints import find_weights, load_network, read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +22,13 @@ class TrainedNetwork:
 
     Attributes:
         network: With its weights; float32.
-        config: The run that trained it.
+        config: The run that trained it, if known.
         class_names: () where they are not known.
         training: `global_step`, and the results of that step's evaluation.
     """
 
     network: SimCLR
-    config: ExperimentConfig
+    config: ExperimentConfig | None
     class_names: tuple[str, ...]
     training: dict[str, Any]
 
@@ -40,24 +40,14 @@ def load_trained_network(path: str) -> TrainedNetwork:
         path: A model_dir, a `ckpt-N` inside one, or a SavedModel.
 
     Raises:
-        ConfigError: There are no weights, or not those of a whole network.
+        ConfigError: There are no weights, not those of a whole network, or their architecture is unknown.
     """
     weights = find_weights(path, setting="model_dir")
-    if weights.config is None:
-        raise ConfigError(
-            f"model_dir is {path!r}, but there is no config.json that tells its architecture; "
-            "name the directory that a run left."
-        )
-    model = dataclasses.replace(weights.config.model, zero_init_logits_layer=False)
-    network = SimCLR(model, name="simclr", dtype="float32")
-    network.build((None, model.image_size, model.image_size, 3))
-    report = load_weights(network, path)
-    if report.left:
-        raise ConfigError(f"{weights.prefix} lacks {', '.join(report.left)}; export another checkpoint.")
-    directory = os.path.dirname(weights.prefix)
-    step = _step(weights.prefix)
+    prefix = weights.reader.prefix
+    directory = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
+    step = _step(prefix)
     training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
-    return TrainedNetwork(network, weights.config, _class_names(path, directory), training)
+    return TrainedNetwork(load_network(weights), read_config(directory), _class_names(directory), training)
 
 
 def _step(prefix: str) -> int | None:
@@ -72,10 +62,11 @@ def _read_json(path: str) -> dict[str, Any]:
         return json.load(file)
 
 
-def _class_names(*directories: str) -> tuple[str, ...]:
-    for directory in directories:
-        for path in (os.path.join(directory, *folder, CLASS_NAMES_FILE) for folder in ((), ("assets",))):
-            if tf.io.gfile.exists(path):
-                with tf.io.gfile.GFile(path) as file:
-                    return tuple(file.read().splitlines())
+def _class_names(directory: str) -> tuple[str, ...]:
+    """From a run's directory, or from a module's assets."""
+    for folder in (directory, os.path.join(directory, "assets")):
+        path = os.path.join(folder, CLASS_NAMES_FILE)
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path) as file:
+                return tuple(file.read().splitlines())
     return ()

@@ -64,8 +64,9 @@ def _run_check(script: str, path: str, expected: dict[str, np.ndarray]) -> str:
         file = os.path.join(folder, "expected.npz")
         np.savez(file, **expected)
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), script)
+        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, "-I", script, path, file]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or "it ended without a word").splitlines()[-1]
         raise ConfigError(f"The export failed its check, and nothing was left: {reason}")

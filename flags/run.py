@@ -16,7 +16,9 @@ def define() -> None:
     """Defines the flags of this area."""
     flags.DEFINE_enum("mode", "train", ["train", "eval", "train_then_eval"], "What to do.")
     flags.DEFINE_string("model_dir", None, "Directory that the run leaves its files in.")
-    flags.DEFINE_string("checkpoint", None, "Weights to start from: a model_dir, a ckpt-N or a SavedModel.")
+    flags.DEFINE_string(
+        "checkpoint", None, "Weights to start from: a model_dir, a ckpt-N, a SavedModel or published weights."
+    )
     flags.DEFINE_integer("checkpoint_epochs", 1, "Epochs between checkpoints.")
     flags.DEFINE_integer("checkpoint_steps", 0, "Steps between checkpoints; overrides the epochs if above 0.")
     flags.DEFINE_integer("keep_checkpoint_max", 5, "Checkpoints to keep.")

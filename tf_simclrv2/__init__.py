@@ -19,7 +19,8 @@ from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported befo
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR  # noqa: E402
 from tf_simclrv2.objectives import distillation_loss, nt_xent  # noqa: E402
 from tf_simclrv2.optimization import LARS, WarmupCosine  # noqa: E402
-from tf_simclrv2.published_weights import published_names  # noqa: E402
+from tf_simclrv2.published_names import published_names  # noqa: E402
+from tf_simclrv2.published_weights import load_published_weights, save_published_checkpoint  # noqa: E402
 from tf_simclrv2.saved_model import save_module  # noqa: E402
 from tf_simclrv2.tasks import Distillation, FineTuning, Pretraining  # noqa: E402
 
@@ -43,7 +44,9 @@ __all__ = [
     "TrainingConfig",
     "WarmupCosine",
     "distillation_loss",
+    "load_published_weights",
     "nt_xent",
     "published_names",
     "save_module",
+    "save_published_checkpoint",
 ]

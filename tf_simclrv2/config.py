@@ -195,7 +195,7 @@ class DistillationConfig:
     """The transfer of a teacher's predictions to a student.
 
     Attributes:
-        teacher: The teacher's model_dir, `ckpt-N` or SavedModel.
+        teacher: The teacher's model_dir, `ckpt-N` or SavedModel, or published weights.
         distill_temperature: Temperature τ of both softmaxes (the paper: 0.1 self, 1.0 big to small).
         distill_alpha: Weight α of the distillation term against the label term; 1 needs no labels.
     """
@@ -388,7 +388,8 @@ class RunConfig:
     Attributes:
         mode: `train`, `eval` (follows the checkpoints of a training) or `train_then_eval`.
         model_dir: Where the run leaves its files.
-        checkpoint: Weights to start from: a model_dir, a `ckpt-N` or an exported SavedModel.
+        checkpoint: Weights to start from: a model_dir, a `ckpt-N`, an exported SavedModel or published
+            weights.
         checkpoint_epochs: Epochs between checkpoints, used where `checkpoint_steps` is 0.
         checkpoint_steps: Steps between checkpoints.
         keep_checkpoint_max: Checkpoints to keep.

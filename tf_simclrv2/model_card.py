@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
 from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
 from tf_simclrv2.version import VERSION
@@ -62,7 +62,8 @@ class ModelCard:
     """All that a module carries beside its graph and weights.
 
     Attributes:
-        config: The run, with the network as exported.
+        model: The network as exported.
+        run: What trained it, if known.
         api: What a call returns.
         endpoint_widths: Channels by endpoint.
         class_names: Names of the classes, if known.
@@ -70,7 +71,8 @@ class ModelCard:
         dtype: Type of the images.
     """
 
-    config: ExperimentConfig
+    model: ModelConfig
+    run: ExperimentConfig | None
     api: str
     endpoint_widths: Mapping[str, int]
     class_names: Sequence[str]
@@ -79,13 +81,17 @@ class ModelCard:
 
     def files(self) -> dict[str, str]:
         """The texts by file name."""
-        return {DESCRIPTION_FILE: json.dumps(self._description(), indent=2) + "\n", "README.md": self._readme()}
+        return {
+            DESCRIPTION_FILE: json.dumps(self._description(), indent=2) + "\n",
+            "README.md": self._readme(),
+        }
 
     def _description(self) -> dict[str, Any]:
-        size = self.config.model.image_size
+        size = self.model.image_size
         return {
             "api": self.api,
-            "config": dataclasses.asdict(self.config),
+            "model": dataclasses.asdict(self.model),
+            "run": dataclasses.asdict(self.run) if self.run else None,
             "preprocessing": {
                 "image_size": size,
                 "central_crop": EVALUATION_PROPORTION if size > 32 else None,
@@ -102,13 +108,13 @@ class ModelCard:
         }
 
     def _readme(self) -> str:
-        model = self.config.model
-        size = model.image_size
+        size = self.model.image_size
         crop = f"the central {EVALUATION_PROPORTION:.1%} and " if size > 32 else ""
-        task = f"A classifier of {model.num_classes} classes" if model.num_classes else "An image encoder"
-        results = [f"- {name}: {value}" for name, value in self.training.items()]
-        training = self.config.training
-        stage = f"- stage: {training.train_mode} on {self.config.data.dataset}, batch {training.train_batch_size}"
+        task = (
+            f"A classifier of {self.model.num_classes} classes"
+            if self.model.num_classes
+            else "An image encoder"
+        )
         return _CARD.format(
             title=self._title(),
             task=task,
@@ -120,14 +126,20 @@ class ModelCard:
             max_megapixels=MAX_PIXELS // 1_000_000,
             preprocessing=f"{crop}a bicubic resize to {size} x {size}",
             endpoints="\n".join(f"| `{name}` | {width} |" for name, width in self.endpoint_widths.items()),
-            training="\n".join([stage, *results]),
+            training="\n".join(f"- {name}: {value}" for name, value in self._history().items()),
             versions=", ".join(f"{name} {version}" for name, version in _versions().items()),
         )
 
     def _title(self) -> str:
-        model = self.config.model
-        extras = ["selective kernels"] * bool(model.sk_ratio) + ["squeeze-and-excitation"] * bool(model.se_ratio)
-        return ", ".join([f"ResNet-{model.resnet_depth} ({model.width_multiplier}x)", *extras])
+        extras = {"selective kernels": self.model.sk_ratio, "squeeze-and-excitation": self.model.se_ratio}
+        used = [name for name, ratio in extras.items() if ratio]
+        return ", ".join([f"ResNet-{self.model.resnet_depth} ({self.model.width_multiplier}x)", *used])
+
+    def _history(self) -> dict[str, Any]:
+        if self.run is None:
+            return {"stage": "not recorded", **self.training}
+        stage = f"{self.run.training.train_mode} on {self.run.data.dataset}"
+        return {"stage": stage, "batch": self.run.training.train_batch_size, **self.training}
 
 
 _CALLS = {

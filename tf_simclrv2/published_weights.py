@@ -1,116 +1,235 @@
-"""The published code's names for our variables.
+"""Google's published weights: read in all three forms, and written in the form of the TF2 program.
 
-Its names count the layers of each class in order of creation: `conv2d_5` is the sixth convolution,
-and in every block the shortcut is made first. Walking our layers in the same order gives them all.
+A checkpoint is recognised by its names, the architecture follows from the shapes, and every variable is
+accounted for before the first one is read.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import dataclasses
+from collections.abc import Mapping
 
-import keras
+import tensorflow as tf
+from absl import logging
 
-from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.blocks import ResidualBlock
-from tf_simclrv2.models.resnet import ResNet
-from tf_simclrv2.models.selective_kernel import SelectiveKernel
+from tf_simclrv2.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
+from tf_simclrv2.config import ConfigError, ModelConfig
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
+from tf_simclrv2.published_architecture import head_layer, is_classifier, is_model_variable, read_architecture
+from tf_simclrv2.published_names import name_variables
+from tf_simclrv2.variable_paths import named_variables, variable_tree
+
+_STEM = {"tf2": "resnet/", "attributes": "resnet_model/", "tf1": "base_model/"}
 
 
-class _Namer:
-    """Collects names while a model is walked in the published order of creation."""
+@dataclasses.dataclass(frozen=True)
+class PublishedWeights:
+    """A recognised checkpoint.
 
-    def __init__(self, norm: str) -> None:
-        self.names: dict[str, keras.Variable] = {}
-        self._norm = norm
-        self._counts: Counter[str] = Counter()
+    Attributes:
+        form: What it is, in words.
+        model: The network, as its variables' names and shapes tell.
+        classifier_layers: The head layers that the classifier may be on.
+        keys: The checkpoint key of every variable by our path.
+    """
 
-    def numbered(self, base: str) -> str:
-        """`base`, `base_1`, `base_2`, … on successive calls."""
-        count = self._counts[base]
-        self._counts[base] += 1
-        return f"{base}_{count}" if count else base
+    form: str
+    model: ModelConfig
+    classifier_layers: tuple[int, ...]
+    keys: dict[str, str]
 
-    def add(self, scope: str, layer: keras.layers.Layer, variables: tuple[str, ...]) -> None:
-        for name in variables:
-            if getattr(layer, name, None) is not None:
-                self.names[f"{scope}/{name}"] = getattr(layer, name)
-
-    def norm(self, scope: str, layer: BatchNormRelu) -> None:
-        scope = f"{scope}/{self.numbered('batch_norm_relu')}/{self.numbered(self._norm)}"
-        self.add(scope, layer, ("gamma", "beta", "moving_mean", "moving_variance"))
-
-    def conv(self, scope: str, layer: keras.layers.Layer, fixed_padding: bool = True) -> None:
-        if fixed_padding:
-            scope = f"{scope}/{self.numbered('conv2d_fixed_padding')}"
-        self.add(f"{scope}/{self.numbered('conv2d')}", layer, ("kernel", "bias"))
-
-    def dense(self, scope: str, layer: keras.layers.Layer) -> None:
-        self.add(f"{scope}/{self.numbered('dense')}", layer, ("kernel", "bias"))
-
-    def selective_kernel(self, scope: str, layer: SelectiveKernel) -> None:
-        scope = f"{scope}/{self.numbered('sk__conv2d')}"
-        self.conv(scope, layer.streams)
-        self.norm(scope, layer.streams_norm)
-        self.conv(scope, layer.squeeze, fixed_padding=False)
-        self.norm(scope, layer.squeeze_norm)
-        self.conv(scope, layer.expand, fixed_padding=False)
-
-    def squeeze_excitation(self, scope: str, layer: SqueezeExcitation) -> None:
-        scope = f"{scope}/{self.numbered('se__layer')}"
-        self.conv(scope, layer.reduce, fixed_padding=False)
-        self.conv(scope, layer.expand, fixed_padding=False)
-
-    def block(self, scope: str, block: keras.layers.Layer) -> None:
-        base = "residual_block" if isinstance(block, ResidualBlock) else "bottleneck_block"
-        scope = f"{scope}/{self.numbered(base)}"
-        if block.shortcut is not None:
-            self.conv(scope, block.shortcut.conv)
-            self.norm(scope, block.shortcut.norm)
-        for layer in block.branch:
-            if isinstance(layer, BatchNormRelu):
-                self.norm(scope, layer)
-            elif isinstance(layer, SelectiveKernel):
-                self.selective_kernel(scope, layer)
-            elif isinstance(layer, SqueezeExcitation):
-                self.squeeze_excitation(scope, layer)
-            else:
-                self.conv(scope, layer)
-
-    def resnet(self, scope: str, resnet: ResNet) -> None:
-        for conv, norm in zip(resnet.stem.convs, resnet.stem.norms, strict=True):
-            self.conv(scope, conv)
-            self.norm(scope, norm)
-        for i, group in enumerate(resnet.block_groups, 1):
-            for block in group.blocks:
-                self.block(f"{scope}/block_group{i}", block)
+    @property
+    def doubt(self) -> str:
+        """One sentence on what the checkpoint leaves open; empty where it does not."""
+        if not self.model.num_classes or len(self.classifier_layers) == 1:
+            return ""
+        layers = ", ".join(map(str, self.classifier_layers))
+        return (
+            f"the classifier fits layers {layers} of the head alike; layer {self.model.classifier_layer} is "
+            "taken (python -m export.convert --ft_proj_selector=N takes another)"
+        )
 
 
-def published_names(model: SimCLR) -> dict[str, keras.Variable]:
-    """The published TF2 code's name of every variable of a model.
+def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> PublishedWeights | None:
+    """Finds out which published form a checkpoint has, if any.
 
     Args:
-        model: A built network.
+        reader: The checkpoint.
+        ft_proj_selector: As `load_published_weights` takes it.
 
     Returns:
-        For example `resnet/conv2d_fixed_padding/conv2d/kernel` to the stem's kernel, in the published
-        order of creation.
+        None for a checkpoint of another program.
+
+    Raises:
+        ConfigError: It is one of them, but variables are missing or superfluous.
+    """
+    form, naming, keys = _published_keys(reader)
+    keys = {name: key for name, key in keys.items() if is_model_variable(name)}
+    if not any(name.startswith(_STEM[naming]) for name in keys):
+        return None
+    selector = _fine_tuned_from(reader, keys) if ft_proj_selector is None else ft_proj_selector
+    try:
+        model, layers = read_architecture(
+            {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
+        )
+    except ConfigError as error:
+        raise ConfigError(f"checkpoint {reader.prefix}: {error}") from error
+    paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
+    _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
+    keys = {path: keys[name] for name, path in paths.items()}
+    return PublishedWeights(form, model, layers if selector is None else (selector,), keys)
+
+
+def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]:
+    """The form, the field of `PublishedName` that it speaks, and its keys by name in that."""
+    if reader.graph is None:
+        return "a TF1 checkpoint", "tf1", {key: key for key in reader.shapes}
+    if "resnet_model" not in reader.children("model"):
+        return "", "tf2", {}
+    form = "a TF2 SavedModel" if "trainable_variables_list" in reader.children() else "a TF2 checkpoint"
+    names = reader.keys_by_full_name()
+    if any(name.startswith(_STEM["tf2"]) and is_model_variable(name) for name in names):
+        return form, "tf2", names
+    # What we wrote ourselves has the published paths, but our own names.
+    root = "model/"
+    paths = {
+        key.removeprefix(root).removesuffix(KEY_SUFFIX): key for key in reader.shapes if key.startswith(root)
+    }
+    return form, "attributes", paths
+
+
+def _is_global_bn(reader: CheckpointReader) -> bool:
+    """The TF2 program tells by the names of its layers; nothing else does, and True is the default."""
+    layers = {layer for name in reader.keys_by_full_name() for layer in name.split("/")}
+    local = any(layer.startswith("batch_normalization") for layer in layers)
+    return not local
+
+
+def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int | None:
+    """The head layer that a classifier was fine-tuned on, where the optimizer's variables tell.
+
+    Behind it nothing has a gradient, so the optimizer keeps no momentum of those layers.
+    """
+    with_slots = {key.split("/.OPTIMIZER_SLOT", 1)[0] for key in reader.shapes if "/.OPTIMIZER_SLOT" in key}
+    with_slots |= {key.rpartition("/")[0] for key in reader.shapes}
+    trained = {name for name, key in keys.items() if key.removesuffix(KEY_SUFFIX) in with_slots}
+    layers = {layer for name in keys if (layer := head_layer(name)) is not None}
+    untrained = layers - {head_layer(name) for name in trained}
+    return min(untrained) if untrained and any(is_classifier(name) for name in trained) else None
+
+
+def _refuse_other_names(what: str, wanted: set[str], found: set[str], model: ModelConfig) -> None:
+    faults = {"lacks": sorted(wanted - found), "has superfluous": sorted(found - wanted)}
+    said = [
+        f"{verb} {len(names)} variable(s), the first {names[0]}" for verb, names in faults.items() if names
+    ]
+    if said:
+        raise ConfigError(
+            f"checkpoint {what} looks like {describe_architecture(model)}, but it {' and '.join(said)}; "
+            "fetch it again, or build its network by hand."
+        )
+
+
+def describe_architecture(model: ModelConfig) -> str:
+    """The network in a few words.
 
     Example:
-        >>> published_names(model)["head_supervised/linear_layer/dense_3/bias"].shape
-        TensorShape([10])
+        >>> describe_architecture(ModelConfig(resnet_depth=152, width_multiplier=3, sk_ratio=0.0625))
+        'ResNet-152 3x, SK 0.0625, 3-layer head to 128, 1000 classes on layer 0'
     """
-    namer = _Namer("sync_batch_normalization" if model.config.global_bn else "batch_normalization")
-    namer.resnet("resnet", model.resnet)
-    head = model.projection_head
-    for i, (dense, norm) in enumerate(zip(head.denses, head.norms, strict=True)):
-        scope = f"projection_head/{'nl' if model.config.proj_head_mode == 'nonlinear' else 'l'}_{i}"
-        namer.dense(scope, dense)
-        namer.norm(scope, norm)
-    if model.supervised_head is not None:
-        # The published head makes its classifier after all projection layers, used or not.
-        for _ in range(model.config.num_head_layers - len(head.denses)):
-            namer.numbered("dense")
-        namer.dense("head_supervised/linear_layer", model.supervised_head)
-    return namer.names
+    layers = model.num_used_head_layers
+    head = f"{layers}-layer head"
+    if not model.truncate_proj_head:
+        head = f"{head} to {model.proj_out_dim}" if layers else "no head"
+    parts = (
+        f"ResNet-{model.resnet_depth} {model.width_multiplier}x",
+        model.cifar_stem and "CIFAR stem",
+        model.sk_ratio and f"SK {model.sk_ratio:g}",
+        model.se_ratio and f"SE {model.se_ratio:g}",
+        head,
+        f"{model.num_classes} classes on layer {model.classifier_layer}"
+        if model.num_classes
+        else "no classifier",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def load_published_weights(
+    path: str, precision: str = "float32", ft_proj_selector: int | None = None
+) -> SimCLR:
+    """Makes the network of a published checkpoint, with its weights.
+
+    Tensors are read one by one, so that memory holds the weights once.
+
+    Args:
+        path: A SavedModel of the TF2 program, a directory of its checkpoints or of the TF1 program's, or
+            the prefix of one, such as `model.ckpt-250228`.
+        precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
+        ft_proj_selector: The head layer that feeds the classifier, counted from 0 = h, for fine-tuned
+            checkpoints: the middle layers are as wide as h, so a classifier fits them all. None takes
+            what the optimizer's variables tell, or else the first that fits, with a warning in the log
+            if there are more.
+
+    Returns:
+        The built network; its `config` has the architecture.
+
+    Raises:
+        ConfigError: There is no published checkpoint, or variables are missing, superfluous or misshapen.
+
+    Example:
+        >>> network = load_published_weights("r50_1x_sk0/saved_model")
+        >>> network(images, training=False)["final_avg_pool"].shape
+        TensorShape([8, 2048])
+    """
+    reader = CheckpointReader(find_prefix(path))
+    weights = recognise(reader, ft_proj_selector)
+    if weights is None:
+        raise ConfigError(
+            f"checkpoint {reader.prefix} is in none of the published forms (a TF2 SavedModel or "
+            "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
+        )
+    if weights.doubt:
+        logging.warning("%s: %s", path, weights.doubt)
+    network = SimCLR(weights.model, name="simclr", dtype=precision)
+    network.build((None, weights.model.image_size, weights.model.image_size, 3))
+    variables = named_variables(network)
+    for name, variable in variables.items():
+        key, wanted = weights.keys[name], tuple(variable.shape)
+        if reader.shapes[key] != wanted:
+            raise ConfigError(
+                f"checkpoint {reader.prefix} looks like {describe_architecture(weights.model)}, but "
+                f"{key.removesuffix(KEY_SUFFIX)} ({name} here) has shape {reader.shapes[key]}, not {wanted}; "
+                "fetch it again, or build its network by hand."
+            )
+    for name, variable in variables.items():
+        variable.assign(reader.tensor(weights.keys[name]))
+    return network
+
+
+def published_checkpoint(network: SimCLR) -> tf.train.Checkpoint:
+    """A network as the published TF2 program's checkpoint of its model, without an optimizer.
+
+    Args:
+        network: A built network.
+    """
+    variables = named_variables(network)
+    tree = {name.attributes: variables[name.path] for name in name_variables(network)}
+    return tf.train.Checkpoint(model=variable_tree(tree))
+
+
+def save_published_checkpoint(network: SimCLR, prefix: str) -> str:
+    """Writes a network so that the published TF2 program restores it.
+
+    Args:
+        network: A built network. A truncated projection head lacks layers that the published program
+            makes, and keeps as initialised there.
+        prefix: Path of the checkpoint without `.index`.
+
+    Returns:
+        The prefix, for `tf.train.Checkpoint(model=model).restore(prefix)` over there.
+
+    Example:
+        >>> save_published_checkpoint(network, "/tmp/published/ckpt-0")
+        '/tmp/published/ckpt-0'
+    """
+    return published_checkpoint(network).write(prefix)

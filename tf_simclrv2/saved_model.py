@@ -74,7 +74,8 @@ def save_module(
             module.class_names = tf.saved_model.Asset(labels)
         tf.saved_model.save(module, path, signatures=signatures)
     card = ModelCard(
-        config=dataclasses.replace(config or ExperimentConfig(), model=network.config),
+        model=network.config,
+        run=config,
         api=api,
         endpoint_widths=network.endpoint_widths,
         class_names=class_names,
@@ -121,7 +122,9 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
     return part
 
 
-def reusable_module(network: SimCLR, api: Api = "endpoints") -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
+def reusable_module(
+    network: SimCLR, api: Api = "endpoints"
+) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
     """Wraps a network as TF-Hub's reusable SavedModel interface wants it.
 
     Args:

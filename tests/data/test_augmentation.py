@@ -126,7 +126,9 @@ def test_crops_are_distributed_as_published(published):
 
 @pytest.mark.parametrize("view", [augmentation.view, augmentation.finetune_view])
 def test_the_least_area_of_a_crop_can_be_set(view):
-    ramp = tf.tile(tf.linspace(0.0, 1.0, 64)[:, tf.newaxis, tf.newaxis], [1, 64, 3])  # Its span is the height.
+    ramp = tf.tile(
+        tf.linspace(0.0, 1.0, 64)[:, tf.newaxis, tf.newaxis], [1, 64, 3]
+    )  # Its span is the height.
     config = DataConfig(crop_min_area=0.81, color_jitter_strength=0.0, random_flip=False)
     views = over_seeds(lambda seed: view(ramp, 32, config, seed), 200)
     spans = views[:, 31, 16, 0] - views[:, 0, 16, 0]

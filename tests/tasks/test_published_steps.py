@@ -8,7 +8,7 @@ from tests.goldens import assign_published_weights, load, value
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import WarmupCosine
 from tf_simclrv2.optimization import build_optimizer
-from tf_simclrv2.published_weights import published_names
+from tf_simclrv2.published_names import published_names
 from tf_simclrv2.tasks import Task, build_task
 
 GOLDEN = load("train_steps")

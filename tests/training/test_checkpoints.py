@@ -70,7 +70,7 @@ def test_three_kinds_of_paths(pretrained, tmp_path, kind):
     assert set(report.loaded) == set(values)
     assert not report.left and not report.unused
     assert_loaded(network, values, set(values))
-    assert find_weights(path[kind]).config == task.config
+    assert find_weights(path[kind]).model == task.config.model
 
 
 def test_fine_tuning_takes_the_layers_in_use(pretrained):

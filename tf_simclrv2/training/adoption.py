@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Set
 from typing import Any
 
-from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.training.checkpoints import ARCHITECTURE, find_weights
 from tf_simclrv2.training.model_dir import ModelDir
 
@@ -31,8 +31,8 @@ def adopt(config: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
         before = ModelDir(config.run.model_dir).read_config()
         return config if before is None else _adopt_run(config, before, explicit)
     if config.run.checkpoint:
-        before = find_weights(config.run.checkpoint).config
-        return config if before is None else _adopt_architecture(config, before, explicit)
+        model = find_weights(config.run.checkpoint).model
+        return config if model is None else _adopt_architecture(config, model, explicit)
     return config
 
 
@@ -44,10 +44,10 @@ def _adopt_run(config: ExperimentConfig, before: ExperimentConfig, explicit: Set
 
 
 def _adopt_architecture(
-    config: ExperimentConfig, before: ExperimentConfig, explicit: Set[str]
+    config: ExperimentConfig, before: ModelConfig, explicit: Set[str]
 ) -> ExperimentConfig:
     fields = {"image_size", *ARCHITECTURE} - set(explicit)
-    values = {name: getattr(before.model, name) for name in sorted(fields)}
+    values = {name: getattr(before, name) for name in sorted(fields)}
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **values))
 
 

@@ -7,6 +7,7 @@ is saved under `model/resnet/stem/conv_1/kernel`. An exported SavedModel holds t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,15 +15,15 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
+from tf_simclrv2.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, config_from_dict
 from tf_simclrv2.model_card import DESCRIPTION_FILE
 from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.published_weights import recognise
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
-_KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # The fields of `ModelConfig` that decide which variables there are.
 ARCHITECTURE = (
     "resnet_depth",
@@ -33,7 +34,6 @@ ARCHITECTURE = (
     "num_proj_layers",
     "proj_out_dim",
 )
-_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _CLASSIFIER = "supervised_head/"
 
 
@@ -50,81 +50,69 @@ def training_checkpoint(task: Task, **more: tf.Variable) -> tf.train.Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class SavedWeights:
-    """Weights on disk.
+    """Weights on disk, ours or published ones.
 
     Attributes:
-        prefix: The path that TensorFlow's checkpoint reader takes.
-        config: The run that made them, where it is known.
+        reader: The checkpoint.
+        keys: The checkpoint key of every model variable by path.
+        model: The network that they belong to, where it is known.
+        doubt: What a published checkpoint leaves open about `model`, in a sentence; or empty.
     """
 
-    prefix: str
-    config: ExperimentConfig | None
+    reader: CheckpointReader
+    keys: dict[str, str]
+    model: ModelConfig | None
+    doubt: str = ""
 
-    def keys(self) -> dict[str, str]:
-        """The checkpoint key of every model variable by path.
-
-        Read from the graph of objects that the checkpoint carries: a SavedModel stores a variable under
-        the first of the names that lead to it.
-        """
-        reader = tf.train.load_checkpoint(self.prefix)
-        if not reader.has_tensor(_OBJECT_GRAPH):
-            return {}
-        graph = TrackableObjectGraph.FromString(reader.get_tensor(_OBJECT_GRAPH))
-
-        def children(node: int) -> dict[str, int]:
-            return {child.local_name: child.node_id for child in graph.nodes[node].children}
-
-        def walk(prefix: str, node: int) -> dict[str, str]:
-            for attribute in graph.nodes[node].attributes:
-                return {prefix: attribute.checkpoint_key}
-            found: dict[str, str] = {}
-            for name, child in children(node).items():
-                found |= walk(f"{prefix}/{name}" if prefix else name, child)
-            return found
-
-        root = children(0)
-        return walk("", root["model"]) if "model" in root else {}
-
+    @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every model variable by path."""
-        stored = tf.train.load_checkpoint(self.prefix).get_variable_to_shape_map()
-        return {path: tuple(stored[key]) for path, key in self.keys().items()}
+        return {path: self.reader.shapes[key] for path, key in self.keys.items()}
 
 
-def find_weights(path: str, setting: str = "checkpoint") -> SavedWeights:
+def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int | None = None) -> SavedWeights:
     """Finds the weights in a model_dir (its newest checkpoint), a `ckpt-N` prefix or a SavedModel.
+
+    Google's published ones are recognised, in any of the forms that `load_published_weights` takes.
 
     Args:
         path: One of these.
         setting: What the path is called where the user gave it.
+        ft_proj_selector: The classifier's head layer in published weights, as `load_published_weights`
+            takes it.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: There are none, or they are damaged.
     """
-    directory = path
-    if tf.io.gfile.exists(path + ".index"):
-        prefix, directory = path, os.path.dirname(path)
-    elif tf.io.gfile.exists(os.path.join(path, "variables", "variables.index")):
-        prefix = os.path.join(path, "variables", "variables")
-    else:
-        prefix = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
-    if prefix is None or not tf.io.gfile.exists(prefix + ".index"):
-        raise ConfigError(
-            f"{setting} is {path!r}, but there is no checkpoint in it; "
-            "pass a model_dir, a ckpt-N inside one, or an exported SavedModel."
-        )
-    return SavedWeights(prefix, read_config(directory))
+    reader = CheckpointReader(find_prefix(path, setting))
+    published = recognise(reader, ft_proj_selector)
+    if published is not None:
+        return SavedWeights(reader, published.keys, published.model, published.doubt)
+    model = _read_model(path if tf.io.gfile.isdir(path) else os.path.dirname(path))
+    return SavedWeights(reader, reader.keys_by_path("model"), model)
 
 
 def read_config(directory: str) -> ExperimentConfig | None:
-    """The config that a run or an export left in a directory, if any."""
-    run, module = os.path.join(directory, CONFIG_FILE), os.path.join(directory, DESCRIPTION_FILE)
-    for path in (run, module):
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path) as file:
-                values = json.load(file)
-            return config_from_dict(ExperimentConfig, values if path == run else values["config"])
-    return None
+    """The config of the run that made what is in a directory, if any: a model_dir or an export."""
+    values = _read_json(directory, CONFIG_FILE) or _read_json(directory, DESCRIPTION_FILE).get("run")
+    return config_from_dict(ExperimentConfig, values) if values else None
+
+
+def _read_model(directory: str) -> ModelConfig | None:
+    """The network whose weights a directory holds; an export may be a part of the run's."""
+    exported = _read_json(directory, DESCRIPTION_FILE).get("model")
+    if exported:
+        return config_from_dict(ModelConfig, exported)
+    run = read_config(directory)
+    return run and run.model
+
+
+def _read_json(directory: str, name: str) -> dict[str, Any]:
+    path = os.path.join(directory, name)
+    if not tf.io.gfile.exists(path):
+        return {}
+    with tf.io.gfile.GFile(path) as file:
+        return json.load(file)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,9 +156,39 @@ def load_weights(network: SimCLR, path: str) -> LoadReport:
     Raises:
         ConfigError: No checkpoint, or one of another architecture.
     """
-    weights = find_weights(path)
-    shapes = weights.shapes()
-    variables = named_variables(network)
+    return _load(network, find_weights(path))
+
+
+def load_network(weights: SavedWeights, precision: str = "float32") -> SimCLR:
+    """Builds the network that weights belong to, and loads all of it.
+
+    Args:
+        weights: What `find_weights` found.
+        precision: Keras dtype policy.
+
+    Raises:
+        ConfigError: The architecture is not known, or variables are missing or misshapen.
+    """
+    if weights.model is None:
+        raise ConfigError(
+            f"checkpoint {weights.reader.prefix} has no config.json beside it and is no published one, so "
+            "its architecture is not known; pass the model_dir of a run."
+        )
+    model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
+    network = SimCLR(model, name="simclr", dtype=precision)
+    network.build((None, model.image_size, model.image_size, 3))
+    left = _load(network, weights).left
+    if left:
+        name, reason = next(iter(left.items()))
+        raise ConfigError(
+            f"checkpoint {weights.reader.prefix} does not fill its network: {name}, {reason}; "
+            "set num_classes in its config.json to what was trained."
+        )
+    return network
+
+
+def _load(network: SimCLR, weights: SavedWeights) -> LoadReport:
+    shapes, variables = weights.shapes, named_variables(network)
     left = {
         name: reason
         for name, variable in variables.items()
@@ -178,11 +196,10 @@ def load_weights(network: SimCLR, path: str) -> LoadReport:
     }
     wanted = {name: variable for name, variable in variables.items() if name not in left}
     _refuse_mismatch(weights, shapes, wanted, network.config)
-    reader, keys = tf.train.load_checkpoint(weights.prefix), weights.keys()
     for name, variable in wanted.items():
-        variable.assign(reader.get_tensor(keys[name]))
+        variable.assign(weights.reader.tensor(weights.keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
-    return LoadReport(weights.prefix, tuple(wanted), left, unused)
+    return LoadReport(weights.reader.prefix, tuple(wanted), left, unused)
 
 
 def _why_left(network: SimCLR, saved: tuple[int, ...] | None, shape: Any) -> str:
@@ -208,9 +225,9 @@ def _refuse_mismatch(
         if misshapen
         else f"it lacks {len(missing)} variable(s), the first {missing[0]}"
     )
-    fields = differing_fields(weights.config.model, config) if weights.config else []
+    fields = differing_fields(weights.model, config) if weights.model else []
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
-    raise ConfigError(f"checkpoint {weights.prefix} is of another architecture: {problem}; {cure}.")
+    raise ConfigError(f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}.")
 
 
 def differing_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
@@ -235,12 +252,12 @@ def refuse_foreign_checkpoint(checkpoint: tf.train.Checkpoint, prefix: str) -> N
     Raises:
         ConfigError: Variables are missing or superfluous, with the first names.
     """
-    saved = {key for key, _ in tf.train.list_variables(prefix) if key.endswith(_KEY_SUFFIX)}
-    ours = {f"{path}{_KEY_SUFFIX}" for path in _leaf_paths(checkpoint)}
-    bookkeeping = {f"save_counter{_KEY_SUFFIX}"}
+    saved = {key for key, _ in tf.train.list_variables(prefix) if key.endswith(KEY_SUFFIX)}
+    ours = {f"{path}{KEY_SUFFIX}" for path in _leaf_paths(checkpoint)}
+    bookkeeping = {f"save_counter{KEY_SUFFIX}"}
     missing, extra = sorted(ours - saved - bookkeeping), sorted(saved - ours - bookkeeping)
     if missing or extra:
-        name = (missing or extra)[0].removesuffix(_KEY_SUFFIX)
+        name = (missing or extra)[0].removesuffix(KEY_SUFFIX)
         raise ConfigError(
             f"{prefix} does not fit this run: {len(missing)} variable(s) are missing there and {len(extra)} "
             f"unknown here, the first {name}; use another --model_dir or the flags that it was made with."

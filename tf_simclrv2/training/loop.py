@@ -106,6 +106,8 @@ class Run:
         if config.training.train_mode == "distill":
             with self.strategy.scope():
                 teacher = load_teacher(str(config.distillation.teacher), config.training.precision)
+            if teacher.doubt:
+                say(f"teacher: {teacher.doubt}")
         self.plan: RunPlan = plan_run(
             config, self.strategy.num_replicas_in_sync, teacher and teacher.num_classes
         )

@@ -8,10 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, ModelConfig
-from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.config import ConfigError
 from tf_simclrv2.tasks import Teacher
-from tf_simclrv2.training.checkpoints import find_weights, load_weights
+from tf_simclrv2.training.checkpoints import find_weights, load_network
 
 LOGITS = "logits_sup"
 PROBE_SIZE = 32
@@ -24,14 +23,16 @@ class LoadedTeacher:
     Attributes:
         predict: Images [N, H, W, 3] to logits [N, classes], in inference mode.
         num_classes: Width of the logits.
+        doubt: What its checkpoint leaves open, in a sentence; or empty.
     """
 
     predict: Teacher
     num_classes: int
+    doubt: str = ""
 
 
 def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
-    """Loads a model_dir, a `ckpt-N` or a SavedModel, Google's published ones included.
+    """Loads a model_dir, a `ckpt-N` or a SavedModel, and Google's published weights in any form.
 
     Under a strategy this must be called in its scope.
 
@@ -44,23 +45,13 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
     """
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         return _from_saved_model(path)
-    model = _architecture(path)
-    network = SimCLR(model, name="simclr", dtype=precision)
-    network.build((None, model.image_size, model.image_size, 3))
-    load_weights(network, path)
-    return LoadedTeacher(lambda images: network(images, training=False)[LOGITS], model.num_classes)
-
-
-def _architecture(path: str) -> ModelConfig:
-    config = find_weights(path, setting="teacher").config
-    if config is None:
-        raise ConfigError(
-            f"teacher is {path!r}, but there is no config.json beside its checkpoint; "
-            "pass the model_dir of a run."
-        )
-    if config.model.num_classes == 0:
+    weights = find_weights(path, setting="teacher")
+    if weights.model is not None and weights.model.num_classes == 0:
         raise ConfigError(_no_classifier(path))
-    return dataclasses.replace(config.model, zero_init_logits_layer=False)
+    network = load_network(weights, precision)
+    return LoadedTeacher(
+        lambda images: network(images, training=False)[LOGITS], network.config.num_classes, weights.doubt
+    )
 
 
 def _from_saved_model(path: str) -> LoadedTeacher:

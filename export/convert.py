@@ -1,0 +1,131 @@
+"""Converts weights to and from the published form: `python -m export.convert --input=PATH --output=DIR`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Before TensorFlow is imported: its start-up messages would drown ours.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, TrainingConfig
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.published_weights import describe_architecture, published_checkpoint
+from tf_simclrv2.training.checkpoints import find_weights, load_network
+from tf_simclrv2.variable_paths import named_variables, variable_tree
+
+FLAGS = flags.FLAGS
+FORMATS = ("checkpoint", "published")
+
+
+def define_flags() -> None:
+    """Defines this program's flags; once a process."""
+    flags.DEFINE_string(
+        "input", None, "Weights: a published SavedModel or checkpoint, a model_dir, a ckpt-N."
+    )
+    flags.DEFINE_string("output", None, "Directory to make.")
+    flags.DEFINE_enum(
+        "format", "checkpoint", FORMATS, "What to write: this package's form, or the published TF2 program's."
+    )
+    flags.DEFINE_integer(
+        "ft_proj_selector",
+        None,
+        "Head layer that feeds the classifier of published weights, counted from 0 = h; where it is not "
+        "given, the first one that fits.",
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace the output if it exists.")
+    flags.mark_flags_as_required(["input", "output"])
+
+
+def convert(
+    source: str,
+    output: str,
+    form: str = "checkpoint",
+    overwrite: bool = False,
+    ft_proj_selector: int | None = None,
+) -> str:
+    """Reads weights in any form and writes them in another.
+
+    The output appears whole or not at all: it is written beside its place and renamed.
+
+    Args:
+        source: A published SavedModel or checkpoint, or a model_dir, `ckpt-N` or SavedModel of ours.
+        output: Directory to make, with `ckpt-0` in it.
+        form: `checkpoint` writes ours, with the `config.json` by which `run.py --checkpoint` and
+            `--teacher` build the network; `published` writes what the published TF2 program restores.
+        overwrite: Replace an existing output.
+        ft_proj_selector: As `load_published_weights` takes it.
+
+    Returns:
+        What was found and done, in a few lines.
+
+    Raises:
+        ConfigError: The output exists, or the weights cannot be read.
+
+    Example:
+        >>> print(convert("r50_1x_sk0/saved_model", "/tmp/r50"))
+        ResNet-50 1x, 3-layer head to 128, 1000 classes on layer 0
+        …
+    """
+    output = output.rstrip("/")
+    if tf.io.gfile.exists(output) and not overwrite:
+        raise ConfigError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
+    weights = find_weights(source, "input", ft_proj_selector)
+    network = load_network(weights)
+    used = set(weights.keys[path] for path in named_variables(network))
+    ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
+    _write(network, output, form)
+    lines = [
+        describe_architecture(network.config),
+        f"{len(used)} variables from {weights.reader.prefix}",
+        *([f"not used: {_summary(ignored)}"] if ignored else []),
+        *([weights.doubt] if weights.doubt else []),
+        f"written to {output}",
+    ]
+    return "\n".join(lines)
+
+
+def _write(network: SimCLR, output: str, form: str) -> None:
+    unfinished = f"{output}.unfinished"
+    if tf.io.gfile.exists(unfinished):
+        tf.io.gfile.rmtree(unfinished)
+    tf.io.gfile.makedirs(unfinished)
+    if form == "published":
+        checkpoint = published_checkpoint(network)
+    else:
+        checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
+        with tf.io.gfile.GFile(os.path.join(unfinished, CONFIG_FILE), "w") as file:
+            file.write(_config(network.config).to_json())
+    tf.train.CheckpointManager(checkpoint, unfinished, max_to_keep=1).save(checkpoint_number=0)
+    if tf.io.gfile.exists(output):
+        tf.io.gfile.rmtree(output)
+    tf.io.gfile.rename(unfinished, output)
+
+
+def _config(model: ModelConfig) -> ExperimentConfig:
+    mode = "finetune" if model.truncate_proj_head or model.fine_tune_after_block >= 0 else "pretrain"
+    return ExperimentConfig(model=model, training=TrainingConfig(train_mode=mode))
+
+
+def _summary(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags, converts, and says in one sentence what went wrong."""
+    if len(argv) > 1:
+        raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
+    logging.set_verbosity(logging.ERROR)
+    try:
+        print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
