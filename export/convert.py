@@ -11,6 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 from absl import app, flags, logging
 
+from export.staging import staged
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, TrainingConfig
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.published_weights import describe_architecture, published_checkpoint
@@ -70,14 +71,12 @@ def convert(
         ResNet-50 1x, 3-layer head to 128, 1000 classes on layer 0
         …
     """
-    output = output.rstrip("/")
-    if tf.io.gfile.exists(output) and not overwrite:
-        raise ConfigError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
-    weights = find_weights(source, "input", ft_proj_selector)
-    network = load_network(weights)
+    with staged(output, overwrite) as part:
+        weights = find_weights(source, "input", ft_proj_selector)
+        network = load_network(weights)
+        _write(network, part, form)
     used = set(weights.keys[path] for path in named_variables(network))
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
-    _write(network, output, form)
     lines = [
         describe_architecture(network.config),
         f"{len(used)} variables from {weights.reader.prefix}",
@@ -88,21 +87,15 @@ def convert(
     return "\n".join(lines)
 
 
-def _write(network: SimCLR, output: str, form: str) -> None:
-    unfinished = f"{output}.unfinished"
-    if tf.io.gfile.exists(unfinished):
-        tf.io.gfile.rmtree(unfinished)
-    tf.io.gfile.makedirs(unfinished)
+def _write(network: SimCLR, directory: str, form: str) -> None:
+    os.makedirs(directory)
     if form == "published":
         checkpoint = published_checkpoint(network)
     else:
         checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
-        with tf.io.gfile.GFile(os.path.join(unfinished, CONFIG_FILE), "w") as file:
+        with open(os.path.join(directory, CONFIG_FILE), "w", encoding="utf-8") as file:
             file.write(_config(network.config).to_json())
-    tf.train.CheckpointManager(checkpoint, unfinished, max_to_keep=1).save(checkpoint_number=0)
-    if tf.io.gfile.exists(output):
-        tf.io.gfile.rmtree(output)
-    tf.io.gfile.rename(unfinished, output)
+    tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
 
 
 def _config(model: ModelConfig) -> ExperimentConfig:

@@ -39,7 +39,8 @@ lists the signatures.
 ## Input
 
 `images`: {dtype} [N, height, width, 3], values from 0 to 1; trained at {size} pixels.
-`image_bytes`: string [N], JPEG or PNG files of {min_side} pixels a side to {max_megapixels} megapixels; inside, {preprocessing}.
+`image_bytes`: string [N], JPEG or PNG files of {min_side} pixels a side to {max_megapixels} megapixels.
+Inside, {preprocessing}.
 
 ## Output
 

@@ -58,5 +58,5 @@ def serving_signatures(
 
 
 def served_endpoints(endpoints: Iterable[str]) -> list[str]:
-    """h, every layer of the projection head and the logits: neither feature maps nor the published aliases."""
+    """h, each layer of the projection head and the logits: neither feature maps nor published aliases."""
     return [name for name in endpoints if re.fullmatch(r"final_avg_pool|proj_head_\d+|logits_sup", name)]

@@ -131,6 +131,7 @@ def test_the_least_area_of_a_crop_can_be_set(view):
     )  # Its span is the height.
     config = DataConfig(crop_min_area=0.81, color_jitter_strength=0.0, random_flip=False)
     views = over_seeds(lambda seed: view(ramp, 32, config, seed), 200)
+    # The crop of a ramp spans as much of it as its height of the image.
     spans = views[:, 31, 16, 0] - views[:, 0, 16, 0]
     # A crop of 0.81 of the area and 4:3 of aspect has the least height, sqrt(0.81 * 3 / 4).
     assert 0.74 < spans.min() < 0.9 and spans.max() > 0.9
