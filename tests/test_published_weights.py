@@ -367,7 +367,11 @@ TF2_MEAN = "block_group3/residual_block_4/batch_norm_relu_12/sync_batch_normaliz
             drop("dense_3/bias"),
             r"a TF2 checkpoint, .*lacks 1 .*head_supervised/linear_layer/dense_3/bias",
         ),
-        ("tf1", drop("conv2d_12/kernel"), "15 3x3 convolutions in its residual blocks"),
+        ("tf1", drop("base_model/conv2d_12/kernel"), "lacks 1 .*base_model/conv2d_12/kernel"),
+        ("tf2", drop("nl_2/batch_norm_relu_23"), "lacks 3 .*projection_head/nl_2/batch_norm_relu_23/"),
+        ("tf1", reshape("base_model/conv2d_12/kernel"), r"conv2d_12/kernel \(.*\) has shape \(7,\)"),
+        ("tf1", reshape("linear_layer/dense/kernel"), r"linear_layer/dense/kernel \(.*\) has shape \(7,\)"),
+        ("tf1", reshape("nl_2/dense/kernel"), r"nl_2/dense/kernel \(.*\) has shape \(7,\), not \(512, 128\)"),
         (
             "tf1",
             add(key := "base_model/batch_normalization_99/gamma", key),

@@ -118,17 +118,18 @@ def _encoder_fields(variables: Mapping[str, Shape]) -> dict:
 
 
 def _depth(kernels: list[Shape], kind: str, bottleneck: bool) -> int:
-    """The depth whose blocks have as many 3x3 convolutions: one in a bottleneck, else two."""
+    """The depth whose blocks have as many 3x3 convolutions, one in a bottleneck, else two.
+
+    In an incomplete checkpoint it is the nearest depth, so that what it lacks can be named.
+    """
     in_stem = {"imagenet": 0, "cifar": 1, "resnet_d": 3}[kind]
     found = sum(shape[:2] == (3, 3) for shape in kernels) - in_stem
-    for depth, blocks in BLOCKS_PER_GROUP.items():
-        if bottleneck == (depth >= 50) and found == sum(blocks) * (1 if bottleneck else 2):
-            return depth
-    raise ConfigError(
-        f"the encoder has {found} 3x3 convolutions in its {'bottleneck' if bottleneck else 'residual'} "
-        f"blocks, which no ResNet of depth {', '.join(map(str, BLOCKS_PER_GROUP))} has; "
-        "is the checkpoint complete?"
-    )
+    expected = {
+        depth: sum(blocks) * (1 if bottleneck else 2)
+        for depth, blocks in BLOCKS_PER_GROUP.items()
+        if bottleneck == (depth >= 50)
+    }
+    return min(expected, key=lambda depth: abs(expected[depth] - found))
 
 
 def _selective_kernel_bottleneck(kernels: list[Shape], depth: int, filters: int) -> int:
@@ -160,7 +161,10 @@ def _head_fields(shapes: Mapping[str, Shape]) -> tuple[dict, list[int]]:
     if not layers:
         return {"proj_head_mode": "none"}, []
     last = max(layers)
-    widths = [layers.get(i, {}).get("gamma", (0,))[0] for i in range(last + 1)]
+    # The last dimension of each of a layer's variables is its width.
+    widths = [
+        max((shape[-1] for shape in layers.get(i, {}).values() if shape), default=0) for i in range(last + 1)
+    ]
     if "beta" in layers[last]:
         # Only a whole head's last layer has no beta: this one was cut behind the classifier's layer.
         num_layers = max(ModelConfig.num_proj_layers, last + 2)
@@ -175,8 +179,8 @@ def _classifier(
     """Number of classes and the head layers that the classifier fits."""
     last = len(widths) - 1
     variables = {name.rsplit("/", 1)[-1]: shape for name, shape in shapes.items() if is_classifier(name)}
-    if "kernel" not in variables:
-        return variables.get("bias", (0,))[0], (last,) if truncated else (0,)
+    if len(variables.get("kernel", ())) != 2:
+        return (*variables.get("bias", ()), 0)[0], (last,) if truncated else (0,)
     inputs, num_classes = variables["kernel"]
     candidates = [last] if truncated else range(last + 1)
     layers = tuple(i for i in candidates if widths[i] == inputs)
