@@ -16,6 +16,7 @@ from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported befo
     RunConfig,
     TrainingConfig,
 )
+from tf_simclrv2.hub_layer import HubLayer  # noqa: E402
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR  # noqa: E402
 from tf_simclrv2.objectives import distillation_loss, nt_xent  # noqa: E402
 from tf_simclrv2.optimization import LARS, WarmupCosine  # noqa: E402
@@ -25,6 +26,7 @@ from tf_simclrv2.saved_model import save_module  # noqa: E402
 from tf_simclrv2.tasks import Distillation, FineTuning, Pretraining  # noqa: E402
 
 __all__ = [
+    "HubLayer",
     "LARS",
     "ConfigError",
     "DataConfig",
