@@ -19,7 +19,7 @@ class HubLayer(keras.layers.Layer):
     """Calls a module that `save_module` or `python -m export` wrote, or another reusable SavedModel.
 
     Args:
-        path: The SavedModel's directory, or its `.tar.gz`. It must be there when the layer is loaded again.
+        handle: The SavedModel's directory, or its `.tar.gz`. It must be there when the layer is loaded again.
         endpoint: Which of a module's endpoints to return; None returns what the module does.
         trainable: Train its variables, and use batch statistics while training; False runs it in
             inference mode always.
@@ -39,11 +39,11 @@ class HubLayer(keras.layers.Layer):
         >>> model = keras.Model(images, keras.layers.Dense(10)(features))
     """
 
-    def __init__(self, path: str, endpoint: str | None = None, trainable: bool = True, **kwargs: Any) -> None:
-        super().__init__(trainable=trainable, **kwargs)
-        self.path = path
+    def __init__(self, handle: str, endpoint: str | None = None, trainable: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.handle = handle
         self.endpoint = endpoint
-        module = _load(path)
+        module = _load(handle)
         # Keras tracks variables of its own kind: these share the module's storage.
         trained = {id(variable) for variable in module.trainable_variables}
         self.module_variables = [
@@ -55,6 +55,7 @@ class HubLayer(keras.layers.Layer):
             )
             for variable in module.variables
         ]
+        self.trainable = trainable  # Only now, for it is told to the variables that there are.
         self._module = Untracked(module)
         if endpoint is not None:
             self._refuse_unknown_endpoint(module)
@@ -66,14 +67,14 @@ class HubLayer(keras.layers.Layer):
         known = outputs.structured_outputs
         if not isinstance(known, dict) or self.endpoint not in known:
             names = ", ".join(known) if isinstance(known, dict) else "none by name"
-            raise ConfigError(f"endpoint is {self.endpoint!r}, but the module {self.path!r} has {names}.")
+            raise ConfigError(f"endpoint is {self.endpoint!r}, but the module {self.handle!r} has {names}.")
 
     def call(self, images: tf.Tensor, training: bool = False) -> Any:
         outputs = self._module.value(images, training=bool(training and self.trainable))
         return outputs if self.endpoint is None else outputs[self.endpoint]
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "path": self.path, "endpoint": self.endpoint}
+        return {**super().get_config(), "handle": self.handle, "endpoint": self.endpoint}
 
 
 def _load(path: str) -> Any:
@@ -82,11 +83,11 @@ def _load(path: str) -> Any:
             unpack_module(path, directory)
             return _load(directory)
     if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
-        raise ConfigError(f"path is {path!r}, which holds no SavedModel; make one with python -m export.")
+        raise ConfigError(f"handle is {path!r}, which holds no SavedModel; make one with python -m export.")
     module = tf.saved_model.load(path)
     if not (callable(module) and hasattr(module, "trainable_variables")):
         raise ConfigError(
-            f"path is {path!r}, a SavedModel that is not reusable (it has no __call__ or no "
+            f"handle is {path!r}, a SavedModel that is not reusable (it has no __call__ or no "
             "trainable_variables); make one with python -m export."
         )
     return module

@@ -32,13 +32,14 @@ def serving_signatures(
         Functions of one named tensor that return named tensors. Of `images`: `serving_default`,
         `encoder` (h), `proj_head_0` (h) … `proj_head_L`, and `logits` where there is a classifier. Of
         `image_bytes`, string [N], JPEG or PNG files: `image_bytes`, the outputs of `serving_default`.
-        All raise InvalidArgumentError on a batch of nothing.
+        All raise InvalidArgumentError on a batch of nothing and on images of another shape.
     """
     everything = served_endpoints(endpoints)
 
     def of_images(names: list[str]) -> Callable[..., Endpoints]:
         @tf.function(input_signature=[images])
         def signature(images: tf.Tensor) -> Endpoints:
+            images = _checked_shape(images)
             with tf.control_dependencies([check_not_empty(images)]):
                 outputs = infer(tf.identity(images))
             return {name: outputs[name] for name in names}
@@ -55,6 +56,16 @@ def serving_signatures(
         **{_SIGNATURES.get(name, name): of_images([name]) for name in everything},
         "image_bytes": of_files,
     }
+
+
+def _checked_shape(images: tf.Tensor) -> tf.Tensor:
+    """Refuses images of another rank or number of channels while running.
+
+    A server does not compare a request with the signature's shape, and a convolution of a tensor of
+    rank 3 ends its process. The placeholder keeps TensorFlow from trusting that shape either.
+    """
+    unknown = tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None))
+    return tf.ensure_shape(unknown, images.shape)
 
 
 def served_endpoints(endpoints: Iterable[str]) -> list[str]:
