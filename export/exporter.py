@@ -15,7 +15,7 @@ from export.verification import verify_module, verify_tflite
 from tf_simclrv2.config import ConfigError
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.module_archive import ARCHIVE_SUFFIX, pack_module, unpack_module
-from tf_simclrv2.saved_model import RESULTS, Api, exported_network, save_module
+from tf_simclrv2.saved_model import RESULTS, Api, describe, exported_network, save_module
 
 FORMATS = ("saved_model", "hub", "serving", "tflite")
 
@@ -114,6 +114,10 @@ def _write_serving(network: SimCLR, trained: TrainedNetwork, config: ExportConfi
 def _write_tflite(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
     os.makedirs(path)
     write_tflite(network, path)
+    card = describe(network, trained.config, config.api, trained.class_names, trained.training)
+    card.write_description(path)
+    if card.class_names:
+        card.write_class_names(path)
     return verify_tflite(network, path)
 
 
@@ -123,6 +127,7 @@ def _save(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: 
         path,
         trained.config,
         api=config.api,
+        endpoint=config.endpoint,
         class_names=trained.class_names,
         training=trained.training,
     )

@@ -11,8 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.model_card import CLASS_NAMES_FILE
 from tf_simclrv2.models import SimCLR
-from tf_simclrv2.saved_model import CLASS_NAMES_FILE
 from tf_simclrv2.training.checkpoints import find_weights, load_network, read_config
 
 

@@ -354,9 +354,7 @@ def test_hub_layer_trains_in_a_functional_model(exported, tmp_path):
     before = [variable.numpy() for variable in layer.variables]
     history = model.fit(images, labels, batch_size=12, epochs=6, verbose=0).history["loss"]
     assert history[-1] < history[0]
-    moved = [
-        np.any(variable.numpy() != old) for variable, old in zip(layer.variables, before, strict=True)
-    ]
+    moved = [np.any(variable.numpy() != old) for variable, old in zip(layer.variables, before, strict=True)]
     # Only what lies behind the endpoint stays: two layers of the head and the classifier.
     assert moved.count(False) == sum(
         "supervised_head" in v.path or ("projection_head" in v.path and "_1/" not in v.path)

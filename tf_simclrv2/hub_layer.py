@@ -39,7 +39,9 @@ class HubLayer(keras.layers.Layer):
         >>> model = keras.Model(images, keras.layers.Dense(10)(features))
     """
 
-    def __init__(self, handle: str, endpoint: str | None = None, trainable: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, handle: str, endpoint: str | None = None, trainable: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.handle = handle
         self.endpoint = endpoint

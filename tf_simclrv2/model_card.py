@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
 from tf_simclrv2.version import VERSION
 
 DESCRIPTION_FILE = "simclr.json"
+CARD_FILE = "README.md"
+CLASS_NAMES_FILE = "labels.txt"
 
 _CARD = """# {title}
 
@@ -80,12 +83,17 @@ class ModelCard:
     training: Mapping[str, Any]
     dtype: str
 
-    def files(self) -> dict[str, str]:
-        """The texts by file name."""
-        return {
-            DESCRIPTION_FILE: json.dumps(self._description(), indent=2) + "\n",
-            "README.md": self._readme(),
-        }
+    def write_description(self, directory: str) -> None:
+        """Leaves `simclr.json`."""
+        _write(directory, DESCRIPTION_FILE, json.dumps(self._description(), indent=2) + "\n")
+
+    def write_readme(self, directory: str) -> None:
+        """Leaves `README.md`, for a SavedModel."""
+        _write(directory, CARD_FILE, self._readme())
+
+    def write_class_names(self, directory: str) -> None:
+        """Leaves `labels.txt`, a name a line."""
+        _write(directory, CLASS_NAMES_FILE, "".join(f"{name}\n" for name in self.class_names))
 
     def _description(self) -> dict[str, Any]:
         size = self.model.image_size
@@ -148,6 +156,11 @@ _CALLS = {
     "feature_vector": "features = module(images, training=False)",
     "classification": "logits = module(images, training=False)",
 }
+
+
+def _write(directory: str, name: str, text: str) -> None:
+    with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
+        file.write(text)
 
 
 def _versions() -> dict[str, str]:

@@ -12,12 +12,11 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.model_card import ModelCard
+from tf_simclrv2.model_card import CLASS_NAMES_FILE, ModelCard
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.serving_signatures import Endpoints, Infer, serving_signatures
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
-CLASS_NAMES_FILE = "labels.txt"
 APIS = ("endpoints", "feature_vector", "classification")
 
 Api = Literal["endpoints", "feature_vector", "classification"]
@@ -59,21 +58,32 @@ def save_module(
         >>> tf.saved_model.load("/tmp/module")(images, training=False)["final_avg_pool"]
     """
     network = exported_network(network, api, endpoint)
+    card = describe(network, config, api, class_names, training)
+    module, signatures = reusable_module(network, api)
+    with tempfile.TemporaryDirectory() as folder:
+        if card.class_names:
+            card.write_class_names(folder)
+            module.class_names = tf.saved_model.Asset(os.path.join(folder, CLASS_NAMES_FILE))
+        tf.saved_model.save(module, path, signatures=signatures)
+    card.write_description(path)
+    card.write_readme(path)
+
+
+def describe(
+    network: SimCLR,
+    config: ExperimentConfig | None = None,
+    api: Api = "endpoints",
+    class_names: Sequence[str] = (),
+    training: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    """What is told of an exported network; arguments and errors as in `save_module`."""
     class_names = tuple(class_names) if network.config.num_classes else ()
     if class_names and len(class_names) != network.config.num_classes:
         raise ConfigError(
             f"class_names has {len(class_names)} names, but the network tells "
             f"{network.config.num_classes} classes apart; give one name for each."
         )
-    module, signatures = reusable_module(network, api)
-    with tempfile.TemporaryDirectory() as folder:
-        if class_names:
-            labels = os.path.join(folder, CLASS_NAMES_FILE)
-            with open(labels, "w", encoding="utf-8") as file:
-                file.writelines(f"{name}\n" for name in class_names)
-            module.class_names = tf.saved_model.Asset(labels)
-        tf.saved_model.save(module, path, signatures=signatures)
-    card = ModelCard(
+    return ModelCard(
         model=network.config,
         run=config,
         api=api,
@@ -82,9 +92,6 @@ def save_module(
         training=training or {},
         dtype=network.variable_dtype,
     )
-    for name, text in card.files().items():
-        with tf.io.gfile.GFile(os.path.join(path, name), "w") as file:
-            file.write(text)
 
 
 def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | None = None) -> SimCLR:

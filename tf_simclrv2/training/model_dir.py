@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
-from tf_simclrv2.saved_model import CLASS_NAMES_FILE
+from tf_simclrv2.model_card import CLASS_NAMES_FILE
 from tf_simclrv2.training.checkpoints import differences, differing_fields, read_config
 
 

@@ -1,0 +1,238 @@
+"""A run's network in every form, each as good as the network itself."""
+
+import functools
+import http.server
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_hub as hub
+from ai_edge_litert.interpreter import Interpreter
+from google.protobuf import text_format
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from export.exporter import ExportConfig, export
+from export.trained_network import load_trained_network
+from export.verification import verify_module
+from tests.goldens import assign_published_weights, image
+from tests.training.small_runs import config_for, execute
+from tf_simclrv2 import ConfigError, SimCLR, save_module
+from tf_simclrv2.published_weights import save_published_checkpoint
+from tf_simclrv2.training.loop import Run
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The model_dir of a small pretraining."""
+    directory = tmp_path_factory.mktemp("run") / "run"
+    execute(config_for(directory, train_steps=2))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def network(run):
+    return load_trained_network(str(run)).network
+
+
+def relative(found, expected) -> float:
+    return float(np.linalg.norm(np.subtract(found, expected)) / np.linalg.norm(expected))
+
+
+def program(*arguments: str, **options) -> list[str]:
+    return [sys.executable, "-m", "export", *arguments, *(f"--{k}={v}" for k, v in options.items())]
+
+
+def test_the_program(run, network, tmp_path):
+    output = tmp_path / "module"
+    done = subprocess.run(
+        program(model_dir=run, output=output), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(output) in done.stdout and "checked in a fresh process" in done.stdout
+    assert "custom gradient" not in done.stderr.lower()
+    module = tf.saved_model.load(str(output))
+    images = image(3, 8, 3, 5)
+    expected = network(images, training=False)
+    found = module(images, training=False)
+    assert all(relative(found[name], expected[name]) < 1e-5 for name in expected)
+    told = json.loads((output / "simclr.json").read_text())
+    assert told["training"]["global_step"] == 2
+    assert told["training"]["eval/label_top_1_accuracy"] == pytest.approx(
+        json.loads((run / "result.json").read_text())["eval/label_top_1_accuracy"]
+    )
+    assert told["class_names"] == [str(digit) for digit in range(10)]
+    assert (output / "assets" / "labels.txt").read_text().split() == told["class_names"]
+
+
+def test_the_module_that_a_run_leaves_is_as_complete(run):
+    module = run / "saved_model" / "2"
+    told = json.loads((module / "simclr.json").read_text())
+    assert told["class_names"] and told["run"]["training"]["train_steps"] == 2
+    assert (module / "README.md").exists()
+
+
+def test_hub_archive(run, network, tmp_path):
+    archive = tmp_path / "simclr.tar.gz"
+    export(ExportConfig(str(run), str(archive), format="hub"))
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    os.environ["TFHUB_CACHE_DIR"] = str(tmp_path / "cache")
+    try:
+        module = hub.load(f"http://127.0.0.1:{server.server_port}/simclr.tar.gz")
+    finally:
+        server.shutdown()
+        del os.environ["TFHUB_CACHE_DIR"]
+    images = image(2, 8, 3, 5)
+    expected = network(images, training=False)["proj_head_2"]
+    assert relative(module(images, training=False)["proj_head_2"], expected) < 1e-5
+
+
+def test_serving_bundle(run, network, tmp_path):
+    bundle = tmp_path / "bundle"
+    for version in (3, 4):
+        export(ExportConfig(str(run), str(bundle), format="serving", name="digits", version=version))
+    config = text_format.Parse(
+        (bundle / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    (served,) = config.model_config_list.config
+    assert (served.name, served.base_path, served.model_platform) == (
+        "digits",
+        "/models/digits",
+        "tensorflow",
+    )
+    assert sorted(path.name for path in (bundle / "digits").iterdir()) == ["3", "4"]
+    module = tf.saved_model.load(str(bundle / "digits" / "4"))
+    warmup = bundle / "digits" / "4" / "assets.extra" / "tf_serving_warmup_requests"
+    asked = []
+    for record in tf.data.TFRecordDataset(str(warmup)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.name == "digits"
+        inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+        outputs = module.signatures[request.model_spec.signature_name](**inputs)
+        assert outputs["final_avg_pool"].shape == (1, 512)
+        asked.append(request.model_spec.signature_name)
+    assert asked == ["serving_default", "image_bytes"]
+    with pytest.raises(ConfigError, match="exists"):
+        export(ExportConfig(str(run), str(bundle), format="serving", name="digits", version=4))
+
+
+def test_tflite(run, network, tmp_path):
+    export(ExportConfig(str(run), str(tmp_path / "lite"), format="tflite"))
+    images = image(3, 8, 3, 5)
+    expected = network(images, training=False)
+    sizes = {}
+    for name, tolerance in (("model.tflite", 1e-5), ("model_int8.tflite", 0.1)):
+        path = tmp_path / "lite" / name
+        sizes[name] = path.stat().st_size
+        interpreter = Interpreter(str(path)).get_signature_runner("serving_default")
+        found = [interpreter(images=one[np.newaxis]) for one in images]
+        for endpoint in ("final_avg_pool", "proj_head_3", "logits_sup"):
+            outputs = np.concatenate([one[endpoint] for one in found])
+            assert relative(outputs, expected[endpoint]) < tolerance, (name, endpoint)
+    assert sizes["model_int8.tflite"] < 0.3 * sizes["model.tflite"]
+    assert json.loads((tmp_path / "lite" / "simclr.json").read_text())["model"]["resnet_depth"] == 18
+    assert (tmp_path / "lite" / "labels.txt").read_text().split()[9] == "9"
+
+
+def test_a_network_cut_at_a_head_layer_is_fine_tuned_from_there(run, network, tmp_path):
+    output = tmp_path / "cut"
+    export(ExportConfig(str(run), str(output), endpoint="proj_head_1"))
+    module = tf.saved_model.load(str(output))
+    images = image(2, 8, 3, 5)
+    found = module(images, training=False)
+    assert "proj_head_1" in found and "proj_head_2" not in found and "logits_sup" not in found
+    expected = network(images, training=False)["proj_head_1"]
+    assert relative(found["proj_head_1"], expected) < 1e-5
+    config = config_for(
+        tmp_path / "tuned", train_mode="finetune", checkpoint=str(output), ft_proj_selector=1, mode="train"
+    )
+    lines: list[str] = []
+    tuned = Run(config, say=lines.append)
+    begins = tuned.task.network(images, training=False)["proj_head_1"]
+    assert relative(begins, expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("api", "endpoint", "returned"),
+    [
+        ("feature_vector", None, "final_avg_pool"),
+        ("feature_vector", "proj_head_2", "proj_head_2"),
+        ("classification", None, "logits_sup"),
+    ],
+)
+def test_apis_of_one_tensor(run, network, tmp_path, api, endpoint, returned):
+    output = tmp_path / "module"
+    export(ExportConfig(str(run), str(output), api=api, endpoint=endpoint))
+    images = image(2, 8, 3, 5)
+    found = tf.saved_model.load(str(output))(images)
+    assert found.dtype == tf.float32
+    assert relative(found, network(images, training=False)[returned]) < 1e-5
+
+
+def test_published_weights_are_exported(tmp_path):
+    network = SimCLR(config_for(tmp_path).model)
+    network.build((None, 8, 8, 3))
+    assign_published_weights(network)
+    save_published_checkpoint(network, str(tmp_path / "published" / "ckpt-5"))
+    export(ExportConfig(str(tmp_path / "published" / "ckpt-5"), str(tmp_path / "module")))
+    images = image(2, 32, 3, 5)
+    found = tf.saved_model.load(str(tmp_path / "module"))(images)
+    expected = network(images, training=False)
+    assert relative(found["logits_sup"], expected["logits_sup"]) < 1e-5
+
+
+def test_a_module_that_is_not_the_network_is_noticed(network, tmp_path):
+    save_module(network, str(tmp_path / "module"))
+    assert verify_module(network, str(tmp_path / "module")) < 1e-5
+    other = SimCLR(network.config)
+    other.build((None, 8, 8, 3))
+    with pytest.raises(ConfigError, match=r"failed its check.* differ by"):
+        verify_module(other, str(tmp_path / "module"))
+
+
+def test_a_killed_export_leaves_no_module(run, tmp_path):
+    output = tmp_path / "module"
+    with subprocess.Popen(program(model_dir=run, output=output), cwd=ROOT) as exporter:
+        while not list(tmp_path.glob(".module.part-*/saved_model.pb")) and exporter.poll() is None:
+            time.sleep(0.01)
+        exporter.kill()
+    assert exporter.returncode < 0 and not output.exists()
+
+
+def test_what_cannot_be_exported(run, tmp_path):
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    for options, message in (
+        ({"output": taken}, "exists; choose another, or pass --overwrite"),
+        ({"model_dir": tmp_path / "nowhere"}, "there is no checkpoint in it"),
+        ({"format": "hub"}, r"a hub archive is a \.tar\.gz file; pass --output=.*out\.tar\.gz"),
+        ({"endpoint": "proj_head_7"}, "endpoint is 'proj_head_7'; choose one of"),
+        ({"format": "serving", "version": 0}, "version 0; a served model has"),
+        ({"model_dir": ""}, "model_dir is not set; pass --model_dir"),
+    ):
+        settings = {"model_dir": run, "output": tmp_path / "out", **options}
+        settings = {
+            key: str(value) if isinstance(value, pathlib.Path) else value for key, value in settings.items()
+        }
+        with pytest.raises(ConfigError, match=message):
+            export(ExportConfig(**settings))
+        assert list(tmp_path.iterdir()) == [taken]
+    export(ExportConfig(str(run), str(taken), overwrite=True))
+    assert (taken / "saved_model.pb").exists()

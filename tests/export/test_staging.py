@@ -1,0 +1,130 @@
+"""An output is whole or not there, and what is unsafe is not unpacked."""
+
+import io
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from export.staging import staged
+from tf_simclrv2 import ConfigError
+from tf_simclrv2.module_archive import pack_module, unpack_module
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def names(directory: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_output_appears_at_the_end(tmp_path):
+    output = tmp_path / "deep" / "out"
+    with staged(str(output)) as part:
+        pathlib.Path(part).mkdir()
+        (pathlib.Path(part) / "file").write_text("whole")
+        assert not output.exists()
+    assert (output / "file").read_text() == "whole" and names(output.parent) == ["out"]
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), staged(str(tmp_path / "out")) as part:
+        pathlib.Path(part).write_text("half")
+        raise RuntimeError
+    assert names(tmp_path) == []
+
+
+def test_what_exists_is_replaced_only_on_demand(tmp_path):
+    output = tmp_path / "out"
+    output.write_text("old")
+    with pytest.raises(ConfigError, match="exists; choose another, or pass --overwrite"), staged(str(output)):
+        raise AssertionError
+    with pytest.raises(RuntimeError), staged(str(output), overwrite=True) as part:
+        pathlib.Path(part).write_text("half")
+        raise RuntimeError
+    assert output.read_text() == "old"
+    with staged(str(output), overwrite=True) as part:
+        pathlib.Path(part).write_text("new")
+    assert output.read_text() == "new" and names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_program_left_is_removed(tmp_path):
+    script = (
+        "import sys, time, pathlib\nfrom export.staging import staged\n"
+        "with staged(sys.argv[1]) as part:\n"
+        "    pathlib.Path(part).write_text('half')\n    print(flush=True)\n    time.sleep(60)\n"
+    )
+    output = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(output)], cwd=ROOT, stdout=subprocess.PIPE
+    ) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        os.kill(killed.pid, signal.SIGKILL)
+    assert not output.exists() and len(names(tmp_path)) == 1
+    (tmp_path / ".out.part-notes").write_text("somebody else's")
+    with staged(str(output)) as part:
+        pathlib.Path(part).write_text("whole")
+    assert names(tmp_path) == [".out.part-notes", "out"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"), staged(str(tmp_path / "file" / "out")):
+        raise AssertionError
+
+
+# ------------------------------------------------------------------------------ archives
+
+
+def archive_of(path: pathlib.Path, *members: tuple[str, str]) -> str:
+    """A .tar.gz of (name, link target or empty for a file)."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, target in members:
+            info = tarfile.TarInfo(name)
+            if target:
+                info.type, info.linkname = tarfile.SYMTYPE, target
+            content = b"" if target else b"text"
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return str(path)
+
+
+def test_archive_round_trip(tmp_path):
+    source = tmp_path / "source"
+    (source / "variables").mkdir(parents=True)
+    (source / "saved_model.pb").write_bytes(b"graph")
+    (source / "variables" / "variables.index").write_bytes(b"index")
+    pack_module(str(source), str(tmp_path / "module.tar.gz"))
+    unpack_module(str(tmp_path / "module.tar.gz"), str(tmp_path / "target"))
+    assert names(tmp_path / "target") == ["saved_model.pb", "variables"]
+    assert (tmp_path / "target" / "variables" / "variables.index").read_bytes() == b"index"
+
+
+@pytest.mark.parametrize(
+    "member",
+    [("../evil", ""), ("a/../../evil", ""), ("/tmp/evil-of-a-test", ""), ("link", "/etc"), ("link", "../..")],
+)
+def test_paths_that_leave_the_folder(tmp_path, member):
+    archive = archive_of(tmp_path / "evil.tar.gz", ("good", ""), member)
+    target = tmp_path / "inner" / "target"
+    target.mkdir(parents=True)
+    if member[0].startswith("/"):  # Becomes a path below the folder, which is as safe.
+        unpack_module(archive, str(target))
+        assert not pathlib.Path(member[0]).exists()
+        return
+    with pytest.raises(ConfigError, match="is not safe to unpack"):
+        unpack_module(archive, str(target))
+    assert names(target) == [] and names(tmp_path / "inner") == ["target"]
+
+
+def test_what_is_no_archive(tmp_path):
+    (tmp_path / "text.tar.gz").write_text("no archive")
+    whole = pathlib.Path(archive_of(tmp_path / "whole.tar.gz", ("a", ""), ("b", "")))
+    (tmp_path / "half.tar.gz").write_bytes(whole.read_bytes()[:60])
+    for name in ("text.tar.gz", "half.tar.gz", "missing.tar.gz"):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            unpack_module(str(tmp_path / name), str(tmp_path / "target"))
