@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.datasets import load_digits
 from tensorflow.core.protobuf import config_pb2
 
 from tests.goldens import assign_published_weights, image
@@ -26,11 +27,11 @@ NETWORKS = {
     "r50_se": ModelConfig(resnet_depth=50, image_size=48, num_classes=4, se_ratio=0.25),
 }
 CLASSES = ("cat", "dog", "owl", "yak")
-ENDPOINTS = (
-    ["initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4"]
-    + ["final_avg_pool", "proj_head_input", "proj_head_output"]
-    + ["proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3", "logits_sup"]
-)
+ENDPOINTS = {
+    *("initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4"),
+    *("final_avg_pool", "proj_head_input", "proj_head_output"),
+    *("proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3", "logits_sup"),
+}
 
 
 def network_of(config: ModelConfig, dtype: str = "float32") -> SimCLR:
@@ -88,7 +89,7 @@ def test_any_batch_and_size(exported, module):
     for batch, size in ((1, 32), (3, 48), (2, 17)):
         images = image(batch, size, 3, 5)
         expected, found = network(images, training=False), module(images, training=False)
-        assert set(found) == set(ENDPOINTS)
+        assert set(found) == ENDPOINTS
         assert all(relative(found[name], expected[name]) < 1e-5 for name in ENDPOINTS)
 
 
@@ -380,7 +381,7 @@ def test_a_frozen_hub_layer_stays(exported):
 def test_what_is_no_module_for_a_hub_layer(exported, tmp_path):
     with pytest.raises(ConfigError, match="holds no SavedModel"):
         HubLayer(str(tmp_path))
-    with pytest.raises(ConfigError, match="endpoint is 'proj_head_9', but the module .* has .*proj_head_1"):
+    with pytest.raises(ConfigError, match=r"endpoint is 'proj_head_9', but the module .* has .*proj_head_1"):
         HubLayer(exported[1], endpoint="proj_head_9")
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(ConfigError, match="not reusable"):
@@ -444,9 +445,7 @@ def fine_tune(call, variables, images, labels):
 
 
 def test_fine_tuning_in_a_fresh_process(exported, tmp_path):
-    from sklearn.datasets import load_digits
-
-    network, path = exported
+    _, path = exported
     digits = load_digits()
     images = tf.image.resize(digits.images[:50, ..., None] / 16, [16, 16]).numpy().repeat(3, -1)
     np.savez(tmp_path / "digits.npz", images=np.clip(images, 0, 1), labels=digits.target[:50])
@@ -501,11 +500,11 @@ def test_the_code_of_a_model_card_runs(exported):
 def test_what_cannot_be_exported(exported, tmp_path):
     network, _ = exported
     path = str(tmp_path / "module")
-    with pytest.raises(ConfigError, match="class_names has 2 names, but .* 4 classes"):
+    with pytest.raises(ConfigError, match=r"class_names has 2 names, but .* 4 classes"):
         save_module(network, path, class_names=("a", "b"))
     with pytest.raises(ConfigError, match="endpoint is 'block_group1'; choose one of final_avg_pool"):
         save_module(network, path, endpoint="block_group1")
-    with pytest.raises(ConfigError, match="does not feed the classifier; .*proj_head_0"):
+    with pytest.raises(ConfigError, match=r"does not feed the classifier; .*proj_head_0"):
         save_module(network, path, api="classification", endpoint="proj_head_1")
     headless = network.config.truncated("proj_head_1")
     with pytest.raises(ConfigError, match="has no classifier"):

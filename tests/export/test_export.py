@@ -228,11 +228,9 @@ def test_what_cannot_be_exported(run, tmp_path):
         ({"model_dir": ""}, "model_dir is not set; pass --model_dir"),
     ):
         settings = {"model_dir": run, "output": tmp_path / "out", **options}
-        settings = {
-            key: str(value) if isinstance(value, pathlib.Path) else value for key, value in settings.items()
-        }
+        paths = {key: str(settings.pop(key)) for key in ("model_dir", "output")}
         with pytest.raises(ConfigError, match=message):
-            export(ExportConfig(**settings))
+            export(ExportConfig(**paths, **settings))
         assert list(tmp_path.iterdir()) == [taken]
     export(ExportConfig(str(run), str(taken), overwrite=True))
     assert (taken / "saved_model.pb").exists()
