@@ -1,0 +1,40 @@
+"""A linear classifier on frozen features of the projection head's first layer, with few labels.
+
+    python docs/examples/linear_probe.py MODULE [ENDPOINT]
+
+The images are scikit-learn's handwritten digits, as PNG files; take your own.
+"""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+LABELLED, TESTED, BATCH = 200, 200, 100
+
+
+def features(module, files: list[bytes], endpoint: str) -> np.ndarray:
+    """Features [N, width] of image files, a batch at a time."""
+    serve = module.signatures["image_bytes"]
+    batches = [files[i : i + BATCH] for i in range(0, len(files), BATCH)]
+    return np.concatenate([serve(image_bytes=tf.constant(batch))[endpoint] for batch in batches])
+
+
+def main(module_path: str, endpoint: str = "proj_head_1") -> None:
+    """Prints the accuracy on digits that the classifier has not seen."""
+    digits = load_digits()
+    pixels = (digits.images[..., np.newaxis] / 16 * 255).astype(np.uint8)
+    files = [tf.io.encode_png(image).numpy() for image in pixels[: LABELLED + TESTED]]
+    x = features(tf.saved_model.load(module_path), files, endpoint)
+    y = digits.target[: LABELLED + TESTED]
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    probe.fit(x[:LABELLED], y[:LABELLED])
+    print(f"{endpoint}: top-1 {probe.score(x[LABELLED:], y[LABELLED:]):.4f} on {TESTED} images")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
