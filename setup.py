@@ -1,14 +1,17 @@
 """Packaging of tf_simclrv2. The wheel holds the library; run.py, flags/ and export/ stay in the checkout."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-readme = Path(__file__).parent / "README.md"
+here = Path(__file__).parent
+readme = here / "README.md"
+version = re.search(r'VERSION = "(.+)"', (here / "tf_simclrv2" / "version.py").read_text(encoding="utf-8"))
 
 setup(
     name="tf_simclrv2",
-    version="0.1.0",
+    version=version[1],
     description="SimCLRv2 for TensorFlow 2 and Keras 3: pretrain, fine-tune, distil, export",
     long_description=readme.read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -44,6 +47,7 @@ setup(
             "pytest-xdist>=3.6",
             "ruff>=0.9",
         ],
+        "export": ["tensorflow-serving-api~=2.20.0"],  # export/ --format=serving
         "bench": ["lightly>=1.5", "torch>=2.4"],  # the peers that benchmarks/ measures beside
     },
     # A folder called build would collide with the file BUILD where names ignore case.

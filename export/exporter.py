@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import tempfile
 from collections.abc import Callable
 
-from export.serving_bundle import write_models_config, write_warmup
 from export.staging import staged
 from export.tflite import write_tflite
 from export.trained_network import TrainedNetwork, load_trained_network
@@ -55,6 +55,9 @@ class ExportConfig:
                 f"output is {self.output!r}, but a hub archive is a {ARCHIVE_SUFFIX} file; "
                 f"pass --output={self.output}{ARCHIVE_SUFFIX}."
             )
+        # That format alone needs the package, so it is imported there.
+        if self.format == "serving" and importlib.util.find_spec("tensorflow_serving") is None:
+            raise ConfigError("format is 'serving', which needs tensorflow-serving-api: install it with pip.")
         if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
             raise ConfigError(
                 f"name is {self.name!r} and version {self.version}; a served model has a name without "
@@ -87,6 +90,8 @@ def export(config: ExportConfig) -> str:
         network = exported_network(trained.network, config.api, config.endpoint)
         found = _WRITERS[config.format](network, trained, config, part)
     if config.format == "serving":
+        from export.serving_bundle import write_models_config
+
         write_models_config(config.output)
     return f"exported to {config.target} (checked in a fresh process: {found})"
 
@@ -106,6 +111,8 @@ def _write_hub(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, p
 
 
 def _write_serving(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+    from export.serving_bundle import write_warmup
+
     found = _write_saved_model(network, trained, config, path)
     write_warmup(network, path, config.name)
     return found
