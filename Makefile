@@ -22,7 +22,7 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 	$(python) benchmarks/semi_supervised.py
 
 test: $(installed)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
-	$(python) -m pytest -n $(WORKERS) --durations=15 $(COVERAGE) $(TESTS)
+	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
 
 lint: $(installed)  ## Check style, formatting and types
 	$(python) -m ruff check .

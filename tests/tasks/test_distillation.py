@@ -73,8 +73,9 @@ def three_steps(replicas, alpha):
     with replicas.scope():
         task = task_for(alpha)
     batch = batch_for(alpha)
-    for _ in range(3):
-        replicas.run(lambda *arrays: task.train_step(dict(zip(batch, arrays, strict=True))), *batch.values())
+    replicas.run(
+        lambda *arrays: task.train_step(dict(zip(batch, arrays, strict=True))), *batch.values(), times=3
+    )
     return [variable.numpy() for variable in task.network.variables]
 
 
@@ -103,6 +104,7 @@ def test_the_teacher_is_never_changed():
 
 def test_learning_from_a_teacher_lowers_the_loss():
     task = task_for(1.0, "float32")
+    task.compile(LARS(0.01))
     batch = tensors(batch_for(1.0, "float32"))
     step = tf.function(task.train_step)
     losses = []
@@ -110,4 +112,4 @@ def test_learning_from_a_teacher_lowers_the_loss():
         for metric in task.metrics:
             metric.reset_state()
         losses.append(float(step(batch)["distillation_loss"]))
-    assert losses[-1] < losses[0]
+    assert losses[-1] < 0.7 * losses[0]
