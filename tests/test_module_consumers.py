@@ -1,0 +1,155 @@
+"""Others load a module: Keras 3, Keras 2, TensorFlow's own programs."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.goldens import image
+from tests.small_module import encoded, isolated, picture, relative, save_small_module
+from tf_simclrv2 import ConfigError, HubLayer, save_module
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("export") / "module")
+    return save_small_module(path), path
+
+
+@pytest.fixture(scope="module")
+def module(exported):
+    return tf.saved_model.load(exported[1])
+
+
+def test_saved_model_cli_reads_well(exported):
+    program = str(pathlib.Path(sys.executable).parent / "saved_model_cli")
+    done = subprocess.run(
+        [sys.executable, program, "show", "--all", "--dir", exported[1]],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in (
+        "signature_def['serving_default']:",
+        "signature_def['proj_head_3']:",
+        "inputs['images'] tensor_info:",
+        "inputs['image_bytes'] tensor_info:",
+        "outputs['logits_sup'] tensor_info:",
+        "shape: (-1, -1, -1, 3)",
+        "Function Name: '__call__'",
+    ):
+        assert line in done.stdout, line
+
+
+def test_no_warning_of_custom_gradients(exported, tmp_path):
+    """From the program that saves, too: see tests/export."""
+    done = isolated(
+        "import tensorflow as tf\n"
+        "module = tf.saved_model.load(sys.argv[1])\n"
+        "tf.saved_model.save(module, sys.argv[2])\n",
+        exported[1],
+        str(tmp_path / "again"),
+        TF_CPP_MIN_LOG_LEVEL="0",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "custom gradient" not in done.stderr.lower()
+
+
+def test_tfsm_layer(exported, module):
+    images = image(2, 32, 3, 5)
+    for name in module.signatures:
+        layer = keras.layers.TFSMLayer(exported[1], call_endpoint=name)
+        if name == "image_bytes":
+            found = layer(tf.constant([encoded(picture(), "png")]))
+            assert found["final_avg_pool"].shape == (1, 512)
+            continue
+        inputs = keras.Input((32, 32, 3))
+        found = keras.Model(inputs, layer(inputs)).predict(images, verbose=0)
+        expected = module.signatures[name](images=tf.constant(images))
+        assert all(relative(found[key], expected[key]) < 1e-5 for key in expected)
+
+
+def test_hub_layer_trains_in_a_functional_model(exported, tmp_path):
+    network, path = exported
+    inputs = keras.Input((32, 32, 3))
+    layer = HubLayer(path, endpoint="proj_head_1")
+    model = keras.Model(inputs, keras.layers.Dense(3)(layer(inputs)))
+    images, labels = image(12, 32, 3, 5), np.arange(12) % 3
+    expected = network(images, training=False)["proj_head_1"]
+    assert relative(layer(images, training=False), expected) < 1e-5
+    assert len(layer.trainable_variables) == len(network.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss)
+    before = [variable.numpy() for variable in layer.variables]
+    history = model.fit(images, labels, batch_size=12, epochs=6, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    moved = [np.any(variable.numpy() != old) for variable, old in zip(layer.variables, before, strict=True)]
+    # Only what lies behind the endpoint stays: two layers of the head and the classifier.
+    assert moved.count(False) == sum(
+        "supervised_head" in v.path or ("projection_head" in v.path and "_1/" not in v.path)
+        for v in network.trainable_variables
+    )
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert relative(again.predict(images, verbose=0), model.predict(images, verbose=0)) < 1e-5
+
+
+def test_a_frozen_hub_layer_stays(exported):
+    layer = HubLayer(exported[1], endpoint="final_avg_pool", trainable=False)
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, keras.layers.Dense(3)(layer(inputs)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = [variable.numpy() for variable in layer.variables]
+    model.fit(image(6, 32, 3, 5), np.arange(6) % 3, verbose=0)
+    assert layer.trainable_variables == []
+    for variable, old in zip(layer.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), old)
+
+
+def test_what_is_no_module_for_a_hub_layer(exported, tmp_path):
+    with pytest.raises(ConfigError, match="holds no SavedModel"):
+        HubLayer(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"endpoint is 'proj_head_9', but the module .* has .*proj_head_1"):
+        HubLayer(exported[1], endpoint="proj_head_9")
+    tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
+    with pytest.raises(ConfigError, match="not reusable"):
+        HubLayer(str(tmp_path / "bare"))
+
+
+@pytest.mark.parametrize("api", ["feature_vector", "classification"])
+def test_hub_keras_layer(exported, tmp_path, api):
+    """The layer of Keras 2, which lives in a process of its own."""
+    network, _ = exported
+    path = str(tmp_path / "module")
+    save_module(network, path, api=api)
+    images = image(6, 32, 3, 5)
+    np.save(tmp_path / "images.npy", images)
+    done = isolated(
+        "import numpy as np, tensorflow_hub as hub, tf_keras as keras\n"
+        "images = np.load(sys.argv[2])\n"
+        "layer = hub.KerasLayer(sys.argv[1], trainable=True)\n"
+        "np.save(sys.argv[3], layer(images))\n"
+        "model = keras.Sequential([layer, keras.layers.Dense(3)])\n"
+        "loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)\n"
+        "model.compile(keras.optimizers.SGD(0.01), loss)\n"
+        "h = model.fit(images, np.arange(6) % 3, epochs=5, verbose=0).history['loss']\n"
+        "assert h[-1] < h[0], h\n"
+        "print(len(layer.trainable_variables))\n",
+        path,
+        str(tmp_path / "images.npy"),
+        str(tmp_path / "found.npy"),
+        TF_USE_LEGACY_KERAS="1",
+        TF_CPP_MIN_LOG_LEVEL="3",
+    )
+    assert done.returncode == 0, done.stderr
+    endpoint = {"feature_vector": "final_avg_pool", "classification": "logits_sup"}[api]
+    expected = network(images, training=False)[endpoint]
+    assert relative(np.load(tmp_path / "found.npy"), expected) < 1e-5
+    encoder = len(network.resnet.trainable_variables)
+    assert int(done.stdout.split()[-1]) == encoder + (2 if api == "classification" else 0)
