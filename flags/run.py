@@ -22,7 +22,7 @@ def define() -> None:
     flags.DEFINE_integer("checkpoint_epochs", 1, "Epochs between checkpoints.")
     flags.DEFINE_integer("checkpoint_steps", 0, "Steps between checkpoints; overrides the epochs if above 0.")
     flags.DEFINE_integer("keep_checkpoint_max", 5, "Checkpoints to keep.")
-    flags.DEFINE_integer("keep_hub_module_max", 1, "Exported SavedModels to keep.")
+    flags.DEFINE_integer("keep_hub_module_max", 1, "Exported SavedModels to keep; 0 exports none.")
     flags.DEFINE_string("eval_name", None, "Name of this evaluation, for its results and summaries.")
     flags.DEFINE_integer("steps_per_loop", 0, "Steps between summaries and progress lines; 0 chooses.")
 

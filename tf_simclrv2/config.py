@@ -393,7 +393,7 @@ class RunConfig:
         checkpoint_epochs: Epochs between checkpoints, used where `checkpoint_steps` is 0.
         checkpoint_steps: Steps between checkpoints.
         keep_checkpoint_max: Checkpoints to keep.
-        keep_hub_module_max: Exported SavedModels to keep.
+        keep_hub_module_max: Exported SavedModels to keep; 0 exports none.
         eval_name: Name of the evaluation's summaries and results; None for plain `eval`.
         strategy: `auto`, `one_device`, `mirrored`, `multi_worker` or `tpu`.
         virtual_devices: Split the CPU into this many logical devices; 0 does not.
@@ -430,7 +430,7 @@ class RunConfig:
             "checkpoint_epochs and checkpoint_steps are both 0; set one of them.",
         )
         _require_at_least("keep_checkpoint_max", self.keep_checkpoint_max, 1)
-        _require_at_least("keep_hub_module_max", self.keep_hub_module_max, 1)
+        _require_at_least("keep_hub_module_max", self.keep_hub_module_max, 0)
         _require_at_least("virtual_devices", self.virtual_devices, 0)
         _require_at_least("steps_per_loop", self.steps_per_loop, 0)
 

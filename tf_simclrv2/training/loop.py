@@ -287,16 +287,23 @@ class Run:
             )
         name = self.config.run.eval_name
         self.model_dir.write_result(result, step, name)
+        if self.config.run.keep_hub_module_max:
+            self._export(result)
+        self._say_result(result)
+        return result
+
+    def _export(self, result: Result) -> None:
+        """Leaves a SavedModel, whole or not at all."""
+        path = self.model_dir.saved_model(self.step)
         save_module(
             self.task.network,
-            self.model_dir.saved_model(step),
+            f"{path}.part",
             self.config,
             class_names=self.plan.train_source.class_names,
             training=result,
         )
+        self.model_dir.replace(f"{path}.part", path)
         self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
-        self._say_result(result)
-        return result
 
     def _classify(self) -> Result:
         source = self.plan.eval_source

@@ -94,6 +94,12 @@ class ModelDir:
         """Where the SavedModel of a step goes."""
         return self._join("saved_model", str(step))
 
+    def replace(self, part: str, directory: str) -> None:
+        """Moves a finished directory to its place, instead of what an earlier evaluation left there."""
+        if tf.io.gfile.exists(directory):
+            tf.io.gfile.rmtree(directory)
+        tf.io.gfile.rename(part, directory)
+
     def prune_saved_models(self, keep: int) -> None:
         """Removes all but the `keep` newest SavedModels."""
         root = self._join("saved_model")
