@@ -15,14 +15,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,7 +35,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import tensorflow as tf
-from serving_contender import Settings
+from serving_contender import OURS, Settings
 
 from tf_simclrv2 import ModelConfig
 from tf_simclrv2.config import RESNET_DEPTHS
@@ -41,11 +45,12 @@ from tf_simclrv2.variable_paths import named_variables
 
 CONTENDER = pathlib.Path(__file__).resolve().with_name("serving_contender.py")
 SIGNATURES = ("serving_default", "image_bytes")
-OURS = "ours"
 PEERS = ("torch eager", "torch.compile")
 PICTURE_SIDES = (375, 500)
 # Of the largest output; two libraries sum in another order.
 TOLERANCE = 1e-3
+# Cores that other programs may use without a word of it.
+QUIET = 0.2
 
 
 class ContenderError(Exception):
@@ -78,7 +83,7 @@ class Process:
         """The next line of its output."""
         line = self.process.stdout.readline()
         if not line:
-            raise ContenderError(last_line(self.log.read_text()))
+            raise ContenderError(reason(self.log.read_text()))
         return json.loads(line)
 
     def seconds(self, signature: str, batch: int) -> float:
@@ -139,9 +144,13 @@ def smooth_picture() -> bytes:
     return tf.io.encode_jpeg(tf.cast(pixels, tf.uint8)).numpy()
 
 
-def last_line(text: str) -> str:
-    """The end of an error's output, which says what happened."""
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
+def reason(log: str) -> str:
+    """What a failed program's output says went wrong: the last exception, or else the last line."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    exceptions = [
+        line for line in lines if re.match(r"[\w.]*(Error|Exception|CompileFailed|Failure)\b", line)
+    ]
+    return (exceptions or lines or ["it said nothing"])[-1]
 
 
 def missing_torch(python: str) -> str:
@@ -152,7 +161,7 @@ def missing_torch(python: str) -> str:
         )
     except OSError as error:
         return str(error)
-    return last_line(done.stderr) if done.returncode else ""
+    return reason(done.stderr) if done.returncode else ""
 
 
 def check_same(name: str, peer: dict[str, Any], ours: dict[str, Any], parameters: int) -> None:
@@ -166,20 +175,67 @@ def check_same(name: str, peer: dict[str, Any], ours: dict[str, Any], parameters
         assert error < TOLERANCE, f"{name}: {output} differs by {error:.1e} of its largest value"
 
 
-def measure(processes: dict[str, Process], signature: str, batch: int, repeats: int) -> list[Result]:
-    """Turn by turn; the first one is for compiling and warming up, and is not counted."""
-    times: dict[str, list[float]] = {name: [] for name in processes}
-    for _ in range(1 + repeats):
-        for name, process in processes.items():
-            times[name].append(process.seconds(signature, batch))
-    return [Result(name, signature, batch, seconds[1:]) for name, seconds in times.items()]
+def busy_cores() -> float:
+    """How many cores' worth of work the whole machine does, over one second (Linux)."""
+
+    def idle_seconds() -> float:
+        fields = pathlib.Path("/proc/stat").read_text().split(maxsplit=6)
+        return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")  # Idle, and waiting for a disk.
+
+    before, start = idle_seconds(), time.perf_counter()
+    time.sleep(1.0)
+    idle = (idle_seconds() - before) / (time.perf_counter() - start)
+    return max(0.0, os.cpu_count() - idle)
+
+
+class Race:
+    """The contenders of a run; one that fails drops out, with its reason in `failed`.
+
+    Args:
+        folder: What `export` wrote.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.processes: dict[str, Process] = {}
+        self.failed: dict[str, str] = {}
+
+    def start(self, name: str, python: str) -> dict[str, Any]:
+        """Starts a contender; returns what it tells of its start, which is nothing if that fails."""
+        self.processes[name] = Process(name, python, self.folder)
+        return self._attempt(name, self.processes[name].answer) or {}
+
+    def measure(self, signature: str, batch: int, repeats: int) -> list[Result]:
+        """Turn by turn; the first one is for compiling and warming up, and is not counted."""
+        times: dict[str, list[float]] = {name: [] for name in self.processes}
+        for _ in range(1 + repeats):
+            for name, process in list(self.processes.items()):
+                turn = functools.partial(process.seconds, signature, batch)
+                times[name].append(self._attempt(name, turn) or 0.0)
+        return [Result(name, signature, batch, times[name][1:]) for name in self.processes]
+
+    def _attempt(self, name: str, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except ContenderError as error:
+            if name == OURS:
+                raise
+            self.failed[name] = str(error)
+            self.processes.pop(name).close()
+            print(f"{name:<15} does not work here: {error}")
+            return None
+
+    def close(self) -> None:
+        """Ends all processes."""
+        for process in self.processes.values():
+            process.close()
 
 
 def print_start(name: str, start: dict[str, Any]) -> None:
     """A line of the table of what loading takes."""
     print(
-        f"{name:<15}{start['load_s']:>8.2f}{start['first_request_s']:>17.2f}"
-        f"{start['peak_load_mb']:>20.0f}{start['peak_first_request_mb']:>24.0f}   {start['version']}"
+        f"{name:<15}{start['load_s']:>8.2f}{start['first_request_s']:>17.2f}{start['peak_import_mb']:>20.0f}"
+        f"{start['peak_load_mb']:>11.0f}{start['peak_first_request_mb']:>13.0f}   {start['version']}"
     )
 
 
@@ -194,50 +250,43 @@ def print_results(results: list[Result]) -> None:
         )
 
 
+def start_all(race: Race, pythons: dict[str, str], parameters: int) -> dict[str, Any]:
+    """Starts the contenders one by one, checks that they are the same network, and prints what it took."""
+    print(
+        f"{'contender':<15}{'load s':>8}{'first request s':>17}{'peak MB: import':>20}{'load':>11}"
+        f"{'one request':>13}"
+    )
+    starts: dict[str, Any] = {}
+    for name, python in pythons.items():
+        if start := race.start(name, python):
+            check_same(name, start, starts.get(OURS, start), parameters)
+            print_start(name, start)
+            starts[name] = start
+    return {name: {k: v for k, v in start.items() if k != "outputs"} for name, start in starts.items()}
+
+
 def run(settings: Settings, batches: list[int], repeats: int, pythons: dict[str, str]) -> dict[str, Any]:
     """Measures the contenders and prints the tables; returns the numbers."""
-    starts: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-    results: list[Result] = []
-    processes: dict[str, Process] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        parameters = export(settings, folder)
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Race(pathlib.Path(folder))) as race:
+        parameters = export(settings, race.folder)
         print(f"{parameters} weights, moving statistics included")
+        starts = start_all(race, pythons, parameters)
         print(
-            f"{'contender':<15}{'load s':>8}{'first request s':>17}{'peak at load, MB':>20}"
-            f"{'and one request, MB':>24}"
+            f"{'signature':<17}{'batch':>6}  {'contender':<15}{'median ms':>11}{'fastest':>10}"
+            f"{'slowest':>10}{'images/s':>10}{'ours/this':>11}"
         )
-        try:
-            for contender, python in pythons.items():
-                process = processes[contender] = Process(contender, python, folder)
-                try:
-                    starts[contender] = process.answer()
-                except ContenderError as error:
-                    if contender == OURS:
-                        raise
-                    failed[contender] = str(error)
-                    processes.pop(contender).close()
-                    print(f"{contender:<15} does not work here: {error}")
-                    continue
-                check_same(contender, starts[contender], starts[OURS], parameters)
-                print_start(contender, starts[contender])
-            print(
-                f"{'signature':<17}{'batch':>6}  {'contender':<15}{'median ms':>11}{'fastest':>10}"
-                f"{'slowest':>10}{'images/s':>10}{'ours/this':>11}"
-            )
-            for signature in SIGNATURES:
-                for batch in batches:
-                    rows = measure(processes, signature, batch, repeats)
-                    print_results(rows)
-                    results += rows
-        finally:
-            for process in processes.values():
-                process.close()
-    for start in starts.values():
-        del start["outputs"]
-    rows = [{**dataclasses.asdict(row), "images_per_s": row.images_per_s} for row in results]
-    return {"parameters": parameters, "starts": starts, "failed": failed, "results": rows}
+        results: list[Result] = []
+        for signature in SIGNATURES:
+            for batch in batches:
+                rows = race.measure(signature, batch, repeats)
+                print_results(rows)
+                results += rows
+    return {
+        "parameters": parameters,
+        "starts": starts,
+        "failed": race.failed,
+        "results": [{**dataclasses.asdict(row), "images_per_s": row.images_per_s} for row in results],
+    }
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -261,6 +310,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.image_size <= 32 or arguments.image_size % 4:
         parser.error("--image_size must be a multiple of 4 above 32, as the PyTorch network wants it")
+    if arguments.repeats < 1:
+        parser.error("--repeats must be at least 1")
     cores = len(os.sched_getaffinity(0))
     settings = Settings(arguments.depth, arguments.image_size, threads=cores)
     machine = f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"
@@ -268,16 +319,30 @@ def main() -> None:
         f"{machine}; ResNet-{settings.depth} at {settings.image_size} px, float32, "
         f"{cores} threads each, {arguments.repeats} repeats; PyTorch in channels_last"
     )
+    busy = busy_cores()
+    if busy > QUIET:
+        print(
+            f"{busy:.1f} cores are busy with other programs, where threads that wait for one another, "
+            "PyTorch's above all, take many times as long: measure on a quiet machine."
+        )
+    omp = {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "GOMP_"))}
+    if omp:
+        print("PyTorch's threads are set by", ", ".join(f"{name}={value}" for name, value in omp.items()))
     pythons = {OURS: sys.executable}
     if arguments.peer == "torch":
-        if reason := missing_torch(arguments.torch_python):
-            print(f"{arguments.torch_python} has no PyTorch with Pillow ({reason}): only ours is measured.")
+        if why := missing_torch(arguments.torch_python):
+            print(f"{arguments.torch_python} has no PyTorch with Pillow ({why}): only ours is measured.")
         else:
             pythons |= dict.fromkeys(PEERS, arguments.torch_python)
     numbers = run(settings, arguments.batches, arguments.repeats, pythons)
     if arguments.json:
-        numbers = {"machine": machine, "settings": dataclasses.asdict(settings), **numbers}
-        pathlib.Path(arguments.json).write_text(json.dumps(numbers, indent=2) + "\n")
+        start = {
+            "machine": machine,
+            "busy_cores_before": busy,
+            "openmp": omp,
+            "settings": dataclasses.asdict(settings),
+        }
+        pathlib.Path(arguments.json).write_text(json.dumps({**start, **numbers}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ file imports TensorFlow or PyTorch, whichever its interpreter has to have, and n
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import json
 import pathlib
@@ -108,8 +109,9 @@ def torch_network(folder: pathlib.Path, settings: Settings, compiled: bool) -> C
     )
 
 
+OURS = "ours"
 CONTENDERS: dict[str, Callable[[pathlib.Path, Settings], Contender]] = {
-    "ours": saved_model,
+    OURS: saved_model,
     "torch eager": lambda folder, settings: torch_network(folder, settings, compiled=False),
     "torch.compile": lambda folder, settings: torch_network(folder, settings, compiled=True),
 }
@@ -157,7 +159,10 @@ def main() -> None:
 
     folder = pathlib.Path(sys.argv[2])
     settings = Settings(**json.loads((folder / "settings.json").read_text()))
-    load_s, contender = timed(lambda: CONTENDERS[sys.argv[1]](folder, settings))
+    name = sys.argv[1]
+    importlib.import_module("tensorflow" if name == OURS else "torch")
+    import_mb = peak_memory_mb()
+    load_s, contender = timed(lambda: CONTENDERS[name](folder, settings))
     load_mb = peak_memory_mb()
     image = random_images(1, settings.image_size)
     first_s, outputs = timed(lambda: contender.signatures["serving_default"](image))
@@ -166,6 +171,7 @@ def main() -> None:
         parameters=contender.parameters,
         load_s=load_s,
         first_request_s=first_s,
+        peak_import_mb=import_mb,
         peak_load_mb=load_mb,
         peak_first_request_mb=peak_memory_mb(),
         outputs={name: output.tolist() for name, output in outputs.items()},
