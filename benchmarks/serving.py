@@ -83,7 +83,7 @@ class Process:
         """The next line of its output."""
         line = self.process.stdout.readline()
         if not line:
-            raise ContenderError(reason(self.log.read_text()))
+            raise ContenderError(f"{reason(self.log.read_text())} (exit code {self.process.wait()})")
         return json.loads(line)
 
     def seconds(self, signature: str, batch: int) -> float:
