@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import keras
+import tensorflow as tf
 from absl import flags, logging
 
 from flags import config_from_flags, define_flags
@@ -142,6 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     define_flags()
     logging.set_verbosity(logging.ERROR)
+    tf.get_logger().setLevel("ERROR")  # Many small runs trace many functions, which it would warn of.
     start = time.perf_counter()
     rows = run_chain(arguments.output)
     print(f"\ntop-1 on 360 test digits{'':<16}{'mean':>8}   by draw of the labels")
