@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, EvaluationConfig, ExperimentConfig, ModelConfig
-from tf_simclrv2.data import Source, draw_per_class, evaluation_batches
+from tf_simclrv2.data import SkippedImages, Source, draw_per_class, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
 from tf_simclrv2.evaluation.linear_probe import linear_probe
@@ -138,7 +138,10 @@ def _labelled(features: Features, labels: np.ndarray) -> tuple[Features, np.ndar
 
 def _batches(source: Source, config: ExperimentConfig) -> tf.data.Dataset:
     return evaluation_batches(
-        source, image_size=config.model.image_size, batch_size=config.evaluation.eval_batch_size
+        source,
+        image_size=config.model.image_size,
+        batch_size=config.evaluation.eval_batch_size,
+        skipped=SkippedImages(source.num_examples, config.data.max_skipped_fraction),
     )
 
 

@@ -28,13 +28,24 @@ from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
 from tf_simclrv2.saved_model import save_module
 from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
+from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.training.model_dir import ModelDir
+from tf_simclrv2.training.not_finite import REPORT_FILE, not_finite_report
+from tf_simclrv2.training.preemption import Preemption
 from tf_simclrv2.training.progress import Progress
+from tf_simclrv2.training.run_lock import run_lock
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
+from tf_simclrv2.training.stops import NotFiniteError, Preempted
 from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_views
 from tf_simclrv2.training.teacher import load_teacher
 from tf_simclrv2.training.trainer import NEVER, Trainer
+from tf_simclrv2.training.verified_checkpoints import (
+    Survey,
+    new_checkpoints,
+    set_aside_damaged,
+    survey_checkpoints,
+)
 
 Result = dict[str, Any]
 Say = Callable[[str], None]
@@ -48,10 +59,6 @@ STEPS_PER_LOOP = 10
 def say_at_once(text: str) -> None:
     """Prints a line that is seen now, in a file too."""
     print(text, flush=True)
-
-
-class NotFiniteError(RuntimeError):
-    """The loss stopped being a number."""
 
 
 class _Log(io.TextIOBase):
@@ -116,17 +123,16 @@ class Run:
         self.skipped = SkippedImages(
             self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
         )
+        self._skipped_noted = 0
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
-            self.trainer = Trainer(self.task, None, self.strategy)
+            self.trainer = Trainer(self.task, None, self.strategy, self.skipped)
         self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
-        latest = self.model_dir.latest_checkpoint()
-        if latest:
-            refuse_foreign_checkpoint(self.checkpoint, latest)
-        elif self.config.run.checkpoint and self.config.run.mode != "eval":
-            with self.strategy.scope():
-                self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
+        self.survey = Survey((), None, {})
+        if self.config.run.mode != "eval":
+            self.survey = survey_checkpoints(self.model_dir.path)
+            self._check_start()
 
     def execute(self) -> Result:
         """Does what `config.run.mode` says.
@@ -135,21 +141,26 @@ class Run:
             The result, as in `result.json`.
 
         Raises:
-            ConfigError: Too many images were unreadable, or there is nothing to evaluate.
-            NotFiniteError: The loss was not finite; the last good checkpoint stays.
+            ConfigError: Too many images were unreadable, another program uses the directory, or there is
+                nothing to evaluate.
+            RunError: The loss was not finite, or a checkpoint could not be saved; the last good one stays.
+            Preempted: SIGTERM came; a checkpoint of the last step is there.
         """
         self.say(self.plan.describe())
         self.say(describe_groups(parameter_groups(self.task.network), self.config.optimizer.optimizer))
         if self.config.run.mode == "eval":
             return self._follow_checkpoints()
         self.model_dir.create()
-        self.model_dir.write_config(self.config, self.flags)
-        if self.config.model.num_classes:
-            self.model_dir.write_class_names(self.plan.train_source.class_names)
-        result = self._train()
-        if self.config.run.mode == "train_then_eval":
-            result = {**result, **self._evaluate()}
-        return result
+        with self._alone():
+            if self._is_chief:
+                set_aside_damaged(self.model_dir.path, self.survey, self.say)
+            self.model_dir.write_config(self.config, self.flags)
+            if self.config.model.num_classes:
+                self.model_dir.write_class_names(self.plan.train_source.class_names)
+            result = self._train()
+            if self.config.run.mode == "train_then_eval":
+                result = {**result, **self._evaluate()}
+            return result
 
     @property
     def step(self) -> int:
@@ -160,29 +171,47 @@ class Run:
     def _global_step(self) -> tf.Variable:
         return self.task.optimizer.iterations.value
 
+    def _check_start(self) -> None:
+        """Checks the checkpoint to resume, or loads the weights to start from."""
+        if self.survey.whole:
+            refuse_foreign_checkpoint(self.checkpoint, self.survey.whole)
+        elif self.config.run.checkpoint:
+            with self.strategy.scope():
+                self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
+
+    def _alone(self) -> contextlib.AbstractContextManager:
+        """Keeps other programs out; the workers of one run share their directory."""
+        return run_lock(self.model_dir.path) if self._is_chief else contextlib.nullcontext()
+
+    @property
+    def _is_chief(self) -> bool:
+        return self.strategy.extended.should_checkpoint
+
     def _train(self) -> Result:
-        manager = tf.train.CheckpointManager(
+        manager = SafeCheckpointManager(
             self.checkpoint,
             self.model_dir.path,
-            max_to_keep=self.config.run.keep_checkpoint_max,
-            step_counter=self._global_step,
-            checkpoint_interval=self.plan.checkpoint_interval,
+            self.config.run.keep_checkpoint_max,
+            self._global_step,
+            self.plan.checkpoint_interval,
         )
         progress: Progress | None = None
         last: Result = {}
 
         def act(output: dict[str, tf.Tensor]) -> None:
             last.update({name: float(value) for name, value in output.items()})
-            self._stop_if_not_finite()
+            self._stop_if_not_finite(manager.latest_checkpoint, last["train/total_loss"])
+            self._note_skipped()
             assert progress is not None
             progress(output)
 
+        steps_per_loop = self._steps_per_loop()
         with _orbit_to_log():
             controller = orbit.Controller(
                 global_step=self._global_step,
                 trainer=self.trainer,
                 strategy=self.strategy,
-                steps_per_loop=self._steps_per_loop(),
+                steps_per_loop=steps_per_loop,
                 checkpoint_manager=manager,
                 summary_dir=self.model_dir.path,
                 train_actions=[act],
@@ -199,17 +228,22 @@ class Run:
             starts={name: int(position.numpy()) for name, position in self.trainer.positions.items()},
         )
         self.trainer.train_dataset = self.strategy.experimental_distribute_dataset(batches)
-        self._show_views()
         progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
         try:
-            with _orbit_to_log(), self._readable_errors():
-                controller.train(total, checkpoint_at_completion=False)
-                if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(
-                    f"-{self.step}"
-                ):
-                    controller.save_checkpoint()
+            with Preemption() as preemption, _orbit_to_log(), self._readable_errors():
+                self._show_views()
+                while self.step < total and not preemption.asked:
+                    until = min(self.step + steps_per_loop(self.step), total)
+                    controller.train(until, checkpoint_at_completion=False)
+                controller.save_checkpoint()
         finally:
             progress.close()
+            self._note_skipped()
+        if preemption.asked:
+            raise Preempted(
+                f"stopped by SIGTERM at step {self.step:,} of {total:,}; all is saved in "
+                f"{manager.latest_checkpoint}, and the same command goes on from there."
+            )
         if self.skipped.count:
             self.say(
                 f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}"
@@ -264,15 +298,21 @@ class Run:
             self.skipped.check()
             raise
 
-    def _stop_if_not_finite(self) -> None:
+    def _stop_if_not_finite(self, latest: str | None, loss: float) -> None:
         bad = int(self.trainer.bad_step.numpy())
         if bad != NEVER:
-            latest = self.model_dir.latest_checkpoint()
+            report = not_finite_report(self.task, bad, float(self.plan.schedule(bad)), loss)
+            path = self.model_dir.write_report(REPORT_FILE, report)
             kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
             raise NotFiniteError(
-                f"the loss is not finite at step {bad}; {kept}; "
+                f"the loss is not finite at step {bad}; {kept}; {path} tells the size of every variable; "
                 "lower --learning_rate or raise --warmup_epochs."
             )
+
+    def _note_skipped(self) -> None:
+        if self.skipped.count > self._skipped_noted:
+            self._skipped_noted = self.skipped.count
+            self.model_dir.write_skipped(self.skipped.names)
 
     def _evaluate(self) -> Result:
         """Evaluates the network as it stands, and leaves result files and a SavedModel."""
@@ -335,15 +375,18 @@ class Run:
                 "name the directory of a training."
             )
         result: Result = {}
-        for prefix in tf.train.checkpoints_iterator(
-            self.model_dir.path, timeout=EVAL_PATIENCE, timeout_fn=lambda: False
-        ):
+        for prefix in new_checkpoints(self.model_dir.path, EVAL_PATIENCE):
             refuse_foreign_checkpoint(self.checkpoint, prefix)
             with self.strategy.scope():
                 self.checkpoint.restore(prefix).assert_consumed()
             result = self._evaluate()
             if self.step >= self.plan.steps:
                 break
+        if not result:
+            raise ConfigError(
+                f"there is no checkpoint in model_dir {self.model_dir.path!r}, and none came within "
+                f"{EVAL_PATIENCE} s; start its training first."
+            )
         return result
 
     def _say_result(self, result: Result) -> None:
