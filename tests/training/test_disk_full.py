@@ -10,12 +10,16 @@ import sys
 import numpy as np
 import pytest
 
-from tests.test_run import ROOT, TINY
 from tests.training.small_runs import weights_of
 from tf_simclrv2.training.verified_checkpoints import damage
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPTIONS = [
-    *TINY,
+    "--dataset=digits",
+    "--train_split=train[:32]",
+    "--image_size=8",
+    "--resnet_depth=18",
+    "--train_batch_size=16",
     "--mode=train",
     "--train_steps=8",
     "--checkpoint_steps=2",
@@ -55,6 +59,7 @@ def check(done: subprocess.CompletedProcess, directory: pathlib.Path, expected: 
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: checkpoint {directory}/ckpt-4 could not be saved (")
+    assert "{{" not in line and "[Op:" not in line
     assert f"; the last one is {directory}/ckpt-2; make room" in line
     names = {path.name for path in directory.glob("*ckpt-*")} | {p.name for p in directory.glob("*tmp*")}
     assert names == {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}

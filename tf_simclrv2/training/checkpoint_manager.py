@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import tensorflow as tf
@@ -54,13 +55,18 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         try:
             return super().save(step, check_interval=False, options=options)
         except (tf.errors.OpError, OSError) as error:
-            reason = (getattr(error, "message", None) or str(error)).strip().split("\n")[0]
             _remove_half(prefix)
             raise RunError(
-                f"checkpoint {prefix} could not be saved ({reason}); "
+                f"checkpoint {prefix} could not be saved ({_reason(error)}); "
                 f"{f'the last one is {saved}' if saved else 'there is none yet'}; "
                 "make room on the disk and type the same command again."
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line, without TensorFlow's remarks on the op that failed."""
+    text = getattr(error, "message", None) or str(error)
+    return re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", text.strip().split("\n")[0]).strip()
 
 
 def _remove_half(prefix: str) -> None:
