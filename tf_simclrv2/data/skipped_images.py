@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, DataConfig
 
@@ -17,7 +20,7 @@ class SkippedImages:
 
     A pipeline leaves an unreadable image out and records it here. Once more than the tolerated
     number have failed, the pipeline's iterator raises a `tf.errors.OpError`; `check` then raises
-    the same sentence as a plain `ConfigError`.
+    the same sentence as a plain `ConfigError`, and so does whatever runs in the context `explained`.
 
     Args:
         num_examples: Images in the source.
@@ -79,3 +82,16 @@ class SkippedImages:
                 f"be (max_skipped_fraction={self.max_fraction}): {shown}; repair or remove them, or raise "
                 "the limit."
             )
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns the error of a pipeline that gave up on its images into the sentence that says so.
+
+        Raises:
+            ConfigError: More images than the limit are unreadable.
+        """
+        try:
+            yield
+        except (tf.errors.OpError, StopIteration):
+            self.check()
+            raise

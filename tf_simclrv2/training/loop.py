@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -230,7 +230,7 @@ class Run:
         self.trainer.train_dataset = self.strategy.experimental_distribute_dataset(batches)
         progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
         try:
-            with Preemption() as preemption, _orbit_to_log(), self._readable_errors():
+            with Preemption() as preemption, _orbit_to_log(), self.skipped.explained():
                 self._show_views()
                 while self.step < total and not preemption.asked:
                     until = min(self.step + steps_per_loop(self.step), total)
@@ -285,18 +285,9 @@ class Run:
         source = self.plan.train_source
         few = min(IMAGES_SHOWN, source.num_examples)
         some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
-        with self._readable_errors():
+        with self.skipped.explained():
             batch = next(iter(self._batches(some, batch_size=few)))
         write_views(self.model_dir.path, self.task, batch, self.step)
-
-    @contextlib.contextmanager
-    def _readable_errors(self) -> Iterator[None]:
-        """Turns a pipeline that gave up on its images into the sentence that says so."""
-        try:
-            yield
-        except (tf.errors.OpError, StopIteration):
-            self.skipped.check()
-            raise
 
     def _stop_if_not_finite(self, latest: str | None, loss: float) -> None:
         bad = int(self.trainer.bad_step.numpy())
@@ -346,11 +337,12 @@ class Run:
                 "accuracy is not evaluated: there is no classifier, or the evaluation split has no labels"
             )
             return {"eval/regularization_loss": float(self.task.weight_decay())}
+        skipped = SkippedImages(source.num_examples, self.config.data.max_skipped_fraction)
         batches = evaluation_batches(
             source,
             image_size=self.config.model.image_size,
             batch_size=self.config.evaluation.eval_batch_size,
-            skipped=SkippedImages(source.num_examples, self.config.data.max_skipped_fraction),
+            skipped=skipped,
         )
         if self.config.evaluation.eval_steps:
             batches = batches.take(self.config.evaluation.eval_steps)
@@ -364,7 +356,8 @@ class Run:
                 strategy=self.strategy,
                 eval_summary_dir=f"{self.model_dir.path}/{name}",
             )
-            output = controller.evaluate(steps=-1)
+            with skipped.explained():
+                output = controller.evaluate(steps=-1)
         return {tag: float(value) for tag, value in (output or {}).items()}
 
     def _follow_checkpoints(self) -> Result:

@@ -38,15 +38,21 @@ def run_lock(directory: str) -> Iterator[None]:
         yield
         return
     with open(os.path.join(directory, LOCK_FILE), "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                raise _refusal(directory, file) from None
-            yield  # The filesystem has no locks.
-            return
-        _write_holder(file)
+        if _take(directory, file):
+            _write_holder(file)
         yield
+
+
+def _take(directory: str, file: TextIO) -> bool:
+    """Takes the lock, which closing the file gives back; False where the filesystem has none."""
+    assert fcntl is not None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise _refusal(directory, file) from None
+        return False
+    return True
 
 
 def _write_holder(file: TextIO) -> None:
