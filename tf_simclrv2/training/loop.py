@@ -31,15 +31,15 @@ from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
 from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.training.model_dir import ModelDir
-from tf_simclrv2.training.not_finite import REPORT_FILE, not_finite_report
+from tf_simclrv2.training.not_finite import stop_if_not_finite
 from tf_simclrv2.training.preemption import Preemption
 from tf_simclrv2.training.progress import Progress
 from tf_simclrv2.training.run_lock import run_lock
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
-from tf_simclrv2.training.stops import NotFiniteError, Preempted
+from tf_simclrv2.training.stops import Preempted
 from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_views
 from tf_simclrv2.training.teacher import load_teacher
-from tf_simclrv2.training.trainer import NEVER, Trainer
+from tf_simclrv2.training.trainer import Trainer
 from tf_simclrv2.training.verified_checkpoints import (
     Survey,
     new_checkpoints,
@@ -123,7 +123,6 @@ class Run:
         self.skipped = SkippedImages(
             self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
         )
-        self._skipped_noted = 0
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
@@ -151,8 +150,9 @@ class Run:
         if self.config.run.mode == "eval":
             return self._follow_checkpoints()
         self.model_dir.create()
-        with self._alone():
-            if self._is_chief:
+        chief = self.strategy.extended.should_checkpoint
+        with run_lock(self.model_dir.path, chief):
+            if chief:
                 set_aside_damaged(self.model_dir.path, self.survey, self.say)
             self.model_dir.write_config(self.config, self.flags)
             if self.config.model.num_classes:
@@ -179,14 +179,6 @@ class Run:
             with self.strategy.scope():
                 self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
 
-    def _alone(self) -> contextlib.AbstractContextManager:
-        """Keeps other programs out; the workers of one run share their directory."""
-        return run_lock(self.model_dir.path) if self._is_chief else contextlib.nullcontext()
-
-    @property
-    def _is_chief(self) -> bool:
-        return self.strategy.extended.should_checkpoint
-
     def _train(self) -> Result:
         manager = SafeCheckpointManager(
             self.checkpoint,
@@ -200,8 +192,14 @@ class Run:
 
         def act(output: dict[str, tf.Tensor]) -> None:
             last.update({name: float(value) for name, value in output.items()})
-            self._stop_if_not_finite(manager.latest_checkpoint, last["train/total_loss"])
-            self._note_skipped()
+            self.model_dir.write_skipped(self.skipped.names)
+            stop_if_not_finite(
+                self.trainer,
+                self.plan.schedule,
+                self.model_dir,
+                last["train/total_loss"],
+                manager.latest_checkpoint,
+            )
             assert progress is not None
             progress(output)
 
@@ -238,7 +236,7 @@ class Run:
                 controller.save_checkpoint()
         finally:
             progress.close()
-            self._note_skipped()
+            self.model_dir.write_skipped(self.skipped.names)
         if preemption.asked:
             raise Preempted(
                 f"stopped by SIGTERM at step {self.step:,} of {total:,}; all is saved in "
@@ -288,22 +286,6 @@ class Run:
         with self.skipped.explained():
             batch = next(iter(self._batches(some, batch_size=few)))
         write_views(self.model_dir.path, self.task, batch, self.step)
-
-    def _stop_if_not_finite(self, latest: str | None, loss: float) -> None:
-        bad = int(self.trainer.bad_step.numpy())
-        if bad != NEVER:
-            report = not_finite_report(self.task, bad, float(self.plan.schedule(bad)), loss)
-            path = self.model_dir.write_report(REPORT_FILE, report)
-            kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
-            raise NotFiniteError(
-                f"the loss is not finite at step {bad}; {kept}; {path} tells the size of every variable; "
-                "lower --learning_rate or raise --warmup_epochs."
-            )
-
-    def _note_skipped(self) -> None:
-        if self.skipped.count > self._skipped_noted:
-            self._skipped_noted = self.skipped.count
-            self.model_dir.write_skipped(self.skipped.names)
 
     def _evaluate(self) -> Result:
         """Evaluates the network as it stands, and leaves result files and a SavedModel."""

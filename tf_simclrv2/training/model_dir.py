@@ -28,6 +28,7 @@ class ModelDir:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._skipped_written = 0
 
     def _join(self, *names: str) -> str:
         return os.path.join(self.path, *names)
@@ -90,7 +91,13 @@ class ModelDir:
         return self._join(name)
 
     def write_skipped(self, names: Sequence[str]) -> None:
-        """Leaves `skipped.txt`: a name a line, the first `SKIPPED_NAMES`, and how many more there are."""
+        """Leaves `skipped.txt`: a name a line, the first `SKIPPED_NAMES`, and how many more there are.
+
+        Nothing is written where there is no name, or no more than the last time.
+        """
+        if len(names) <= self._skipped_written:
+            return
+        self._skipped_written = len(names)
         more = len(names) - SKIPPED_NAMES
         lines = [*names[:SKIPPED_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
         self._write(self._join(SKIPPED_FILE), "".join(f"{line}\n" for line in lines))

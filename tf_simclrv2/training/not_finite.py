@@ -1,4 +1,4 @@
-"""What is known when the loss stops being a number."""
+"""Stops a run whose loss is no number, and leaves what is known of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,41 @@ from typing import Any
 
 import numpy as np
 
+from tf_simclrv2.optimization.schedules import WarmupCosine
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.model_dir import ModelDir
+from tf_simclrv2.training.stops import NotFiniteError
+from tf_simclrv2.training.trainer import NEVER, Trainer
 from tf_simclrv2.variable_paths import named_variables
 
 REPORT_FILE = "not_finite.json"
+
+
+def stop_if_not_finite(
+    trainer: Trainer, schedule: WarmupCosine, model_dir: ModelDir, loss: float, latest: str | None
+) -> None:
+    """Looks at what the trainer noted, after each loop of steps.
+
+    Args:
+        trainer: Knows the first step whose loss was not finite.
+        schedule: The learning rate.
+        model_dir: Gets the report.
+        loss: The mean of the loop.
+        latest: The last checkpoint.
+
+    Raises:
+        NotFiniteError: There was such a step.
+    """
+    bad = int(trainer.bad_step.numpy())
+    if bad == NEVER:
+        return
+    report = not_finite_report(trainer.task, bad, float(schedule(bad)), loss)
+    path = model_dir.write_report(REPORT_FILE, report)
+    kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
+    raise NotFiniteError(
+        f"the loss is not finite at step {bad}; {kept}; {path} tells the size of every variable; "
+        "lower --learning_rate or raise --warmup_epochs."
+    )
 
 
 def not_finite_report(task: Task, step: int, learning_rate: float, loss: float) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _TAKEN = (errno.EACCES, errno.EAGAIN)
 
 
 @contextlib.contextmanager
-def run_lock(directory: str) -> Iterator[None]:
+def run_lock(directory: str, wanted: bool = True) -> Iterator[None]:
     """Holds a directory for this program until the context ends, however the program ends.
 
     The lock is `flock`'s on the file `.lock`, so a killed program leaves nothing behind that would have to
@@ -30,11 +30,12 @@ def run_lock(directory: str) -> Iterator[None]:
 
     Args:
         directory: It exists.
+        wanted: False for the workers of a run beside its chief, who share its directory.
 
     Raises:
         ConfigError: Another program holds it, with its process and host.
     """
-    if fcntl is None or "://" in directory:
+    if not wanted or fcntl is None or "://" in directory:
         yield
         return
     with open(os.path.join(directory, LOCK_FILE), "a+") as file:
