@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import ConfigError
+from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.verified_checkpoints import (
     damage,
     new_checkpoints,
@@ -120,6 +121,14 @@ def test_what_is_on_disk_counts_not_the_state_file(saved, state):
     assert lines == ["the file 'checkpoint' did not name the checkpoints that are here, and was written anew"]
     state = tf.train.get_checkpoint_state(str(saved))
     assert list(state.all_model_checkpoint_paths) == [str(saved / f"ckpt-{step}") for step in (1, 2, 3)]
+
+
+def test_old_ones_are_pruned_under_a_state_file_that_was_written_anew(saved):
+    (saved / "checkpoint").unlink()
+    settle(saved)
+    checkpoint, step = tf.train.Checkpoint(value=tf.Variable(np.zeros(SIZE))), tf.Variable(4)
+    SafeCheckpointManager(checkpoint, str(saved), 2, step, interval=1).save()
+    assert {path.name for path in saved.glob("ckpt-*.index")} == {"ckpt-3.index", "ckpt-4.index"}
 
 
 def test_leftovers_of_a_killed_save_are_removed(saved):

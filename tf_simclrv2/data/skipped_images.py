@@ -54,6 +54,11 @@ class SkippedImages:
     def count(self) -> int:
         return len(self._names)
 
+    def shown(self) -> str:
+        """The first few names, for a sentence."""
+        names = self.names
+        return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+
     def record(self, name: str | bytes) -> np.bool_:
         """Adds an image, once however often it fails.
 
@@ -76,11 +81,10 @@ class SkippedImages:
         """
         names = self.names
         if len(names) > self.limit:
-            shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
             raise ConfigError(
                 f"{len(names)} of {self.num_examples} images are unreadable, but at most {self.limit} may "
-                f"be (max_skipped_fraction={self.max_fraction}): {shown}; repair or remove them, or raise "
-                "the limit."
+                f"be (max_skipped_fraction={self.max_fraction}): {self.shown()}; repair or remove them, or "
+                "raise the limit."
             )
 
     @contextlib.contextmanager

@@ -243,9 +243,7 @@ class Run:
                 f"{manager.latest_checkpoint}, and the same command goes on from there."
             )
         if self.skipped.count:
-            self.say(
-                f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}"
-            )
+            self.say(f"{self.skipped.count} unreadable image(s) were skipped: {self.skipped.shown()}")
         loss = last["train/total_loss"]
         self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.latest_checkpoint})")
         return {"global_step": self.step, **last}

@@ -122,6 +122,10 @@ def set_aside_damaged(directory: str, survey: Survey, say: Callable[[str], None]
         directory,
         os.path.basename(survey.whole),
         [os.path.basename(prefix) for prefix in kept],
+        # Without its time, a manager takes a checkpoint for one to keep for ever.
+        all_model_checkpoint_timestamps=[
+            tf.io.gfile.stat(prefix + ".index").mtime_nsec / 1e9 for prefix in kept
+        ],
     )
 
 
