@@ -215,16 +215,16 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path):
     # The cosine's rate: 30 steps, no warm-up.
     rate = 1e25 * 16 / 256 * (1 + np.cos(np.pi * report["step"] / 30)) / 2
     assert report["learning_rate"] == pytest.approx(rate, rel=1e-4)
-    names = {
-        key.removeprefix("model/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
-        for key in weights_of(tmp_path, report["step"])
-        if key.startswith("model/")
-    }
-    assert set(report["variable_norms"]) == names
     newest = tf.train.latest_checkpoint(str(tmp_path))
     assert newest is not None
     step = int(newest.rsplit("-", 1)[1])
     assert step < 30 and step >= 1
+    names = {
+        key.removeprefix("model/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+        for key in weights_of(tmp_path, step)
+        if key.startswith("model/")
+    }
+    assert set(report["variable_norms"]) == names
 
 
 BAD_RUNS = {
