@@ -4,13 +4,16 @@ WORKERS ?= 2
 COVERAGE ?= --cov=tf_simclrv2 --cov-report=term
 TESTS ?= tests
 BENCHMARK ?= train_step
+SIGKILLS ?= 10
+SIGTERMS ?= 5
+KILL_SEED ?= 1
 
 python := .venv/bin/python
 installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart semi-supervised test lint format bench clean
+.PHONY: help quickstart semi-supervised test soak lint format bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +26,9 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 
 test: $(installed)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
+
+soak: $(installed)  ## Kill a small run many times; it must end as if nobody had (SIGKILLS=, SIGTERMS=, KILL_SEED=)
+	SIGKILLS=$(SIGKILLS) SIGTERMS=$(SIGTERMS) KILL_SEED=$(KILL_SEED) $(python) -m pytest tests/faults
 
 lint: $(installed)  ## Check style, formatting and types
 	$(python) -m ruff check .

@@ -1,4 +1,8 @@
-"""Trains and evaluates: `python run.py --mode=train_then_eval --model_dir=DIR …`."""
+"""Trains and evaluates: `python run.py --mode=train_then_eval --model_dir=DIR …`.
+
+Exit codes: 0 done; 1 an error, told in one sentence; 75 (EX_TEMPFAIL) stopped by SIGTERM during training with
+everything saved, so that the same command goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from absl import app, logging
 from flags import config_from_flags, define_flags, explicit_fields, flag_values, notes_on_flags
 from tf_simclrv2.config import ConfigError
 from tf_simclrv2.training.adoption import adopt
-from tf_simclrv2.training.loop import NotFiniteError, Run
+from tf_simclrv2.training.loop import Run
+from tf_simclrv2.training.stops import EXIT_PREEMPTED, Preempted, RunError
 
 define_flags()
 
@@ -28,8 +33,11 @@ def main(argv: list[str]) -> None:
         for note in notes_on_flags():
             print(note)
         Run(config, flag_values()).execute()
-    except (ConfigError, NotFiniteError) as error:
+    except (ConfigError, RunError) as error:
         sys.exit(f"error: {error}")
+    except Preempted as stop:
+        print(stop, flush=True)
+        sys.exit(EXIT_PREEMPTED)
 
 
 if __name__ == "__main__":

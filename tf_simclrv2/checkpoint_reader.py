@@ -13,6 +13,8 @@ from tf_simclrv2.config import ConfigError
 
 KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# What TensorFlow's reader raises, depending on the byte that is wrong.
+_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError, TypeError)
 
 
 def find_prefix(path: str, setting: str = "checkpoint") -> str:
@@ -62,7 +64,7 @@ class CheckpointReader:
         try:
             self._reader = tf.train.load_checkpoint(prefix)
             stored = self._reader.get_variable_to_shape_map()
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from error
         self.shapes = {key: tuple(shape) for key, shape in stored.items()}
 
@@ -74,7 +76,7 @@ class CheckpointReader:
         """
         try:
             return self._reader.get_tensor(key)
-        except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from error
 
     @functools.cached_property

@@ -80,6 +80,31 @@ def test_images_without_a_label_take_no_part():
     assert "off: no image of digits/train[:80] has a label" in lines
 
 
+def test_unreadable_images_count_against_the_limit_that_was_set(tmp_path):
+    for i in range(12):
+        folder = tmp_path / f"class_{i % 2}"
+        folder.mkdir(exist_ok=True)
+        picture = tf.io.encode_png(tf.fill([8, 8, 3], tf.cast(20 * i, tf.uint8))).numpy()
+        (folder / f"{i}.png").write_bytes(b"not a picture" if i < 4 else picture)
+
+    def protocols(max_skipped_fraction):
+        data = DataConfig(
+            dataset="image_folder", data_dir=str(tmp_path), max_skipped_fraction=max_skipped_fraction
+        )
+        config = ExperimentConfig(
+            model=ModelConfig(resnet_depth=18, image_size=8),
+            data=data,
+            evaluation=EvaluationConfig(eval_batch_size=4, protocols=("knn",)),
+        )
+        source, lines = load_source(data, "train"), Lines()
+        run_frozen_protocols(Pixels(config.model), source, source, config, lines)
+        return lines
+
+    assert "20 nearest neighbours, top-1 on 8 images:" in protocols(0.5)
+    with pytest.raises(ConfigError, match="4 of 12 images are unreadable, but at most 3 may be"):
+        protocols(0.25)
+
+
 def test_endpoints():
     model = ModelConfig()
     assert probed_endpoints(EvaluationConfig(probe_endpoints=("all",)), model) == HEAD

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tests.training.small_runs import config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import ConfigError, ExperimentConfig
-from tf_simclrv2.training.loop import NotFiniteError
+from tf_simclrv2.training.stops import NotFiniteError
+from tf_simclrv2.training.verified_checkpoints import damage
 
 PUBLISHED_TAGS = {
     "train/contrast_loss",
@@ -160,9 +161,41 @@ def test_a_folder_without_labels_pretrains(tmp_path):
     result, lines, _ = execute(config)
     assert "has no labels: linear evaluation is off" in lines
     assert "1 unreadable image(s) were skipped" in lines and "torn.png" in lines
+    (skipped,) = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
+    assert skipped.endswith("torn.png")
+    assert result["train/skipped_images"] == 1
     assert "eval/label_top_1_accuracy" not in result
     assert np.isfinite(result["train/contrast_loss"])
     assert (tmp_path / "run" / "saved_model" / "2").is_dir()
+
+
+def test_too_many_unreadable_images_stop_a_run_whose_checkpoint_stays(tmp_path):
+    rng = np.random.default_rng(0)
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(20):
+        pixels = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        (images / f"{i}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    options = {
+        "dataset": "image_folder",
+        "data_dir": str(images),
+        "train_split": "train",
+        "eval_split": "train",
+        "mode": "train",
+        "max_skipped_fraction": 0.1,
+    }
+    execute(config_for(tmp_path / "run", train_steps=2, **options))
+    before = weights_of(tmp_path / "run", 2)
+    torn = {f"{i}.png" for i in range(3)}
+    for name in torn:
+        (images / name).write_bytes(b"not a picture")
+    with pytest.raises(ConfigError, match=r"3 of 20 images are unreadable, but at most 2 may be"):
+        execute(config_for(tmp_path / "run", train_steps=40, **options))
+    names = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
+    assert {name.rsplit("/", 1)[-1] for name in names} == torn
+    assert damage(str(tmp_path / "run" / "ckpt-2")) is None
+    for key, value in weights_of(tmp_path / "run", 2).items():
+        np.testing.assert_array_equal(value, before[key], err_msg=key)
 
 
 def test_a_loss_that_is_not_finite_stops_training(tmp_path):
@@ -176,12 +209,25 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path):
     )
     with pytest.raises(
         NotFiniteError, match=r"not finite at step (\d+); the last good checkpoint is .*ckpt-\d+"
-    ):
+    ) as stopped:
         execute(config)
+    assert f"{tmp_path}/not_finite.json tells" in str(stopped.value)
+    report = json.loads((tmp_path / "not_finite.json").read_text())
+    assert f"at step {report['step']};" in str(stopped.value)
+    assert report["loss"] in ("nan", "inf", "-inf")
+    # The cosine's rate: 30 steps, no warm-up.
+    rate = 1e25 * 16 / 256 * (1 + np.cos(np.pi * report["step"] / 30)) / 2
+    assert report["learning_rate"] == pytest.approx(rate, rel=1e-4)
     newest = tf.train.latest_checkpoint(str(tmp_path))
     assert newest is not None
     step = int(newest.rsplit("-", 1)[1])
     assert step < 30 and step >= 1
+    names = {
+        key.removeprefix("model/").removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+        for key in weights_of(tmp_path, step)
+        if key.startswith("model/")
+    }
+    assert set(report["variable_norms"]) == names
 
 
 BAD_RUNS = {

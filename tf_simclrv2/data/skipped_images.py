@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, DataConfig
 
@@ -17,7 +20,7 @@ class SkippedImages:
 
     A pipeline leaves an unreadable image out and records it here. Once more than the tolerated
     number have failed, the pipeline's iterator raises a `tf.errors.OpError`; `check` then raises
-    the same sentence as a plain `ConfigError`.
+    the same sentence as a plain `ConfigError`, and so does whatever runs in the context `explained`.
 
     Args:
         num_examples: Images in the source.
@@ -51,6 +54,11 @@ class SkippedImages:
     def count(self) -> int:
         return len(self._names)
 
+    def shown(self) -> str:
+        """The first few names, for a sentence."""
+        names = self.names
+        return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+
     def record(self, name: str | bytes) -> np.bool_:
         """Adds an image, once however often it fails.
 
@@ -73,9 +81,21 @@ class SkippedImages:
         """
         names = self.names
         if len(names) > self.limit:
-            shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
             raise ConfigError(
                 f"{len(names)} of {self.num_examples} images are unreadable, but at most {self.limit} may "
-                f"be (max_skipped_fraction={self.max_fraction}): {shown}; repair or remove them, or raise "
-                "the limit."
+                f"be (max_skipped_fraction={self.max_fraction}): {self.shown()}; repair or remove them, or "
+                "raise the limit."
             )
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns the error of a pipeline that gave up on its images into the sentence that says so.
+
+        Raises:
+            ConfigError: More images than the limit are unreadable.
+        """
+        try:
+            yield
+        except (tf.errors.OpError, StopIteration):
+            self.check()
+            raise

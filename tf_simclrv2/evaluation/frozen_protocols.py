@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, EvaluationConfig, ExperimentConfig, ModelConfig
-from tf_simclrv2.data import Source, draw_per_class, evaluation_batches
+from tf_simclrv2.data import SkippedImages, Source, draw_per_class, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
 from tf_simclrv2.evaluation.linear_probe import linear_probe
@@ -57,6 +57,9 @@ def run_frozen_protocols(
     Returns:
         Top-1 accuracies by `linear/<endpoint>/top_1_accuracy`, `linear_<n>_per_class/…`, `knn_20/…` and
         `knn_200/…`.
+
+    Raises:
+        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
     """
     if not (train.has_labels and test.has_labels):
         say("evaluation of frozen features is off: both splits need labels")
@@ -118,13 +121,15 @@ def _features(
     network: SimCLR, random: SimCLR | None, source: Source, config: ExperimentConfig
 ) -> tuple[Features, np.ndarray]:
     """Features of a split by row of the table, the trained encoder's first, then the baselines'."""
-    batches = _batches(source, config)
+    skipped = _skipped(source, config)
+    batches = _batches(source, config, skipped)
     endpoints = probed_endpoints(config.evaluation, network.config)
-    if random is None:
-        return extract_features(network, batches, endpoints)
-    features, labels = extract_features(network, batches, (*endpoints, RAW_PIXELS))
-    raw = features.pop(RAW_PIXELS)
-    untrained, _ = extract_features(random, batches, (BASELINE_ENDPOINT,))
+    with skipped.explained():
+        if random is None:
+            return extract_features(network, batches, endpoints)
+        features, labels = extract_features(network, batches, (*endpoints, RAW_PIXELS))
+        raw = features.pop(RAW_PIXELS)
+        untrained, _ = extract_features(random, batches, (BASELINE_ENDPOINT,))
     return {**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels
 
 
@@ -136,9 +141,16 @@ def _labelled(features: Features, labels: np.ndarray) -> tuple[Features, np.ndar
     return {name: feature[rows] for name, feature in features.items()}, labels[rows]
 
 
-def _batches(source: Source, config: ExperimentConfig) -> tf.data.Dataset:
+def _skipped(source: Source, config: ExperimentConfig) -> SkippedImages:
+    return SkippedImages(source.num_examples, config.data.max_skipped_fraction)
+
+
+def _batches(source: Source, config: ExperimentConfig, skipped: SkippedImages) -> tf.data.Dataset:
     return evaluation_batches(
-        source, image_size=config.model.image_size, batch_size=config.evaluation.eval_batch_size
+        source,
+        image_size=config.model.image_size,
+        batch_size=config.evaluation.eval_batch_size,
+        skipped=skipped,
     )
 
 
@@ -153,6 +165,8 @@ def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -
     random.build((None, shape.image_size, shape.image_size, 3))
     for norm in (layer for layer in random._flatten_layers() if isinstance(layer, BatchNormRelu)):
         norm.gamma.assign(tf.ones_like(norm.gamma))
-    batch = next(iter(_batches(source, config)))
+    skipped = _skipped(source, config)
+    with skipped.explained():
+        batch = next(iter(_batches(source, config, skipped)))
     random(batch["image"][batch["mask"]], training=True)
     return random

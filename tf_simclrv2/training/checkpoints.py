@@ -95,7 +95,10 @@ def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int |
 def read_config(directory: str) -> ExperimentConfig | None:
     """The config of the run that made what is in a directory, if any: a model_dir or an export."""
     values = _read_json(directory, CONFIG_FILE) or _read_json(directory, DESCRIPTION_FILE).get("run")
-    return config_from_dict(ExperimentConfig, values) if values else None
+    try:
+        return config_from_dict(ExperimentConfig, values) if values else None
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise ConfigError(f"the config in {directory} is not one of a run: {error}") from error
 
 
 def _read_model(directory: str) -> ModelConfig | None:
@@ -111,8 +114,16 @@ def _read_json(directory: str, name: str) -> dict[str, Any]:
     path = os.path.join(directory, name)
     if not tf.io.gfile.exists(path):
         return {}
-    with tf.io.gfile.GFile(path) as file:
-        return json.load(file)
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            values = json.load(file)
+        if not isinstance(values, dict):
+            raise ValueError("no object in braces")
+    except ValueError as error:  # Neither text nor JSON.
+        raise ConfigError(
+            f"{path} cannot be read ({error}); it is damaged: bring back a copy of it, or move it away."
+        ) from error
+    return values
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -28,13 +28,24 @@ from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
 from tf_simclrv2.saved_model import save_module
 from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
+from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.training.model_dir import ModelDir
+from tf_simclrv2.training.not_finite import stop_if_not_finite
+from tf_simclrv2.training.preemption import Preemption
 from tf_simclrv2.training.progress import Progress
+from tf_simclrv2.training.run_lock import run_lock
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
+from tf_simclrv2.training.stops import Preempted
 from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_views
 from tf_simclrv2.training.teacher import load_teacher
-from tf_simclrv2.training.trainer import NEVER, Trainer
+from tf_simclrv2.training.trainer import Trainer
+from tf_simclrv2.training.verified_checkpoints import (
+    Survey,
+    new_checkpoints,
+    set_aside_damaged,
+    survey_checkpoints,
+)
 
 Result = dict[str, Any]
 Say = Callable[[str], None]
@@ -48,10 +59,6 @@ STEPS_PER_LOOP = 10
 def say_at_once(text: str) -> None:
     """Prints a line that is seen now, in a file too."""
     print(text, flush=True)
-
-
-class NotFiniteError(RuntimeError):
-    """The loss stopped being a number."""
 
 
 class _Log(io.TextIOBase):
@@ -119,14 +126,12 @@ class Run:
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
-            self.trainer = Trainer(self.task, None, self.strategy)
+            self.trainer = Trainer(self.task, None, self.strategy, self.skipped)
         self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
-        latest = self.model_dir.latest_checkpoint()
-        if latest:
-            refuse_foreign_checkpoint(self.checkpoint, latest)
-        elif self.config.run.checkpoint and self.config.run.mode != "eval":
-            with self.strategy.scope():
-                self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
+        self.survey = Survey((), None, {})
+        if self.config.run.mode != "eval":
+            self.survey = survey_checkpoints(self.model_dir.path)
+            self._check_start()
 
     def execute(self) -> Result:
         """Does what `config.run.mode` says.
@@ -135,21 +140,27 @@ class Run:
             The result, as in `result.json`.
 
         Raises:
-            ConfigError: Too many images were unreadable, or there is nothing to evaluate.
-            NotFiniteError: The loss was not finite; the last good checkpoint stays.
+            ConfigError: Too many images were unreadable, another program uses the directory, or there is
+                nothing to evaluate.
+            RunError: The loss was not finite, or a checkpoint could not be saved; the last good one stays.
+            Preempted: SIGTERM came; a checkpoint of the last step is there.
         """
         self.say(self.plan.describe())
         self.say(describe_groups(parameter_groups(self.task.network), self.config.optimizer.optimizer))
         if self.config.run.mode == "eval":
             return self._follow_checkpoints()
         self.model_dir.create()
-        self.model_dir.write_config(self.config, self.flags)
-        if self.config.model.num_classes:
-            self.model_dir.write_class_names(self.plan.train_source.class_names)
-        result = self._train()
-        if self.config.run.mode == "train_then_eval":
-            result = {**result, **self._evaluate()}
-        return result
+        chief = self.strategy.extended.should_checkpoint
+        with run_lock(self.model_dir.path, chief):
+            if chief:
+                set_aside_damaged(self.model_dir.path, self.survey, self.say)
+            self.model_dir.write_config(self.config, self.flags)
+            if self.config.model.num_classes:
+                self.model_dir.write_class_names(self.plan.train_source.class_names)
+            result = self._train()
+            if self.config.run.mode == "train_then_eval":
+                result = {**result, **self._evaluate()}
+            return result
 
     @property
     def step(self) -> int:
@@ -160,29 +171,45 @@ class Run:
     def _global_step(self) -> tf.Variable:
         return self.task.optimizer.iterations.value
 
+    def _check_start(self) -> None:
+        """Checks the checkpoint to resume, or loads the weights to start from."""
+        if self.survey.whole:
+            refuse_foreign_checkpoint(self.checkpoint, self.survey.whole)
+        elif self.config.run.checkpoint:
+            with self.strategy.scope():
+                self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
+
     def _train(self) -> Result:
-        manager = tf.train.CheckpointManager(
+        manager = SafeCheckpointManager(
             self.checkpoint,
             self.model_dir.path,
-            max_to_keep=self.config.run.keep_checkpoint_max,
-            step_counter=self._global_step,
-            checkpoint_interval=self.plan.checkpoint_interval,
+            self.config.run.keep_checkpoint_max,
+            self._global_step,
+            self.plan.checkpoint_interval,
         )
         progress: Progress | None = None
         last: Result = {}
 
         def act(output: dict[str, tf.Tensor]) -> None:
             last.update({name: float(value) for name, value in output.items()})
-            self._stop_if_not_finite()
+            self.model_dir.write_skipped(self.skipped.names)
+            stop_if_not_finite(
+                self.trainer,
+                self.plan.schedule,
+                self.model_dir,
+                last["train/total_loss"],
+                manager.latest_checkpoint,
+            )
             assert progress is not None
             progress(output)
 
+        steps_per_loop = self._steps_per_loop()
         with _orbit_to_log():
             controller = orbit.Controller(
                 global_step=self._global_step,
                 trainer=self.trainer,
                 strategy=self.strategy,
-                steps_per_loop=self._steps_per_loop(),
+                steps_per_loop=steps_per_loop,
                 checkpoint_manager=manager,
                 summary_dir=self.model_dir.path,
                 train_actions=[act],
@@ -199,21 +226,24 @@ class Run:
             starts={name: int(position.numpy()) for name, position in self.trainer.positions.items()},
         )
         self.trainer.train_dataset = self.strategy.experimental_distribute_dataset(batches)
-        self._show_views()
         progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
         try:
-            with _orbit_to_log(), self._readable_errors():
-                controller.train(total, checkpoint_at_completion=False)
-                if manager.latest_checkpoint is None or not manager.latest_checkpoint.endswith(
-                    f"-{self.step}"
-                ):
-                    controller.save_checkpoint()
+            with Preemption() as preemption, _orbit_to_log(), self.skipped.explained():
+                self._show_views()
+                while self.step < total and not preemption.asked:
+                    until = min(self.step + steps_per_loop(self.step), total)
+                    controller.train(until, checkpoint_at_completion=False)
+                controller.save_checkpoint()
         finally:
             progress.close()
-        if self.skipped.count:
-            self.say(
-                f"{self.skipped.count} unreadable image(s) were skipped: {', '.join(self.skipped.names)}"
+            self.model_dir.write_skipped(self.skipped.names)
+        if preemption.asked:
+            raise Preempted(
+                f"stopped by SIGTERM at step {self.step:,} of {total:,}; all is saved in "
+                f"{manager.latest_checkpoint}, and the same command goes on from there."
             )
+        if self.skipped.count:
+            self.say(f"{self.skipped.count} unreadable image(s) were skipped: {self.skipped.shown()}")
         loss = last["train/total_loss"]
         self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.latest_checkpoint})")
         return {"global_step": self.step, **last}
@@ -251,28 +281,9 @@ class Run:
         source = self.plan.train_source
         few = min(IMAGES_SHOWN, source.num_examples)
         some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
-        with self._readable_errors():
+        with self.skipped.explained():
             batch = next(iter(self._batches(some, batch_size=few)))
         write_views(self.model_dir.path, self.task, batch, self.step)
-
-    @contextlib.contextmanager
-    def _readable_errors(self) -> Iterator[None]:
-        """Turns a pipeline that gave up on its images into the sentence that says so."""
-        try:
-            yield
-        except (tf.errors.OpError, StopIteration):
-            self.skipped.check()
-            raise
-
-    def _stop_if_not_finite(self) -> None:
-        bad = int(self.trainer.bad_step.numpy())
-        if bad != NEVER:
-            latest = self.model_dir.latest_checkpoint()
-            kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
-            raise NotFiniteError(
-                f"the loss is not finite at step {bad}; {kept}; "
-                "lower --learning_rate or raise --warmup_epochs."
-            )
 
     def _evaluate(self) -> Result:
         """Evaluates the network as it stands, and leaves result files and a SavedModel."""
@@ -313,11 +324,12 @@ class Run:
                 "accuracy is not evaluated: there is no classifier, or the evaluation split has no labels"
             )
             return {"eval/regularization_loss": float(self.task.weight_decay())}
+        skipped = SkippedImages(source.num_examples, self.config.data.max_skipped_fraction)
         batches = evaluation_batches(
             source,
             image_size=self.config.model.image_size,
             batch_size=self.config.evaluation.eval_batch_size,
-            skipped=SkippedImages(source.num_examples, self.config.data.max_skipped_fraction),
+            skipped=skipped,
         )
         if self.config.evaluation.eval_steps:
             batches = batches.take(self.config.evaluation.eval_steps)
@@ -331,7 +343,8 @@ class Run:
                 strategy=self.strategy,
                 eval_summary_dir=f"{self.model_dir.path}/{name}",
             )
-            output = controller.evaluate(steps=-1)
+            with skipped.explained():
+                output = controller.evaluate(steps=-1)
         return {tag: float(value) for tag, value in (output or {}).items()}
 
     def _follow_checkpoints(self) -> Result:
@@ -342,15 +355,18 @@ class Run:
                 "name the directory of a training."
             )
         result: Result = {}
-        for prefix in tf.train.checkpoints_iterator(
-            self.model_dir.path, timeout=EVAL_PATIENCE, timeout_fn=lambda: False
-        ):
+        for prefix in new_checkpoints(self.model_dir.path, EVAL_PATIENCE):
             refuse_foreign_checkpoint(self.checkpoint, prefix)
             with self.strategy.scope():
                 self.checkpoint.restore(prefix).assert_consumed()
             result = self._evaluate()
             if self.step >= self.plan.steps:
                 break
+        if not result:
+            raise ConfigError(
+                f"there is no checkpoint in model_dir {self.model_dir.path!r}, and none came within "
+                f"{EVAL_PATIENCE} s; start its training first."
+            )
         return result
 
     def _say_result(self, result: Result) -> None:

@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
 from tf_simclrv2.model_card import CLASS_NAMES_FILE
-from tf_simclrv2.training.checkpoints import differences, differing_fields, read_config
+from tf_simclrv2.training.checkpoints import read_config
+from tf_simclrv2.training.run_identity import changed_settings
+from tf_simclrv2.training.verified_checkpoints import checkpoint_steps
+
+SKIPPED_FILE = "skipped.txt"
+SKIPPED_NAMES = 1000
 
 
 class ModelDir:
@@ -23,6 +28,7 @@ class ModelDir:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._skipped_written = 0
 
     def _join(self, *names: str) -> str:
         return os.path.join(self.path, *names)
@@ -36,7 +42,7 @@ class ModelDir:
         probe = self._join(".writable")
         try:
             tf.io.gfile.makedirs(self.path)
-            self._write(probe, "")
+            self._write(probe, "a full disk takes an empty file\n")
             tf.io.gfile.remove(probe)
         except (tf.errors.OpError, OSError) as error:
             reason = getattr(error, "message", str(error))
@@ -44,29 +50,18 @@ class ModelDir:
                 f"model_dir is {self.path!r}, which cannot be written ({reason}); choose another directory."
             ) from error
 
-    def latest_checkpoint(self) -> str | None:
-        """Prefix of the newest checkpoint."""
-        return tf.train.latest_checkpoint(self.path)
-
     def read_config(self) -> ExperimentConfig | None:
         """The config of the run that was here before, if any."""
         return read_config(self.path)
 
     def refuse_other_run(self, config: ExperimentConfig) -> None:
-        """Checks that a run with checkpoints here is the same stage of the same network.
+        """Checks that checkpoints here are of the run that is asked for, and not of another one.
 
         Raises:
-            ConfigError: It is another one, naming what differs.
+            ConfigError: They are not, naming what differs; or the earlier config cannot be read.
         """
-        before = self.read_config() if self.latest_checkpoint() else None
-        if before is None:
-            return
-        found = [
-            *differing_fields(before.model, config.model),
-            *differences(before.training, config.training, ["train_mode"]),
-            *differences(before.optimizer, config.optimizer, ["optimizer"]),
-            *differences(before.objective, config.objective, ["memory_size"]),
-        ]
+        before = self.read_config() if checkpoint_steps(self.path) else None
+        found = changed_settings(before, config) if before else []
         if found:
             raise ConfigError(
                 f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(found)}; "
@@ -89,6 +84,23 @@ class ModelDir:
         text = json.dumps(result, indent=2) + "\n"
         for file in (f"{prefix}.json", f"{prefix}_{step}.json"):
             self._write(self._join(file), text)
+
+    def write_report(self, name: str, report: dict[str, Any]) -> str:
+        """Leaves a JSON file; its path."""
+        self._write(self._join(name), json.dumps(report, indent=2) + "\n")
+        return self._join(name)
+
+    def write_skipped(self, names: Sequence[str]) -> None:
+        """Leaves `skipped.txt`: a name a line, the first `SKIPPED_NAMES`, and how many more there are.
+
+        Nothing is written where there is no name, or no more than the last time.
+        """
+        if len(names) <= self._skipped_written:
+            return
+        self._skipped_written = len(names)
+        more = len(names) - SKIPPED_NAMES
+        lines = [*names[:SKIPPED_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
+        self._write(self._join(SKIPPED_FILE), "".join(f"{line}\n" for line in lines))
 
     def saved_model(self, step: int) -> str:
         """Where the SavedModel of a step goes."""

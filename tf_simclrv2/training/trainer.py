@@ -5,6 +5,7 @@ from __future__ import annotations
 import orbit
 import tensorflow as tf
 
+from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.tasks import Task
 
@@ -19,6 +20,7 @@ class Trainer(orbit.StandardTrainer):
         task: A compiled task, made in the strategy's scope, in which this is made too.
         dataset: Distributed batches with a `key` in each.
         strategy: The strategy.
+        skipped: The unreadable images, whose number is reported with the losses.
 
     Attributes:
         positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), where a resumed
@@ -26,9 +28,16 @@ class Trainer(orbit.StandardTrainer):
         bad_step: The first step whose loss was not finite, or -1.
     """
 
-    def __init__(self, task: Task, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self,
+        task: Task,
+        dataset: tf.data.Dataset,
+        strategy: tf.distribute.Strategy,
+        skipped: SkippedImages | None = None,
+    ) -> None:
         super().__init__(dataset)
         self.task = task
+        self.skipped = skipped
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
@@ -57,4 +66,6 @@ class Trainer(orbit.StandardTrainer):
 
     def train_loop_end(self) -> dict[str, tf.Tensor]:
         means = {f"train/{name}": mean.result() for name, mean in self.task.train_means.items()}
+        if self.skipped is not None:
+            means["train/skipped_images"] = tf.constant(float(self.skipped.count))
         return {**means, "learning_rate": self.task.optimizer.learning_rate}

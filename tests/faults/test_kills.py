@@ -1,0 +1,158 @@
+"""Runs that are killed, or told to stop, again and again end bit for bit like one that nobody touched.
+
+SIGKILLS and SIGTERMS in the environment say how often (`make soak` asks for more), KILL_SEED when.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SIGKILLS = int(os.environ.get("SIGKILLS", "3"))
+SIGTERMS = int(os.environ.get("SIGTERMS", "2"))
+SEED = int(os.environ.get("KILL_SEED", "0"))
+INTERVAL = 3
+# Room for one interruption in each stretch of so many steps.
+STRETCH = 9
+STEPS = STRETCH * (max(SIGKILLS, SIGTERMS) + 1)
+EXIT_PREEMPTED = 75
+PATIENCE = 120
+FLAGS = [
+    "--mode=train",
+    "--dataset=digits",
+    "--train_split=train[:100]",
+    "--image_size=8",
+    "--resnet_depth=18",
+    "--train_batch_size=16",
+    "--deterministic",
+    "--learning_rate=1.0",
+    "--warmup_epochs=0",
+    "--strategy=one_device",
+    "--steps_per_loop=1",
+    f"--train_steps={STEPS}",
+    f"--checkpoint_steps={INTERVAL}",
+    "--keep_checkpoint_max=2",
+]
+
+
+def start(directory: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
+    with log.open("a") as file:
+        return subprocess.Popen(
+            [sys.executable, "run.py", f"--model_dir={directory}", *FLAGS],
+            cwd=ROOT,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def newest_step(directory: pathlib.Path) -> int:
+    return max((int(path.stem.split("-")[1]) for path in directory.glob("ckpt-*.index")), default=0)
+
+
+def wait_for_step(directory: pathlib.Path, step: int, process: subprocess.Popen, log: pathlib.Path) -> None:
+    """Until a checkpoint of that step or a later one is there."""
+    end = time.monotonic() + PATIENCE
+    while newest_step(directory) < step:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end, f"step {step} was not reached: {log.read_text()}"
+        time.sleep(0.01)
+
+
+def values_of(directory: pathlib.Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(directory / f"ckpt-{STEPS}"))
+    keys = reader.get_variable_to_shape_map()
+    # How often this history was saved is no part of the result.
+    return {key: reader.get_tensor(key) for key in keys if not key.startswith(("save_counter", "_CHECK"))}
+
+
+def interrupt_and_finish(directory: pathlib.Path, number: signal.Signals, times: int) -> tuple[list, str]:
+    """A run that gets a signal so often and is then let through: its exit codes and what it said."""
+    log, moments, codes = directory.with_suffix(".log"), random.Random(SEED), []
+    for _ in range(times):
+        process = start(directory, log)
+        try:
+            # A step or more further than before, and then anywhere within a step or a save.
+            step = newest_step(directory) + moments.randint(1, STRETCH // 2)
+            wait_for_step(directory, step, process, log)
+            time.sleep(moments.uniform(0.0, 0.1))
+            assert process.poll() is None, "it ended before it was interrupted"
+            process.send_signal(number)
+            codes.append(process.wait(PATIENCE))
+        finally:
+            process.kill()
+    finish(start(directory, log), log)
+    return codes, log.read_text()
+
+
+def finish(process: subprocess.Popen, log: pathlib.Path) -> None:
+    try:
+        assert process.wait(2 * PATIENCE) == 0, log.read_text()
+    finally:
+        process.kill()
+
+
+@dataclasses.dataclass
+class Runs:
+    """Directories of an undisturbed and two disturbed runs, and what the latter did."""
+
+    whole: pathlib.Path
+    killed: pathlib.Path
+    stopped: pathlib.Path
+    kill_codes: list
+    stop_codes: list
+    stop_log: str
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kills")
+    whole, killed, stopped = root / "whole", root / "killed", root / "stopped"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        kills = pool.submit(interrupt_and_finish, killed, signal.SIGKILL, SIGKILLS)
+        stops = pool.submit(interrupt_and_finish, stopped, signal.SIGTERM, SIGTERMS)
+        finish(start(whole, root / "whole.log"), root / "whole.log")
+        (kill_codes, _), (stop_codes, stop_log) = kills.result(), stops.result()
+    return Runs(whole, killed, stopped, kill_codes, stop_codes, stop_log)
+
+
+def test_each_interruption_ends_as_documented(runs):
+    assert runs.kill_codes == [-signal.SIGKILL] * SIGKILLS
+    assert runs.stop_codes == [EXIT_PREEMPTED] * SIGTERMS
+
+
+def test_sigterm_says_where_it_saved(runs):
+    lines = [line for line in runs.stop_log.splitlines() if line.startswith("stopped by SIGTERM at step ")]
+    assert len(lines) == SIGTERMS
+    for line in lines:
+        step = line.removeprefix("stopped by SIGTERM at step ").split(" ")[0]
+        assert f"all is saved in {runs.stopped}/ckpt-{step}," in line
+        assert f"resuming from step {step} of {STEPS}" in runs.stop_log
+
+
+@pytest.mark.parametrize("which", ["killed", "stopped"])
+def test_an_interrupted_run_ends_bit_for_bit_like_the_other(runs, which):
+    expected, found = values_of(runs.whole), values_of(getattr(runs, which))
+    assert expected.keys() == found.keys() and len(expected) > 100
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+def test_nothing_of_the_interruptions_is_left(runs):
+    def kept(directory: pathlib.Path) -> set[str]:
+        return {path.name for path in directory.iterdir() if not path.name.startswith("events")}
+
+    assert kept(runs.stopped) == kept(runs.whole)
+    # A kill in the middle of removing an old checkpoint leaves one file of it, or one of a half saved one.
+    left = {name for name in kept(runs.killed) - kept(runs.whole) if name.startswith("ckpt-")}
+    assert len(left) <= SIGKILLS and kept(runs.killed) - left == kept(runs.whole)

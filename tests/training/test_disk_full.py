@@ -1,0 +1,85 @@
+"""A disk that fills up while a checkpoint is saved: one sentence, and the checkpoints from before."""
+
+import os
+import pathlib
+import resource
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.training.small_runs import weights_of
+from tf_simclrv2.training.verified_checkpoints import damage
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OPTIONS = [
+    "--dataset=digits",
+    "--train_split=train[:32]",
+    "--image_size=8",
+    "--resnet_depth=18",
+    "--train_batch_size=16",
+    "--mode=train",
+    "--train_steps=8",
+    "--checkpoint_steps=2",
+    "--steps_per_loop=2",
+    "--strategy=one_device",
+]
+
+
+def train(model_dir: pathlib.Path, prefix: tuple[str, ...] = (), **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*prefix, sys.executable, "run.py", f"--model_dir={model_dir}", *OPTIONS],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def one_checkpoint(tmp_path_factory):
+    """A model_dir that was stopped after step 2, the size of its checkpoint, and its values."""
+    directory = tmp_path_factory.mktemp("begun")
+    done = train(directory)
+    assert done.returncode == 0, done.stderr
+    for path in directory.glob("ckpt-*"):
+        if not path.name.startswith("ckpt-2."):
+            path.unlink()
+    size = (directory / "ckpt-2.data-00000-of-00001").stat().st_size
+    return directory, size, weights_of(directory, 2)
+
+
+def check(done: subprocess.CompletedProcess, directory: pathlib.Path, expected: dict) -> None:
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: checkpoint {directory}/ckpt-4 could not be saved (")
+    assert "{{" not in line and "[Op:" not in line
+    assert f"; the last one is {directory}/ckpt-2; make room" in line
+    names = {path.name for path in directory.glob("*ckpt-*")} | {p.name for p in directory.glob("*tmp*")}
+    assert names == {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}
+    assert damage(str(directory / "ckpt-2")) is None
+    found = weights_of(directory, 2)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+def test_no_file_may_become_so_large(one_checkpoint, tmp_path):
+    """The limit of a process on a file's size, which needs no rights: the write fails halfway."""
+    begun, size, expected = one_checkpoint
+    directory = tmp_path / "run"
+    shutil.copytree(begun, directory)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    check(train(directory, preexec_fn=limit), directory, expected)
+    done = train(directory)
+    assert done.returncode == 0, done.stderr
+    assert "resuming from step 2 of 8" in done.stdout
+    assert damage(str(directory / "ckpt-8")) is None
