@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-import tensorflow as tf
 
 from tf_simclrv2 import (
     ConfigError,
@@ -18,6 +17,7 @@ from tf_simclrv2 import (
 )
 from tf_simclrv2.config import CONFIG_FILE
 from tf_simclrv2.training.adoption import adopt
+from tf_simclrv2.training.checkpoints import read_config
 
 BEFORE = ExperimentConfig(
     model=ModelConfig(resnet_depth=18, image_size=16, proj_out_dim=64, num_proj_layers=2, num_classes=10),
@@ -86,4 +86,4 @@ def test_beyond_the_head_of_the_checkpoint(pretrained):
 
 
 def test_config_travels_with_the_module(pretrained):
-    assert tf.io.gfile.exists(f"{pretrained}/{CONFIG_FILE}")
+    assert read_config(pretrained) == BEFORE

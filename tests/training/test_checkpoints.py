@@ -1,6 +1,7 @@
 """Weights are loaded by path, and nothing is loaded, or left out, silently."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -138,3 +139,18 @@ def test_a_foreign_training_checkpoint_is_refused(pretrained):
     other.compile(LARS(0.1))
     with pytest.raises(ConfigError, match="does not fit this run"):
         refuse_foreign_checkpoint(training_checkpoint(other), str(directory / "ckpt-7"))
+
+
+def test_a_damaged_checkpoint_changes_nothing(pretrained, tmp_path):
+    directory, *_ = pretrained
+    shutil.copytree(directory, tmp_path / "damaged")
+    (data,) = (tmp_path / "damaged").glob("ckpt-7.data*")
+    content = bytearray(data.read_bytes())
+    content[len(content) * 3 // 5] ^= 1  # All tensors but one can still be read.
+    data.write_bytes(content)
+    network = network_of()
+    before = [variable.numpy() for variable in network.variables]
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_weights(network, str(tmp_path / "damaged"))
+    for variable, value in zip(network.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)

@@ -207,6 +207,8 @@ def _load(network: SimCLR, weights: SavedWeights) -> LoadReport:
     }
     wanted = {name: variable for name, variable in variables.items() if name not in left}
     _refuse_mismatch(weights, shapes, wanted, network.config)
+    for name in wanted:  # A damaged file is noticed before anything is changed.
+        weights.reader.tensor(weights.keys[name])
     for name, variable in wanted.items():
         variable.assign(weights.reader.tensor(weights.keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
