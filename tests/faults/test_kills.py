@@ -18,8 +18,8 @@ import pytest
 import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SIGKILLS = int(os.environ.get("SIGKILLS", "3"))
-SIGTERMS = int(os.environ.get("SIGTERMS", "2"))
+SIGKILLS = int(os.environ.get("SIGKILLS", "2"))
+SIGTERMS = int(os.environ.get("SIGTERMS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 INTERVAL = 3
 # Room for one interruption in each stretch of so many steps.

@@ -79,6 +79,7 @@ def three_steps(replicas, alpha):
     return [variable.numpy() for variable in task.network.variables]
 
 
+@pytest.mark.usefixtures("two_blocks")
 @pytest.mark.parametrize("alpha", [0.3, 1.0])
 def test_replicas_do_not_show(replicas, alpha):
     weights = three_steps(replicas(1), alpha)

@@ -9,7 +9,6 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, ConfigError, ObjectiveConfig, Pretraining
-from tf_simclrv2.models import resnet
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 
 FLAGS = {
@@ -23,10 +22,7 @@ KEYS = 16
 SIZE = 24
 
 
-@pytest.fixture(autouse=True)
-def _two_blocks(monkeypatch):
-    """A "ResNet-18" of two blocks: tracing two networks on four replicas takes long."""
-    monkeypatch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 0, 0, 1))
+pytestmark = pytest.mark.usefixtures("two_blocks")
 
 
 def config_for(precision="float64", size=SIZE, decay=0.9):
