@@ -552,6 +552,7 @@ def test_weights_of_unknown_architecture_are_not_converted(tmp_path):
     network = SimCLR(ModelConfig(resnet_depth=18, image_size=8))
     network.build((None, 8, 8, 3))
     save_module(network, str(tmp_path / "module"))
+    (tmp_path / "module" / "simclr.json").unlink()
     with pytest.raises(ConfigError, match=r"no config\.json beside it"):
         convert(str(tmp_path / "module"), str(tmp_path / "out"))
     with pytest.raises(ConfigError, match=r"no config\.json beside it"):
