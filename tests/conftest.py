@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import ops
 
 NUM_DEVICES = 4
 
@@ -132,8 +133,20 @@ def shapes_only() -> Iterator[None]:
 def _free_memory() -> Iterator[None]:
     """What a file's tests have traced is not kept for the next file's."""
     yield
+    _forget_custom_gradients()
     keras.backend.clear_session()
     gc.collect()
+
+
+def _forget_custom_gradients() -> None:
+    """Lets go of graphs that TensorFlow keeps for the life of the process, with all their variables.
+
+    A custom gradient that was traced, such as the one of the sum over replicas in every Keras optimizer,
+    stays registered by name, and its closure holds the graph.
+    """
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
 
 
 @pytest.fixture(autouse=True)
