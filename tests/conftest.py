@@ -121,6 +121,21 @@ def replicas() -> type[Replicas]:
     return Replicas
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
+    """A small network, and the module that it was exported to."""
+    from tests.small_module import save_small_module
+
+    path = str(tmp_path_factory.mktemp("export") / "module")
+    return save_small_module(path), path
+
+
+@pytest.fixture(scope="module")
+def module(exported: tuple[Any, str]) -> Any:
+    """That module, loaded."""
+    return tf.saved_model.load(exported[1])
+
+
 @pytest.fixture
 def shapes_only() -> Iterator[None]:
     """Variables made in the test have shapes but no values, so that the largest network costs nothing."""

@@ -11,19 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.goldens import image
-from tests.small_module import encoded, isolated, picture, relative, save_small_module
+from tests.small_module import encoded, isolated, picture, relative
 from tf_simclrv2 import ConfigError, HubLayer, save_module
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("export") / "module")
-    return save_small_module(path), path
-
-
-@pytest.fixture(scope="module")
-def module(exported):
-    return tf.saved_model.load(exported[1])
 
 
 def test_saved_model_cli_reads_well(exported):

@@ -19,7 +19,6 @@ from tests.small_module import (
     network_of,
     picture,
     relative,
-    save_small_module,
 )
 from tf_simclrv2 import ConfigError, ModelConfig, save_module
 
@@ -36,17 +35,6 @@ ENDPOINTS = {
     *("final_avg_pool", "proj_head_input", "proj_head_output"),
     *("proj_head_0", "proj_head_1", "proj_head_2", "proj_head_3", "logits_sup"),
 }
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("export") / "module")
-    return save_small_module(path), path
-
-
-@pytest.fixture(scope="module")
-def module(exported):
-    return tf.saved_model.load(exported[1])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -8,19 +8,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from tests.goldens import image
-from tests.small_module import encoded, isolated, picture, relative, save_small_module
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("export") / "module")
-    return save_small_module(path), path
-
-
-@pytest.fixture(scope="module")
-def module(exported):
-    return tf.saved_model.load(exported[1])
-
+from tests.small_module import encoded, isolated, picture, relative
 
 # ------------------------------------------------------------------------------ signatures
 

@@ -17,8 +17,6 @@ from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.serving_signatures import Endpoints, Infer, serving_signatures
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
-APIS = ("endpoints", "feature_vector", "classification")
-
 Api = Literal["endpoints", "feature_vector", "classification"]
 # Where the network of an api ends unless the user says.
 _ENDS = {"feature_vector": "final_avg_pool", "classification": "logits_sup"}
