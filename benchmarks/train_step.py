@@ -17,6 +17,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -34,17 +35,12 @@ POINTS = {
 WARM_UP_STEPS = 2
 
 
-def step_times(point: str, precision: str, repeats: int) -> tuple[float, list[float]]:
-    """Seconds of the first step, tracing included, and of each step after the warm-up."""
-    model, batch_size = POINTS[point]
-    config = ExperimentConfig(
-        model=model,
-        data=DataConfig(use_blur=model.image_size > 32),
-        training=TrainingConfig(precision=precision, train_batch_size=batch_size),
-    )
+def pretraining_step(config: ExperimentConfig) -> Callable[[], float]:
+    """The whole step on random views in memory, as something to call; it returns the seconds that it took."""
     task = Pretraining(config)
     task.compile(LARS(0.1, weight_decay=1e-4))
-    shape = [batch_size, model.image_size, model.image_size, 3]
+    batch_size, size = config.training.train_batch_size, config.model.image_size
+    shape = [batch_size, size, size, 3]
     batch = {
         "view_1": tf.random.uniform(shape),
         "view_2": tf.random.uniform(shape),
@@ -59,6 +55,18 @@ def step_times(point: str, precision: str, repeats: int) -> tuple[float, list[fl
         float(logs["total_loss"])  # Waits until the step is done.
         return time.perf_counter() - start
 
+    return timed
+
+
+def step_times(point: str, precision: str, repeats: int) -> tuple[float, list[float]]:
+    """Seconds of the first step, tracing included, and of each step after the warm-up."""
+    model, batch_size = POINTS[point]
+    config = ExperimentConfig(
+        model=model,
+        data=DataConfig(use_blur=model.image_size > 32),
+        training=TrainingConfig(precision=precision, train_batch_size=batch_size),
+    )
+    timed = pretraining_step(config)
     first = timed()
     for _ in range(WARM_UP_STEPS):
         timed()

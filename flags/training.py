@@ -11,6 +11,10 @@ def define() -> None:
     """Defines the flags of this area."""
     flags.DEFINE_enum("train_mode", "pretrain", list(TRAIN_MODES), "Stage of the method.")
     flags.DEFINE_integer("train_batch_size", 512, "Global batch of training.")
+    flags.DEFINE_integer(
+        "microbatch_size", 0, "Compute a batch in parts of this many images, to save memory; 0 does not."
+    )
+    flags.DEFINE_bool("rematerialize", False, "Recompute residual blocks backwards, to save memory.")
     flags.DEFINE_integer("train_epochs", 100, "Epochs of training.")
     flags.DEFINE_integer("train_steps", 0, "Steps of training; overrides the epochs if above 0.")
     flags.DEFINE_bool(

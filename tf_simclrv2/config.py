@@ -320,6 +320,9 @@ class TrainingConfig:
     Attributes:
         train_mode: `pretrain`, `finetune`, `supervised` (the baseline, from random weights) or `distill`.
         train_batch_size: Global batch, over all replicas.
+        microbatch_size: Compute a batch in parts of this many images over all replicas, which makes the
+            memory of a step that of a part; 0 computes it whole.
+        rematerialize: Compute residual blocks again in the backward pass instead of keeping them in memory.
         train_epochs: Epochs, used where `train_steps` is 0.
         train_steps: Steps; 0 derives them from the epochs.
         lineareval_while_pretraining: Train a linear classifier on stop_gradient(h) meanwhile.
@@ -330,6 +333,8 @@ class TrainingConfig:
 
     train_mode: Literal["pretrain", "finetune", "supervised", "distill"] = "pretrain"
     train_batch_size: int = 512
+    microbatch_size: int = 0
+    rematerialize: bool = False
     train_epochs: int = 100
     train_steps: int = 0
     lineareval_while_pretraining: bool = True
@@ -341,6 +346,12 @@ class TrainingConfig:
         _require_one_of("train_mode", self.train_mode, TRAIN_MODES)
         _require_at_least(
             "train_batch_size", self.train_batch_size, 2 if self.train_mode == "pretrain" else 1
+        )
+        _require_at_least("microbatch_size", self.microbatch_size, 0)
+        _require(
+            not self.microbatch_size or self.train_batch_size % self.microbatch_size == 0,
+            f"microbatch_size is {self.microbatch_size}, which does not divide train_batch_size "
+            f"{self.train_batch_size}; choose one of its divisors.",
         )
         _require_at_least("train_epochs", self.train_epochs, 0)
         _require_at_least("train_steps", self.train_steps, 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,6 +14,27 @@ from tf_simclrv2.distribution import cross_replica_mean, num_replicas
 from tf_simclrv2.precision import full_precision
 
 EPSILON = 1e-5
+
+# Of each thread, for every replica traces the step in one of its own.
+_kept = threading.local()
+
+
+@contextlib.contextmanager
+def moving_statistics_kept() -> Iterator[None]:
+    """Within it, batch norm in training mode uses the batch's statistics but moves none.
+
+    For a forward pass that is made twice in one step.
+
+    Example:
+        >>> with moving_statistics_kept():
+        ...     z = network(images, training=True)["proj_head_output"]
+    """
+    before = getattr(_kept, "active", False)
+    _kept.active = True
+    try:
+        yield
+    finally:
+        _kept.active = before
 
 
 def batch_moments(x: tf.Tensor, across_replicas: bool) -> tuple[tf.Tensor, tf.Tensor]:
@@ -116,6 +140,8 @@ class BatchNormRelu(keras.layers.Layer):
         return y
 
     def _move(self, average: keras.Variable, value: tf.Tensor) -> None:
+        if getattr(_kept, "active", False):
+            return
         value = tf.cast(tf.stop_gradient(value), average.dtype)
         average.assign(average * self.momentum + value * (1.0 - self.momentum))
 

@@ -19,6 +19,7 @@ class SimCLR(keras.Model):
 
     Args:
         config: The architecture.
+        rematerialize: See `ResNet`.
 
     Call arguments:
         images: float [N, H, W, 3] in [0, 1].
@@ -39,9 +40,10 @@ class SimCLR(keras.Model):
     Reference: SimCLRv2 figure 3.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
+    def __init__(self, config: ModelConfig, rematerialize: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
+        self.rematerialize = rematerialize
         norm = {"global_bn": config.global_bn, "dtype": self.dtype_policy}
         self.resnet = ResNet(
             depth=config.resnet_depth,
@@ -51,6 +53,7 @@ class SimCLR(keras.Model):
             cifar_stem=config.cifar_stem,
             fine_tune_after_block=config.fine_tune_after_block,
             batch_norm_decay=config.batch_norm_decay,
+            rematerialize=rematerialize,
             name="resnet",
             **norm,
         )
@@ -104,7 +107,8 @@ class SimCLR(keras.Model):
         return widths | ({"logits_sup": self.config.num_classes} if self.supervised_head is not None else {})
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+        config = {"config": dataclasses.asdict(self.config), "rematerialize": self.rematerialize}
+        return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> SimCLR:

@@ -9,11 +9,14 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.blur import batch_random_blur
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.distribution import num_replicas, replica_id
+from tf_simclrv2.models.batch_norm import moving_statistics_kept
 from tf_simclrv2.models.momentum_encoder import MomentumEncoder
 from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
 from tf_simclrv2.objectives.memory import KeyQueue, nt_xent_with_memory
 from tf_simclrv2.objectives.supervised import supervised_loss, top_k_correct
+from tf_simclrv2.precision import full_precision
+from tf_simclrv2.tasks.microbatches import Microbatches, join_views
 from tf_simclrv2.tasks.task import Scalars, Task
 from tf_simclrv2.variable_paths import named_variables
 
@@ -70,47 +73,112 @@ class Pretraining(Task):
         }
 
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
+        self._follow()
         views = self.views(batch)
         endpoints = self.network(views, training=True, classify_detached=True)
-        z = endpoints["proj_head_output"]
+        losses, metrics = self._contrast(endpoints["proj_head_output"], self._momentum_keys(views))
+        seen_losses, seen_metrics = self._classify(endpoints, batch)
+        return {**losses, **seen_losses}, {**metrics, **seen_metrics}
+
+    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+        # A part of a batch could no longer tell which examples it holds.
+        return super().gradients({**batch, "key": self._example_keys(batch)})
+
+    def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+        """Two passes: all projections first, then the parts again, each with its projections' gradient.
+
+        So every part is contrasted with the whole batch, while memory holds the activations of one part.
+
+        Reference: Gao et al. 2021, arXiv 2101.06983.
+        """
+        self._follow()
+        z, keys = self._project(parts)
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            losses, metrics = self._contrast(z, keys)
+            scaled = self._scaled(self._sum(losses.values()))
+        z_1, z_2 = tf.split(tape.gradient(scaled, z), 2)
+        cotangents = Microbatches({"view_1": z_1, "view_2": z_2}, parts.count)
+
+        def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
+            endpoints = self.network(self.views(parts[i]), training=True, classify_detached=True)
+            cotangent = tf.concat(list(cotangents[i].values()), axis=0)
+            # Its gradient is that of the contrastive loss; its value means nothing.
+            product = full_precision(endpoints["proj_head_output"]) * full_precision(cotangent)
+            losses, metrics = self._classify(endpoints, parts[i])
+            classification = [self._scaled(loss / parts.count) for loss in losses.values()]
+            return self._sum([tf.reduce_sum(product), *classification]), {**losses, **metrics}
+
+        names = ("supervised_loss", "supervised_acc") if self.network.supervised_head is not None else ()
+        seen, gradients = self.add_up(parts, loss_of, names, gradients)
+        return {**losses, **metrics, **seen}, gradients
+
+    def _project(self, parts: Microbatches) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Projections, and momentum keys where there is a memory, of all parts; no gradient is kept."""
+
+        def project(i: tf.Tensor, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            views = self.views(parts[i])
+            with moving_statistics_kept():  # The second pass moves them.
+                new = {"z": self.network(views, training=True)["proj_head_output"]}
+            keys = self._momentum_keys(views)
+            new |= {"keys": keys} if keys is not None else {}
+            return {
+                name: tf.tensor_scatter_nd_update(found[name], [[i]], new[name][tf.newaxis]) for name in new
+            }
+
+        rows = 2 * tf.shape(parts[0]["view_1"])[0]
+        empty = tf.zeros([parts.count, rows, self._key_width()], self.network.compute_dtype)
+        found = parts.fold(project, {"z": empty} if self.queue is None else {"z": empty, "keys": empty})
+        found = {name: join_views(value) for name, value in found.items()}
+        return found["z"], found.get("keys")
+
+    def _follow(self) -> None:
+        """Moves the momentum encoder, where there is one: once a step."""
+        if self.momentum_encoder is not None:
+            self.momentum_encoder.follow(self.optimizer.iterations.value)
+
+    def _momentum_keys(self, views: tf.Tensor) -> tf.Tensor | None:
+        return None if self.momentum_encoder is None else self.momentum_encoder(views)
+
+    def _contrast(self, z: tf.Tensor, keys: tf.Tensor | None) -> tuple[Scalars, Scalars]:
+        """NT-Xent, against the memory where there is one, and what is reported of the projections."""
+        settings = self.config.objective
+        if keys is None or self.queue is None:
+            loss, logits, labels = nt_xent(z, settings.temperature, settings.hidden_norm)
+        else:
+            queue = tf.convert_to_tensor(self.queue.keys), tf.convert_to_tensor(self.queue.count)
+            loss, logits, labels = nt_xent_with_memory(
+                z, keys, *queue, settings.temperature, settings.hidden_norm
+            )
+            self.queue.enqueue(keys)
         z_1, z_2 = tf.split(z, 2)
-        loss, logits, labels = self._contrast(views, z)
-        losses = {"contrast_loss": loss}
         # Of this replica's rows; the means over replicas are what is logged.
-        metrics = {
+        return {"contrast_loss": loss}, {
             "contrast_acc": contrastive_accuracy(logits, labels),
             "contrast_entropy": contrastive_entropy(logits),
             "alignment": alignment(z_1, z_2),
             "uniformity": (uniformity(z_1) + uniformity(z_2)) / 2.0,
             "effective_rank": effective_rank(z),
         }
-        if "logits_sup" in endpoints:
-            classes = tf.concat([batch["label"], batch["label"]], axis=0)
-            losses["supervised_loss"] = supervised_loss(endpoints["logits_sup"], classes)
-            metrics["supervised_acc"] = tf.reduce_mean(top_k_correct(endpoints["logits_sup"], classes, 1))
-        return losses, metrics
 
-    def _contrast(self, views: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Loss, logits and labels of NT-Xent, against the memory where there is one."""
-        settings = self.config.objective
-        if self.momentum_encoder is None or self.queue is None:
-            return nt_xent(z, settings.temperature, settings.hidden_norm)
-        self.momentum_encoder.follow(self.optimizer.iterations.value)
-        keys = self.momentum_encoder(views)
-        queue = tf.convert_to_tensor(self.queue.keys), tf.convert_to_tensor(self.queue.count)
-        contrast = nt_xent_with_memory(z, keys, *queue, settings.temperature, settings.hidden_norm)
-        self.queue.enqueue(keys)
-        return contrast
+    def _classify(self, endpoints: Scalars, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
+        """The linear classifier that is trained along, where there is one."""
+        if "logits_sup" not in endpoints:
+            return {}, {}
+        logits, classes = endpoints["logits_sup"], tf.concat([batch["label"], batch["label"]], axis=0)
+        return {"supervised_loss": supervised_loss(logits, classes)}, {
+            "supervised_acc": tf.reduce_mean(top_k_correct(logits, classes, 1))
+        }
 
     def views(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Both views, blurred if asked, all first views before all second ones: [2N, H, W, 3]."""
         views = {name: batch[name] for name in ("view_1", "view_2")}
         if self.config.data.use_blur:
-            keys = self._keys(batch)
+            keys = self._example_keys(batch)
             views = {name: self._blur(view, keys, name) for name, view in views.items()}
         return tf.concat(list(views.values()), axis=0)
 
-    def _keys(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _example_keys(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         if "key" in batch:
             return batch["key"]
         n = tf.shape(batch["view_1"], out_type=tf.int64)[0]

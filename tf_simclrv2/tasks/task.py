@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from tf_simclrv2.objectives.supervised import top_k_correct
 from tf_simclrv2.optimization.lars import LARS
 from tf_simclrv2.optimization.parameter_groups import exclude_from_lars, parameter_groups
 from tf_simclrv2.optimization.weight_decay import weight_decay_loss
+from tf_simclrv2.tasks.microbatches import Microbatches
 
 IMAGE_RANK = 4
 
@@ -40,7 +42,12 @@ class Task(keras.Model):
     def __init__(self, config: ExperimentConfig, **kwargs: Any) -> None:
         super().__init__(dtype=config.training.precision, **kwargs)
         self.config = config
-        self.network = SimCLR(config.model, name="simclr", dtype=config.training.precision)
+        self.network = SimCLR(
+            config.model,
+            rematerialize=config.training.rematerialize,
+            name="simclr",
+            dtype=config.training.precision,
+        )
         self.network.build((None, config.model.image_size, config.model.image_size, 3))
         self.built = True
         names = (*self.loss_names, *self.metric_names, "weight_decay", "total_loss")
@@ -94,21 +101,96 @@ class Task(keras.Model):
         Raises:
             tf.errors.InvalidArgumentError: Images are not in [0, 1].
         """
-        variables = self.network.trainable_variables
         for tensor in batch.values():
             if tensor.shape.rank == IMAGE_RANK:
                 check_unit_range(tensor)
+        scalars, gradients = self.gradients(batch)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+        for name, mean in self.train_means.items():
+            mean.update_state(scalars[name])
+        return {name: mean.result() for name, mean in self.train_means.items()}
+
+    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+        """This replica's share of the gradients of the global loss, and all that is logged.
+
+        With `microbatch_size` the batch is gone through in parts, of which each has batch-norm statistics of
+        its own and moves the moving ones. Given those, losses and gradients are the whole batch's.
+
+        Args:
+            batch: As `objective` takes it.
+
+        Returns:
+            Losses, metrics and `total_loss`; and a gradient for each trainable variable, which the optimizer
+            sums over the replicas.
+        """
+        if self.config.training.microbatch_size:
+            return self._accumulated_gradients(batch)
         with tf.GradientTape() as tape:
             losses, metrics = self.objective(batch)
             losses["weight_decay"] = self.weight_decay()
-            total = tf.add_n([tf.cast(loss, self._loss_dtype) for loss in losses.values()])
-            # The optimizer sums gradients over the replicas, so each brings its share of their mean.
-            scaled = self.optimizer.scale_loss(total / num_replicas())
-        gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        self.optimizer.apply(gradients, variables)
-        for name, value in {**losses, **metrics, "total_loss": total}.items():
-            self.train_means[name].update_state(value)
-        return {name: mean.result() for name, mean in self.train_means.items()}
+            total = self._sum(losses.values())
+            scaled = self._scaled(total)
+        return {**losses, **metrics, "total_loss": total}, tape.gradient(scaled, self._weights)
+
+    def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+        training = self.config.training
+        parts = Microbatches(batch, training.train_batch_size // training.microbatch_size)
+        with tf.GradientTape() as tape:
+            decay = self.weight_decay()
+            scaled = self._scaled(decay)
+        gradients = tape.gradient(scaled, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        scalars, gradients = self.accumulate(parts, gradients)
+        scalars["weight_decay"] = decay
+        scalars["total_loss"] = self._sum(scalars[name] for name in (*self.loss_names, "weight_decay"))
+        return scalars, gradients
+
+    def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+        """Losses and metrics of a batch in parts, and `gradients` with theirs added.
+
+        Here for an objective that is a mean over examples.
+        """
+
+        def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
+            losses, metrics = self.objective(parts[i])
+            return self._scaled(self._sum(losses.values()) / parts.count), {**losses, **metrics}
+
+        return self.add_up(parts, loss_of, (*self.loss_names, *self.metric_names), gradients)
+
+    def add_up(
+        self,
+        parts: Microbatches,
+        loss_of: Callable[[tf.Tensor], tuple[tf.Tensor, Scalars]],
+        names: tuple[str, ...],
+        gradients: list[tf.Tensor],
+    ) -> tuple[Scalars, list[tf.Tensor]]:
+        """Goes through the parts; the means of their scalars, and `gradients` with those of the losses added.
+
+        Args:
+            parts: The batch.
+            loss_of: The number of a part to its loss, already scaled, and to its scalars.
+            names: Of the scalars.
+            gradients: For each trainable variable, what to start from.
+        """
+
+        def add(i: tf.Tensor, sums: tuple[Scalars, list[tf.Tensor]]) -> tuple[Scalars, list[tf.Tensor]]:
+            with tf.GradientTape() as tape:
+                loss, scalars = loss_of(i)
+            means = {name: tf.cast(scalars[name], self._loss_dtype) / parts.count for name in names}
+            return tf.nest.map_structure(tf.add, sums, (means, tape.gradient(loss, self._weights)))
+
+        zeros = {name: tf.zeros([], self._loss_dtype) for name in names}
+        return parts.fold(add, (zeros, gradients))
+
+    @property
+    def _weights(self) -> list[tf.Variable]:
+        return [variable.value for variable in self.network.trainable_variables]
+
+    def _sum(self, losses: Iterable[tf.Tensor]) -> tf.Tensor:
+        return tf.add_n([tf.cast(loss, self._loss_dtype) for loss in losses])
+
+    def _scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """The optimizer sums gradients over the replicas, so each brings its share of their mean."""
+        return self.optimizer.scale_loss(loss / num_replicas())
 
     @property
     def _loss_dtype(self) -> str:

@@ -14,7 +14,7 @@ FREE = {
     "distillation": {"teacher"},  # A path.
     "optimizer": set(),
     "data": {"data_dir", "eval_split", "max_skipped_fraction"},
-    "training": {"train_steps", "train_epochs", "deterministic"},
+    "training": {"train_steps", "train_epochs", "deterministic", "rematerialize"},
 }
 
 

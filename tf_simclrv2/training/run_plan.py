@@ -77,6 +77,7 @@ def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | Non
     """
     for name, batch in (
         ("train_batch_size", config.training.train_batch_size),
+        ("microbatch_size", config.training.microbatch_size),
         ("eval_batch_size", config.evaluation.eval_batch_size),
     ):
         if batch % replicas:
@@ -99,6 +100,11 @@ def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | Non
         _refuse_other_classes(teacher_classes, [train_source, labelled_source, eval_source])
     config, notes = _with_classes(config, train_source, teacher_classes)
     _refuse_unreachable_batch(config, train_source)
+    if labelled_source is not None and config.training.microbatch_size % (2 * replicas):
+        raise ConfigError(
+            f"microbatch_size is {config.training.microbatch_size}, but half of it is labelled on each of "
+            f"{replicas} replica(s) where distill_alpha is below 1; use a multiple of {2 * replicas}."
+        )
     probed_endpoints(config.evaluation, config.model)
     steps = total_steps(config.training, train_source.num_examples)
     interval = config.run.checkpoint_steps or max(

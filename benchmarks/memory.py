@@ -1,0 +1,93 @@
+"""Peak memory of whole pretraining steps: in micro-batches, with rematerialised blocks, and plain.
+
+    python benchmarks/memory.py [--case=NAME ...] [--steps=2] [--json=FILE]
+
+Each case runs in a process of its own, whose largest resident size is taken after the network was built and
+after the steps; that of TensorFlow's import is in both. Prints a table and, with --json, the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import resource
+import subprocess
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.train_step import pretraining_step
+from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, TrainingConfig
+
+R18 = ModelConfig(resnet_depth=18, image_size=32)
+R50 = ModelConfig(resnet_depth=50, image_size=224)
+R152_3X_SK = ModelConfig(resnet_depth=152, width_multiplier=3, sk_ratio=0.0625, image_size=224)
+CASES = {
+    "r18_32px_b64": (R18, TrainingConfig(train_batch_size=64)),
+    "r18_32px_b1024_parts_of_64": (R18, TrainingConfig(train_batch_size=1024, microbatch_size=64)),
+    "r50_224px_b8": (R50, TrainingConfig(train_batch_size=8)),
+    "r50_224px_b8_rematerialized": (R50, TrainingConfig(train_batch_size=8, rematerialize=True)),
+    "r152_3x_sk_224px_b2_rematerialized": (
+        R152_3X_SK,
+        TrainingConfig(train_batch_size=2, rematerialize=True),
+    ),
+}
+LARGE = "r152_3x_sk_224px_b2_rematerialized"
+
+
+def peak_mb() -> float:
+    """The largest resident size of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(name: str, precision: str, steps: int) -> dict[str, float | list[float]]:
+    """Peaks and step times of a case, in this process."""
+    imported = peak_mb()
+    model, training = CASES[name]
+    config = ExperimentConfig(
+        model=model,
+        data=DataConfig(use_blur=model.image_size > 32),
+        training=dataclasses.replace(training, precision=precision),
+    )
+    step = pretraining_step(config)
+    built = peak_mb()
+    seconds = [step() for _ in range(steps)]
+    return {"imported_mb": imported, "built_mb": built, "peak_mb": peak_mb(), "step_s": seconds}
+
+
+def main() -> None:
+    """Measures the cases that are asked for and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--case", choices=CASES, action="append", help=f"default: all but {LARGE}")
+    parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        print(json.dumps(measure(arguments.case[0], arguments.precision, arguments.steps)))
+        return
+    print(
+        f"{'case':<38}{'import MB':>10}{'built MB':>10}{'peak MB':>10}{'first step s':>14}{'last step s':>13}"
+    )
+    results = {}
+    for name in arguments.case or [name for name in CASES if name != LARGE]:
+        options = [f"--case={name}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
+        command = [sys.executable, __file__, "--here", *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found = results[name] = json.loads(done.stdout.splitlines()[-1])
+        print(
+            f"{name:<38}{found['imported_mb']:>10.0f}{found['built_mb']:>10.0f}{found['peak_mb']:>10.0f}"
+            f"{found['step_s'][0]:>14.1f}{found['step_s'][-1]:>13.2f}",
+            flush=True,
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

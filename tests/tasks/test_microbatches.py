@@ -1,0 +1,175 @@
+"""A batch computed in parts against the same batch computed whole, or under one tape."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.goldens import assign_published_weights
+from tests.tasks.batches import batch_of, config_of
+from tf_simclrv2 import LARS, ConfigError, Distillation, FineTuning, Pretraining, TrainingConfig, nt_xent
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.objectives.memory import nt_xent_with_memory
+from tf_simclrv2.tasks import Task
+
+FLAGS = {"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "temperature": 0.5, "weight_decay": 1e-4}
+PART = 4
+PARTS = 2
+
+pytestmark = pytest.mark.usefixtures("two_blocks")
+
+
+def _config(mode: str, part: int, precision: str = "float64") -> ExperimentConfig:
+    memory = 16 if mode == "memory" else 0
+    config = config_of({**FLAGS, "train_mode": "finetune" if mode in ("finetune", "distill") else "pretrain"})
+    return dataclasses.replace(
+        config,
+        objective=dataclasses.replace(config.objective, memory_size=memory, memory_decay=0.9),
+        training=dataclasses.replace(config.training, microbatch_size=part, precision=precision),
+    )
+
+
+def _teacher(images: tf.Tensor) -> tf.Tensor:
+    """Ten logits that differ from image to image."""
+    return tf.pad(images[:, 0, :, 0] * 9.0, [[0, 0], [0, 2]])
+
+
+def _task(mode: str, part: int = PART, precision: str = "float64") -> Task:
+    config = _config(mode, part, precision)
+    if mode == "distill":
+        task = Distillation(config, teacher=_teacher)
+    else:
+        task = FineTuning(config) if mode == "finetune" else Pretraining(config)
+    assign_published_weights(task.network)
+    task.compile(LARS(0.5, weight_decay=1e-4))
+    return task
+
+
+def _batch(task: Task) -> dict[str, np.ndarray]:
+    batch = batch_of(task.config)
+    if isinstance(task, Distillation):
+        return {"image": batch["image"]}
+    return batch
+
+
+def _tensors(task: Task) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(array) for name, array in _batch(task).items()}
+
+
+def _with_fixed_statistics(task: Task) -> Task:
+    for layer in task._flatten_layers():
+        if isinstance(layer, BatchNormRelu):
+            layer.trainable = False
+    task.optimizer.built = False
+    task.compile(LARS(0.5, weight_decay=1e-4))
+    return task
+
+
+def _assert_close(got: list, want: list, tolerance: float) -> None:
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(np.abs(b).max(), 1e-6))
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "memory"])
+def test_gradient_is_that_of_one_tape_over_all_parts(mode: str) -> None:
+    """Statistics of each part, one loss over all of them, and everything remembered."""
+    task, other = _task(mode), _task(mode)
+    batch = _tensors(task)
+    network, settings = other.network, other.config.objective
+    other._follow()
+    with tf.GradientTape() as tape:
+        z, keys, classification = {}, {}, []
+        for part in range(PARTS):
+            views = tf.concat([batch[name][part::PARTS] for name in ("view_1", "view_2")], axis=0)
+            endpoints = network(views, training=True, classify_detached=True)
+            labels = tf.tile(batch["label"][part::PARTS], [2])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, endpoints["logits_sup"])
+            classification.append(tf.reduce_mean(losses))
+            momentum = other.momentum_encoder(views) if mode == "memory" else endpoints["proj_head_output"]
+            for i in range(PART):
+                for view in range(2):
+                    row = view * 2 * PART + i * PARTS + part
+                    z[row] = endpoints["proj_head_output"][view * PART + i]
+                    keys[row] = momentum[view * PART + i]
+        z, keys = (tf.stack([rows[i] for i in range(4 * PART)]) for rows in (z, keys))
+        if mode == "memory":
+            queue = tf.convert_to_tensor(other.queue.keys)
+            loss, *_ = nt_xent_with_memory(z, keys, queue, 0, settings.temperature, settings.hidden_norm)
+        else:
+            loss, *_ = nt_xent(z, settings.temperature, settings.hidden_norm)
+        seen = tf.add_n(classification) / PARTS
+        total = loss + seen + other.weight_decay()
+    want = tape.gradient(total, [v.value for v in network.trainable_variables])
+    scalars, got = tf.function(task.gradients)(batch)
+    _assert_close(got, want, 1e-9)
+    assert float(scalars["contrast_loss"]) == pytest.approx(float(loss), rel=1e-12)
+    assert float(scalars["supervised_loss"]) == pytest.approx(float(seen), rel=1e-12)
+    assert float(scalars["total_loss"]) == pytest.approx(float(total), rel=1e-12)
+    # Moving statistics move once for each part, the momentum encoder's too.
+    _assert_close([v.numpy() for v in task.network.variables], [v.numpy() for v in network.variables], 1e-10)
+    if mode == "memory":
+        averages = [[v.numpy() for v in t.momentum_encoder.network.variables] for t in (task, other)]
+        _assert_close(*averages, 1e-10)
+        np.testing.assert_allclose(task.queue.keys[:16], tf.math.l2_normalize(keys, axis=1), atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "memory", "finetune", "distill"])
+@pytest.mark.parametrize("precision, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
+def test_with_fixed_statistics_nothing_but_memory_changes(
+    mode: str, precision: str, tolerance: float
+) -> None:
+    whole, parts = (_with_fixed_statistics(_task(mode, part, precision)) for part in (0, 2))
+    batch = _tensors(whole)
+    want_scalars, want = tf.function(whole.gradients)(batch)
+    got_scalars, got = tf.function(parts.gradients)(batch)
+    _assert_close(got, want, tolerance)
+    assert set(got_scalars) == set(want_scalars)
+    for name, value in want_scalars.items():
+        assert float(got_scalars[name]) == pytest.approx(float(value), rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("mode, count", [("memory", 2), ("pretrain", 4)])
+def test_replicas_do_not_matter(replicas: Callable, mode: str, count: int) -> None:
+    alone = _task(mode)
+    batch = _batch(alone)
+
+    def step_of(task: Task) -> Callable:
+        return lambda *arrays: task.train_step(dict(zip(batch, arrays, strict=True)))["total_loss"]
+
+    replicas(1).run(step_of(alone), *batch.values(), times=3)
+    spread = replicas(count)
+    with spread.scope():
+        together = _task(mode)
+    spread.run(step_of(together), *batch.values(), times=3)
+    for got, want in zip(together.variables, alone.variables, strict=True):
+        _assert_close([got.numpy()], [want.numpy()], 1e-9)
+
+
+def test_xla_does_not_matter() -> None:
+    plain, compiled = _task("memory"), _task("memory")
+    batch = _tensors(plain)
+    _, want = tf.function(plain.gradients)(batch)
+    _, got = tf.function(compiled.gradients, jit_compile=True)(batch)
+    _assert_close(got, want, 1e-9)
+
+
+def test_blur_is_of_the_example_not_of_its_place() -> None:
+    """A batch without keys is numbered before it is cut."""
+    tasks = [_task("pretrain", part) for part in (0, PART)]
+    for task in tasks:
+        task.config = dataclasses.replace(
+            task.config, data=dataclasses.replace(task.config.data, use_blur=True)
+        )
+        _with_fixed_statistics(task)
+    losses = [float(task.gradients(_tensors(task))[0]["contrast_loss"]) for task in tasks]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+
+
+def test_a_part_must_divide_the_batch() -> None:
+    with pytest.raises(ConfigError, match="microbatch_size is 3, which does not divide train_batch_size 8"):
+        TrainingConfig(train_batch_size=8, microbatch_size=3)
