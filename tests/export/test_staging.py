@@ -51,6 +51,23 @@ def test_what_exists_is_replaced_only_on_demand(tmp_path):
     assert output.read_text() == "new" and names(tmp_path) == ["out"]
 
 
+def test_the_old_output_returns_if_the_new_one_cannot_take_its_place(tmp_path):
+    output = tmp_path / "out"
+    output.write_text("old")
+    with pytest.raises(FileNotFoundError), staged(str(output), overwrite=True):
+        pass  # Nothing was written, so there is nothing to move.
+    assert output.read_text() == "old" and names(tmp_path) == ["out"]
+
+
+def test_the_old_output_returns_after_a_kill_between_the_two_moves(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    (tmp_path / f".out.old-{gone.pid}").write_text("old")
+    with pytest.raises(ConfigError, match="exists"), staged(str(tmp_path / "out")):
+        raise AssertionError
+    assert (tmp_path / "out").read_text() == "old" and names(tmp_path) == ["out"]
+
+
 def test_what_a_killed_program_left_is_removed(tmp_path):
     script = (
         "import sys, time, pathlib\nfrom export.staging import staged\n"
