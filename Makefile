@@ -6,6 +6,7 @@ TESTS ?= tests
 BENCHMARK ?= train_step
 SIGKILLS ?= 10
 SIGTERMS ?= 5
+LATE_KILLS ?= 3
 KILL_SEED ?= 1
 
 python := .venv/bin/python
@@ -27,8 +28,8 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 test: $(installed)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
 
-soak: $(installed)  ## Kill a small run many times; it must end as if nobody had (SIGKILLS=, SIGTERMS=, KILL_SEED=)
-	SIGKILLS=$(SIGKILLS) SIGTERMS=$(SIGTERMS) KILL_SEED=$(KILL_SEED) $(python) -m pytest tests/faults
+soak: $(installed)  ## Kill a small run many times; it must end as if nobody had (SIGKILLS=, SIGTERMS=, LATE_KILLS=, KILL_SEED=)
+	SIGKILLS=$(SIGKILLS) SIGTERMS=$(SIGTERMS) LATE_KILLS=$(LATE_KILLS) KILL_SEED=$(KILL_SEED) $(python) -m pytest tests/faults
 
 lint: $(installed)  ## Check style, formatting and types
 	$(python) -m ruff check .

@@ -1,10 +1,12 @@
 """Runs that are killed, or told to stop, again and again end bit for bit like one that nobody touched.
 
-SIGKILLS and SIGTERMS in the environment say how often (`make soak` asks for more), KILL_SEED when.
+SIGKILLS and SIGTERMS in the environment say how often (`make soak` asks for more), KILL_SEED when. LATE_KILLS
+are further SIGKILLs behind the last step, while the run evaluates and exports, which it then does.
 """
 
 import concurrent.futures
 import dataclasses
+import json
 import os
 import pathlib
 import random
@@ -20,6 +22,7 @@ import tensorflow as tf
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIGKILLS = int(os.environ.get("SIGKILLS", "2"))
 SIGTERMS = int(os.environ.get("SIGTERMS", "1"))
+LATE_KILLS = int(os.environ.get("LATE_KILLS", "0"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 INTERVAL = 3
 # Room for one interruption in each stretch of so many steps.
@@ -27,10 +30,13 @@ STRETCH = 9
 STEPS = STRETCH * (max(SIGKILLS, SIGTERMS) + 1)
 EXIT_PREEMPTED = 75
 PATIENCE = 120
+# From a second or so of evaluation to the end of the export.
+LATE_SECONDS = 8.0
 FLAGS = [
-    "--mode=train",
+    "--mode=train_then_eval" if LATE_KILLS else "--mode=train",
     "--dataset=digits",
     "--train_split=train[:100]",
+    "--eval_split=test",
     "--image_size=8",
     "--resnet_depth=18",
     "--train_batch_size=16",
@@ -76,7 +82,20 @@ def values_of(directory: pathlib.Path) -> dict[str, np.ndarray]:
     return {key: reader.get_tensor(key) for key in keys if not key.startswith(("save_counter", "_CHECK"))}
 
 
-def interrupt_and_finish(directory: pathlib.Path, number: signal.Signals, times: int) -> tuple[list, str]:
+def kill_behind_last_step(directory: pathlib.Path, log: pathlib.Path, after: float) -> int:
+    process = start(directory, log)
+    try:
+        wait_for_step(directory, STEPS, process, log)
+        time.sleep(after)
+        process.kill()
+        return process.wait(PATIENCE)
+    finally:
+        process.kill()
+
+
+def interrupt_and_finish(
+    directory: pathlib.Path, number: signal.Signals, times: int, late_kills: int = 0
+) -> tuple[list, str]:
     """A run that gets a signal so often and is then let through: its exit codes and what it said."""
     log, moments, codes = directory.with_suffix(".log"), random.Random(SEED), []
     for _ in range(times):
@@ -91,6 +110,8 @@ def interrupt_and_finish(directory: pathlib.Path, number: signal.Signals, times:
             codes.append(process.wait(PATIENCE))
         finally:
             process.kill()
+    for _ in range(late_kills):
+        codes.append(kill_behind_last_step(directory, log, moments.uniform(0.0, LATE_SECONDS)))
     finish(start(directory, log), log)
     return codes, log.read_text()
 
@@ -119,7 +140,7 @@ def runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("kills")
     whole, killed, stopped = root / "whole", root / "killed", root / "stopped"
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        kills = pool.submit(interrupt_and_finish, killed, signal.SIGKILL, SIGKILLS)
+        kills = pool.submit(interrupt_and_finish, killed, signal.SIGKILL, SIGKILLS, LATE_KILLS)
         stops = pool.submit(interrupt_and_finish, stopped, signal.SIGTERM, SIGTERMS)
         finish(start(whole, root / "whole.log"), root / "whole.log")
         (kill_codes, _), (stop_codes, stop_log) = kills.result(), stops.result()
@@ -127,7 +148,10 @@ def runs(tmp_path_factory):
 
 
 def test_each_interruption_ends_as_documented(runs):
-    assert runs.kill_codes == [-signal.SIGKILL] * SIGKILLS
+    kills = SIGKILLS + LATE_KILLS
+    # A late one may find the run at its end.
+    assert runs.kill_codes[:SIGKILLS] == [-signal.SIGKILL] * SIGKILLS and len(runs.kill_codes) == kills
+    assert set(runs.kill_codes[SIGKILLS:]) <= {-signal.SIGKILL, 0}
     assert runs.stop_codes == [EXIT_PREEMPTED] * SIGTERMS
 
 
@@ -146,6 +170,21 @@ def test_an_interrupted_run_ends_bit_for_bit_like_the_other(runs, which):
     assert expected.keys() == found.keys() and len(expected) > 100
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("which", ["killed", "stopped"])
+def test_the_evaluation_is_that_of_the_other(runs, which):
+    paths = sorted(path.name for path in runs.whole.glob("*result*.json"))
+    assert bool(paths) == bool(LATE_KILLS)
+    for name in paths:
+        results = [
+            json.loads((directory / name).read_text()) for directory in (runs.whole, getattr(runs, which))
+        ]
+        # A run that finds its training complete has no training metrics to report.
+        assert {k: v for k, v in results[0].items() if k.startswith("eval/")} == {
+            k: v for k, v in results[1].items() if k.startswith("eval/")
+        }
+    assert (getattr(runs, which) / "saved_model").is_dir() == (runs.whole / "saved_model").is_dir()
 
 
 def test_nothing_of_the_interruptions_is_left(runs):

@@ -80,24 +80,26 @@ class LARS(keras.optimizers.Optimizer):
         if self.l2_weight_decay and self._use_weight_decay(variable):
             gradient += self.l2_weight_decay * variable
         if self.classic_momentum:
-            step = rate * self._trust_ratio(variable, gradient) * gradient
-            self.assign(velocity, self.momentum * velocity + step)
-            update = self._look_ahead(velocity, step)
-        else:
-            self.assign(velocity, self.momentum * velocity + gradient)
-            direction = self._look_ahead(velocity, gradient)
-            update = rate * self._trust_ratio(variable, direction) * direction
-        self.assign_sub(variable, update)
-
-    def _look_ahead(self, velocity: keras.Variable, step: tf.Tensor) -> tf.Tensor:
-        moved = tf.convert_to_tensor(velocity)
-        return self.momentum * moved + step if self.use_nesterov else moved
+            # One pass over velocity and weights; written out it would be six, a fifth of a small step.
+            tf.raw_ops.ResourceApplyMomentum(
+                var=variable.handle,
+                accum=velocity.value.handle,
+                lr=tf.ones([], variable.dtype),
+                grad=rate * self._trust_ratio(variable, gradient) * gradient,
+                momentum=tf.constant(self.momentum, variable.dtype),
+                use_nesterov=self.use_nesterov,
+            )
+            return
+        self.assign(velocity, self.momentum * velocity + gradient)
+        direction = tf.convert_to_tensor(velocity)
+        direction = self.momentum * direction + gradient if self.use_nesterov else direction
+        self.assign_sub(variable, rate * self._trust_ratio(variable, direction) * direction)
 
     def _trust_ratio(self, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
         one = tf.ones([], variable.dtype)
         if self._var_key(variable) in self._not_adapted:
             return one
-        weight_norm, step_norm = tf.norm(variable), tf.norm(direction)
+        weight_norm, step_norm = _norm(variable), _norm(direction)
         ratio = self.trust_coefficient * tf.math.divide_no_nan(weight_norm, step_norm)
         return tf.where((weight_norm > 0) & (step_norm > 0), ratio, one)
 
@@ -111,3 +113,8 @@ class LARS(keras.optimizers.Optimizer):
             "classic_momentum": self.classic_momentum,
             "trust_coefficient": self.trust_coefficient,
         }
+
+
+def _norm(x: tf.Tensor | tf.Variable) -> tf.Tensor:
+    """As `tf.norm`, which writes down the squares first."""
+    return tf.sqrt(2.0 * tf.nn.l2_loss(x))
