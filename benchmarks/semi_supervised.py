@@ -36,8 +36,6 @@ LABEL_SEEDS = (0, 1, 2)
 HEAD_LAYERS = (0, 1, 2)
 TOP_1 = "eval/label_top_1_accuracy"
 SMALL = {"resnet_depth": 18}
-# A student that starts as its teacher needs a smaller rate and less time.
-SELF = {"distill_temperature": 0.1, "learning_rate": 0.03, "train_epochs": 5, "warmup_epochs": 0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +119,12 @@ def run_chain(output: pathlib.Path) -> list[Row]:
     best = max(finetuned, key=lambda layer: statistics.mean(finetuned[layer]))
     teachers = [f"finetuned_layer{best}_labels{seed}" for seed in LABEL_SEEDS]
     self_distilled = [
-        chain.distil(f"self_distilled_labels{seed}", teacher, checkpoint=output / teacher, **SELF)
+        chain.distil(f"self_distilled_labels{seed}", teacher)
         for seed, teacher in zip(LABEL_SEEDS, teachers, strict=True)
     ]
     rows.append(Row(f"self-distilled (teacher: layer {best})", self_distilled))
     small = [
-        chain.distil(f"small_student_labels{seed}", teacher, distill_temperature=1.0, **SMALL)
+        chain.distil(f"small_student_labels{seed}", teacher, **SMALL)
         for seed, teacher in zip(LABEL_SEEDS, teachers, strict=True)
     ]
     rows.append(Row("distilled into the small network", small))
