@@ -69,23 +69,24 @@ class Replicas:
         by_replica = [np.split(part, views) for part in parts]
         return np.concatenate([part[view] for view in range(views) for part in by_replica])
 
+    def distribute(self, array: np.ndarray, views: int = 1) -> Any:
+        """The array as an argument of `strategy.run`: to each replica its part."""
+        shares = [tf.constant(share) for share in self.share(array, views)]
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: shares[context.replica_id_in_sync_group]
+        )
+
     def traced(self, function: Callable, *arrays: np.ndarray, views: int = 1) -> Callable[[], list[Any]]:
         """What runs `function` on every replica's share of the arrays each time it is called; traced once.
 
         It returns one result a replica, in NumPy.
         """
 
-        def distribute(array: np.ndarray) -> Any:
-            shares = [tf.constant(share) for share in self.share(array, views)]
-            return self.strategy.experimental_distribute_values_from_function(
-                lambda context: shares[context.replica_id_in_sync_group]
-            )
-
         @tf.function
         def run_all(*values: Any) -> Any:
             return self.strategy.run(function, values)
 
-        shared = [distribute(array) for array in arrays]
+        shared = [self.distribute(array, views) for array in arrays]
 
         def call() -> list[Any]:
             results = run_all(*shared)

@@ -2,8 +2,8 @@
 
 load("@rules_python//python:defs.bzl", "py_test")
 
-def pytest_tests(size = "medium"):
-    """Declares the tests of the calling package; its other modules come along as their support."""
+def pytest_tests(size = "medium", deps = []):
+    """Declares the tests of the calling package; its other modules and deps come along as their support."""
     support = native.glob(
         ["*.py"],
         allow_empty = True,
@@ -16,5 +16,5 @@ def pytest_tests(size = "medium"):
             srcs = [test, "//tests:pytest_main.py"] + support,
             args = ["$(location %s)" % test],
             main = "//tests:pytest_main.py",
-            deps = ["//tests:support"],
+            deps = ["//tests:support"] + deps,
         )

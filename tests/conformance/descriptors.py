@@ -1,7 +1,8 @@
 """Everything that the conformance tests put through the same checks.
 
-A new layer, network, loss or optimizer joins by one line in one of the lists. `test_everything_is_listed`
-fails for a class that can be saved and is in none of them.
+A new layer, network, loss, optimizer or task joins by one line in one of the lists.
+`test_everything_is_listed` fails for a class that can be saved and is in none of them, and
+`test_every_task_is_listed` for a task.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.config import ModelConfig, OptimizerConfig
+from tests.goldens import assign_published_weights
+from tests.tasks.batches import Batch, batch_of, config_of, linear_teacher
+from tf_simclrv2.config import ExperimentConfig, ModelConfig, OptimizerConfig
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.blocks import BottleneckBlock, ProjectionShortcut, ResidualBlock
@@ -24,8 +28,18 @@ from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 from tf_simclrv2.objectives import distillation_loss, nt_xent, supervised_loss
 from tf_simclrv2.objectives.memory import nt_xent_with_memory
 from tf_simclrv2.optimization import LARS, WarmupCosine, build_optimizer
+from tf_simclrv2.tasks import Task, build_task
 
 BATCH = 8
+SMALL_RUN = {
+    "resnet_depth": 18,
+    "image_size": 8,
+    "num_proj_layers": 2,
+    "proj_out_dim": 8,
+    "temperature": 0.5,
+    "weight_decay": 1e-3,
+    "train_batch_size": BATCH,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +73,32 @@ class Optimizer:
 
     name: str
     make: Callable[[], keras.optimizers.Optimizer]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A task: what the flags of its run have beyond `SMALL_RUN`."""
+
+    name: str
+    flags: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def config(self, precision: str) -> ExperimentConfig:
+        return config_of({**SMALL_RUN, **self.flags}, precision)
+
+    def task(self, precision: str) -> Task:
+        """Compiled, with the same weights whatever the precision."""
+        config = self.config(precision)
+        task = build_task(config, linear_teacher)
+        assign_published_weights(task.network)
+        task.compile(build_optimizer(config.optimizer, WarmupCosine(0.1, total_steps=100)))
+        return task
+
+    def batch(self, precision: str) -> Batch:
+        """With the keys by which a run knows where it is."""
+        batch = batch_of(self.config(precision))
+        counted = {"view_1": "key", "image": "key", "labelled_image": "labelled_key"}
+        keys = {key: np.arange(len(batch[name])) for name, key in counted.items() if name in batch}
+        return {**batch, **keys}
 
 
 def _simclr(dtype: str) -> SimCLR:
@@ -121,4 +161,14 @@ OPTIMIZERS = [
     Optimizer("lars_nesterov", lambda: LARS(0.1, weight_decay=1e-3, use_nesterov=True)),
     Optimizer("momentum", _named("momentum")),
     Optimizer("adam", _named("adam")),
+]
+
+STAGES = [
+    # Large enough for a blur of more than one pixel.
+    Stage("pretrain", {"use_blur": True, "image_size": 20}),
+    Stage("pretrain_memory", {"memory_size": 24, "memory_decay": 0.9}),
+    Stage("finetune", {"train_mode": "finetune", "ft_proj_selector": 1}),
+    Stage("supervised", {"train_mode": "supervised", "optimizer": "momentum"}),
+    Stage("distill", {"train_mode": "distill", "distill_temperature": 0.5}),
+    Stage("distill_labelled", {"train_mode": "distill", "distill_alpha": 0.3}),
 ]

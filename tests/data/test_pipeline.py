@@ -8,6 +8,7 @@ from tests.data.image_files import encoded, sixteen_bits, write_images
 from tf_simclrv2.config import ConfigError, DataConfig
 from tf_simclrv2.data import (
     SkippedImages,
+    distillation_batches,
     evaluation_batches,
     finetuning_batches,
     load_source,
@@ -75,6 +76,21 @@ def test_elements(digits):
     for view in (batch["view_1"], batch["view_2"]):
         assert view.min() >= 0 and view.max() <= 1
     assert all(np.abs(batch["view_1"] - batch["view_2"]).max(axis=(1, 2, 3)) > 1e-3)
+
+
+def test_every_shape_is_static(digits):
+    """As TPUs need it, though no epoch is a multiple of the batch."""
+    source, config = digits
+    options = {"image_size": SIZE, "batch_size": 6}
+    for batches in (
+        pretraining_batches(source, config, seed=0, **options),
+        finetuning_batches(source, config, seed=0, **options),
+        distillation_batches(source, None, config, seed=0, **options),
+        distillation_batches(source, source, config, seed=0, **options),
+        evaluation_batches(source, **options),
+    ):
+        shapes = {name: spec.shape for name, spec in batches.element_spec.items()}
+        assert all(shape.is_fully_defined() for shape in shapes.values()), shapes
 
 
 @pytest.mark.parametrize("light", [False, True])

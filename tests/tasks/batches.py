@@ -1,4 +1,4 @@
-"""Small configs and batches for the stages."""
+"""Small configs, batches and a teacher for the stages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tests.goldens import image
 from tf_simclrv2 import (
@@ -16,6 +17,7 @@ from tf_simclrv2 import (
     OptimizerConfig,
     TrainingConfig,
 )
+from tf_simclrv2.config import DistillationConfig
 
 Batch = dict[str, np.ndarray]
 
@@ -32,18 +34,20 @@ CLASSES = 10
 
 
 def config_of(flags: dict[str, Any], precision: str = "float64") -> ExperimentConfig:
-    """The config that published flags describe, without blur."""
+    """The config that flags describe, with blur only if they ask for it; a teacher is to be passed."""
+    flags = {"use_blur": False, "teacher": "linear_teacher", **flags}
 
     def chosen(cls: type) -> Any:
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in flags.items() if name in names})
 
-    finetune = flags.get("train_mode") == "finetune"
+    truncated = flags.get("train_mode", "pretrain") != "pretrain"
     return ExperimentConfig(
-        model=dataclasses.replace(chosen(ModelConfig), num_classes=CLASSES, truncate_proj_head=finetune),
+        model=dataclasses.replace(chosen(ModelConfig), num_classes=CLASSES, truncate_proj_head=truncated),
         objective=chosen(ObjectiveConfig),
+        distillation=chosen(DistillationConfig),
         optimizer=chosen(OptimizerConfig),
-        data=DataConfig(use_blur=False),
+        data=chosen(DataConfig),
         training=dataclasses.replace(chosen(TrainingConfig), precision=precision),
     )
 
@@ -53,7 +57,20 @@ def batch_of(config: ExperimentConfig) -> Batch:
     dtype = "float64" if config.training.precision == "float64" else "float32"
     labels = np.arange(BATCH) % CLASSES
     size = config.model.image_size
-    if config.training.train_mode == "finetune":
-        return {"image": image(BATCH, size, 3, 9).astype(dtype), "label": labels}
-    views = image(BATCH, size, 6, 9).astype(dtype)
-    return {"view_1": views[..., :3], "view_2": views[..., 3:], "label": labels}
+    if config.training.train_mode == "pretrain":
+        views = image(BATCH, size, 6, 9).astype(dtype)
+        return {"view_1": views[..., :3], "view_2": views[..., 3:], "label": labels}
+    images = image(BATCH, size, 3, 9).astype(dtype)
+    if config.training.train_mode != "distill":
+        return {"image": images, "label": labels}
+    if config.distillation.distill_alpha == 1.0:
+        return {"image": images}
+    half = BATCH // 2
+    return {"image": images[:half], "labelled_image": images[half:], "label": labels[:half]}
+
+
+def linear_teacher(images: tf.Tensor) -> tf.Tensor:
+    """Logits [N, classes] that depend on the image alone."""
+    pixels = tf.reshape(images, [images.shape[0], -1])
+    weights = np.random.default_rng(5).standard_normal((pixels.shape[1], CLASSES))
+    return tf.matmul(pixels, tf.constant(weights, images.dtype)) / 10.0

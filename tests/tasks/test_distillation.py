@@ -1,41 +1,21 @@
-"""A distillation step: the mixed loss, the teacher, the replicas."""
-
-import dataclasses
+"""A distillation step: the mixed loss, the teacher."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.goldens import assign_published_weights, image
-from tests.tasks.batches import config_of
+from tests.goldens import assign_published_weights
+from tests.tasks.batches import batch_of, config_of, linear_teacher
 from tf_simclrv2 import LARS, ModelConfig, SimCLR
-from tf_simclrv2.config import DistillationConfig
 from tf_simclrv2.tasks import Distillation
 
 FLAGS = {"resnet_depth": 18, "image_size": 16, "train_batch_size": 8, "weight_decay": 1e-4}
 LABELS = np.arange(4)
 
 
-def config_for(alpha, precision="float64", temperature=0.5):
-    settings = DistillationConfig("teacher", temperature, alpha)
-    config = config_of(FLAGS, precision)
-    training = dataclasses.replace(config.training, train_mode="distill")
-    model = dataclasses.replace(config.model, truncate_proj_head=True)
-    return dataclasses.replace(config, distillation=settings, training=training, model=model)
-
-
-def batch_for(alpha, dtype="float64"):
-    images = image(8, 16, 3, 4).astype(dtype)
-    if alpha == 1.0:
-        return {"image": images}
-    return {"image": images[:4], "labelled_image": images[4:], "label": LABELS}
-
-
-def linear_teacher(images):
-    """Logits [N, 10] that depend on the image alone."""
-    pixels = tf.reshape(images, [tf.shape(images)[0], 16 * 16 * 3])
-    weights = np.random.default_rng(5).standard_normal((16 * 16 * 3, 10))
-    return tf.matmul(pixels, tf.constant(weights, images.dtype)) / 10.0
+def config_for(alpha, precision="float64"):
+    flags = {**FLAGS, "train_mode": "distill", "distill_temperature": 0.5, "distill_alpha": alpha}
+    return config_of(flags, precision)
 
 
 def task_for(alpha, precision="float64"):
@@ -56,7 +36,8 @@ def log_softmax(x):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_mixed_loss(alpha):
-    task, batch = task_for(alpha), batch_for(alpha)
+    task = task_for(alpha)
+    batch = batch_of(task.config)
     images = np.concatenate([batch[name] for name in ("image", "labelled_image") if name in batch])
     logits = task.network(images, training=True)["logits_sup"].numpy()
     targets = np.exp(log_softmax(linear_teacher(tf.constant(images)).numpy() / 0.5))
@@ -69,25 +50,6 @@ def test_mixed_loss(alpha):
     assert float(metrics["teacher_agreement"]) == pytest.approx(agreement)
 
 
-def three_steps(replicas, alpha):
-    with replicas.scope():
-        task = task_for(alpha)
-    batch = batch_for(alpha)
-    replicas.run(
-        lambda *arrays: task.train_step(dict(zip(batch, arrays, strict=True))), *batch.values(), times=3
-    )
-    return [variable.numpy() for variable in task.network.variables]
-
-
-@pytest.mark.usefixtures("two_blocks")
-@pytest.mark.parametrize("alpha", [0.3, 1.0])
-def test_replicas_do_not_show(replicas, alpha):
-    weights = three_steps(replicas(1), alpha)
-    for count in (2, 4):
-        for ours, theirs in zip(weights, three_steps(replicas(count), alpha), strict=True):
-            np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9 * np.abs(ours).max())
-
-
 def test_the_teacher_is_never_changed():
     teacher = SimCLR(ModelConfig(resnet_depth=18, image_size=16, num_classes=10), dtype="float32")
     teacher.build((None, 16, 16, 3))
@@ -96,7 +58,7 @@ def test_the_teacher_is_never_changed():
     task = Distillation(config, lambda images: teacher(images, training=False)["logits_sup"])
     task.compile(LARS(1.0))
     kernel = task.network.supervised_head.kernel.numpy()
-    task.train_step(tensors(batch_for(1.0, "float32")))
+    task.train_step(tensors(batch_of(task.config)))
     for variable, value in zip(teacher.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
     assert np.any(task.network.supervised_head.kernel.numpy() != kernel)
@@ -106,7 +68,7 @@ def test_the_teacher_is_never_changed():
 def test_learning_from_a_teacher_lowers_the_loss():
     task = task_for(1.0, "float32")
     task.compile(LARS(0.01))
-    batch = tensors(batch_for(1.0, "float32"))
+    batch = tensors(batch_of(task.config))
     step = tf.function(task.train_step)
     losses = []
     for _ in range(15):

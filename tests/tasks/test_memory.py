@@ -1,4 +1,4 @@
-"""Pretraining with a memory: its order of things, its averages, and any number of replicas."""
+"""Pretraining with a memory: its order of things, its averages, and what is kept of it."""
 
 import dataclasses
 
@@ -46,19 +46,6 @@ def on_replicas(replicas, task, function):
     """`function` of a batch as something to call, which runs it on the replicas."""
     batch = batch_of(task.config)
     return replicas.traced(lambda *arrays: function(dict(zip(batch, arrays, strict=True))), *batch.values())
-
-
-def everything(task):
-    return [*task.network.variables, *task.memory().values()]
-
-
-def weights(task):
-    return [variable.numpy() for variable in everything(task)]
-
-
-def assert_same(ours, theirs):
-    for one, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9 * max(np.abs(one).max(), 1e-12))
 
 
 def followed(network):
@@ -120,34 +107,6 @@ def test_keys_of_a_step_are_remembered_after_it():
     task.fit(batches.repeat(3), shuffle=False, verbose=0)
     assert (int(task.queue.count.numpy()), int(task.queue.pointer.numpy())) == (SIZE, 4 * KEYS % SIZE)
     np.testing.assert_allclose(np.linalg.norm(task.queue.keys.numpy(), axis=1), 1.0, rtol=1e-9)
-
-
-def test_replicas_do_not_show(replicas, tmp_path):
-    """Not in what is learned, not in the memory, and not in a checkpoint, which goes on on any number."""
-    path = str(tmp_path / "ckpt")
-    expected = []
-    for count in (1, 2, 4):
-        here = replicas(count)
-        with here.scope():
-            task = task_for()
-            checkpoint = training_checkpoint(task)
-        step = on_replicas(here, task, lambda batch, task=task: task.train_step(batch)["total_loss"])
-        for done in range(3):
-            if count == 1 and done == 2:
-                checkpoint.write(path)
-            step()
-        expected = expected or weights(task)
-        assert_same(expected, weights(task))
-        for variable in everything(task):
-            copies = [copy.numpy() for copy in here.strategy.experimental_local_results(variable.value)]
-            assert len(copies) == count
-            for copy in copies[1:]:
-                np.testing.assert_array_equal(copy, copies[0], err_msg=variable.path)
-        with here.scope():
-            checkpoint.read(path).assert_consumed()
-        assert int(task.optimizer.iterations.numpy()) == 2
-        step()
-        assert_same(expected, weights(task))
 
 
 def test_first_loss_in_float32_on_any_number_of_replicas(replicas):

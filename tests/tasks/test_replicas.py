@@ -1,4 +1,7 @@
-"""The number of replicas does not show in what is learned."""
+"""The number of replicas does not show in what a whole ResNet-18 learns.
+
+`tests/conformance/test_tasks.py` says the same of every task, of small networks.
+"""
 
 import keras
 import numpy as np
@@ -12,12 +15,11 @@ from tf_simclrv2.tasks import build_task
 
 # The whole network, on images small enough to take it through every number of replicas.
 NETWORK = {**RESNET_18, "image_size": 16}
-STAGES = {"pretrain": {}, "finetune": {"train_mode": "finetune", "ft_proj_selector": 1}}
 
 
-def loss_and_weights(replicas, stage, steps):
+def loss_and_weights(replicas, steps):
     """The mean loss over the steps, and all weights behind them."""
-    config = config_of({**NETWORK, **STAGES[stage]}, "float64")
+    config = config_of(NETWORK, "float64")
     with replicas.scope():
         task = build_task(config)
         assign_published_weights(task.network)
@@ -32,11 +34,10 @@ def loss_and_weights(replicas, stage, steps):
     return loss, [variable.numpy() for variable in task.network.variables]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_three_steps_in_float64(replicas, stage):
-    loss, weights = loss_and_weights(replicas(1), stage, steps=3)
+def test_three_steps_in_float64(replicas):
+    loss, weights = loss_and_weights(replicas(1), steps=3)
     for count in (2, 4):
-        other_loss, other_weights = loss_and_weights(replicas(count), stage, steps=3)
+        other_loss, other_weights = loss_and_weights(replicas(count), steps=3)
         assert other_loss == pytest.approx(loss, rel=1e-9)
         for ours, theirs in zip(weights, other_weights, strict=True):
             np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9 * np.abs(ours).max())
@@ -69,6 +70,7 @@ def relative(difference, of):
     return np.linalg.norm(difference) / np.linalg.norm(of)
 
 
+@pytest.mark.usefixtures("two_blocks")
 def test_first_loss_and_gradient_in_float64(replicas):
     loss, gradient = loss_and_gradient(replicas(1), "float64")
     for count in (2, 4):

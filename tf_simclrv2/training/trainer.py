@@ -52,9 +52,10 @@ class Trainer(orbit.StandardTrainer):
             metric.reset_state()
 
     def train_step(self, iterator) -> None:
-        self.strategy.run(self._replica_step, args=(next(iterator),))
+        self.strategy.run(self.replica_step, args=(next(iterator),))
 
-    def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
+    def replica_step(self, batch: dict[str, tf.Tensor]) -> None:
+        """What each replica does of a step: all that is compiled for a TPU."""
         step = tf.cast(self.task.optimizer.iterations.value, tf.int64)
         means = self.task.train_step(batch)
         for name, position in self.positions.items():

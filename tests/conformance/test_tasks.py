@@ -1,0 +1,179 @@
+"""Every task's whole step: replicas, XLA, what a TPU refuses, and half precision."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conformance.descriptors import STAGES, Stage
+from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
+from tf_simclrv2.config import TRAIN_MODES
+from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.checkpoints import training_checkpoint
+from tf_simclrv2.training.trainer import Trainer
+from tf_simclrv2.variable_paths import named_variables
+
+pytestmark = pytest.mark.usefixtures("one_block")
+
+every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+
+
+class Running:
+    """A stage on some replicas: its task, and its step, traced."""
+
+    def __init__(self, stage: Stage, spread: Any, precision: str = "float64", jit: bool = False) -> None:
+        self.strategy = spread.strategy
+        with spread.scope():
+            self.task = stage.task(precision)
+            trainer = Trainer(self.task, None, self.strategy)
+            self.checkpoint = training_checkpoint(self.task, position=trainer.positions)
+        self._batch = {name: spread.distribute(array) for name, array in stage.batch(precision).items()}
+        # On one replica `run` calls the step as it is, which can then be compiled whole.
+        step = tf.function(lambda batch: self.strategy.run(trainer.replica_step, (batch,)), jit_compile=jit)
+        self.traced = step.get_concrete_function(self._batch)
+
+    def step(self) -> None:
+        self.traced(self._batch)
+
+    @property
+    def logs(self) -> dict[str, float]:
+        return {name: float(mean.result()) for name, mean in self.task.train_means.items()}
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """All that training changes, by path."""
+        return {path: np.asarray(variable) for path, variable in self._variables.items()}
+
+    @property
+    def copies(self) -> dict[str, list[np.ndarray]]:
+        """The same, as every replica has it."""
+        return {
+            path: [copy.numpy() for copy in self.strategy.experimental_local_results(variable.value)]
+            for path, variable in self._variables.items()
+        }
+
+    @property
+    def _variables(self) -> dict[str, keras.Variable]:
+        optimizer = named_variables(self.task.optimizer)
+        return {
+            **named_variables(self.task.network),
+            **{f"optimizer/{path}": variable for path, variable in optimizer.items()},
+            **{f"memory/{path}": variable for path, variable in self.task.memory().items()},
+        }
+
+
+def _assert_close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], tolerance: float) -> None:
+    """Each array to a tolerance relative to its largest value."""
+    assert set(ours) == set(theirs)
+    for path, want in theirs.items():
+        bound = tolerance * max(np.abs(want).max(), 1e-12)
+        np.testing.assert_allclose(ours[path], want, rtol=0, atol=bound, err_msg=path)
+
+
+def _assert_equal(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert set(ours) == set(theirs)
+    for path, want in theirs.items():
+        np.testing.assert_array_equal(ours[path], want, err_msg=path)
+
+
+def _global_logs(run: Running) -> dict[str, float]:
+    """Without what is measured on each replica's own rows and then averaged."""
+    return {name: value for name, value in run.logs.items() if name not in ("uniformity", "effective_rank")}
+
+
+@every_stage
+def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: pathlib.Path) -> None:
+    """Not in what is learned, and not in a checkpoint, which goes on on any number of them."""
+    runs = {count: Running(stage, replicas(count)) for count in (1, 2, 4)}
+    alone = runs[1]
+    start = alone.state
+    for run in runs.values():
+        run.step()
+        run.step()
+        _assert_close(run.state, alone.state, 1e-9)
+        assert _global_logs(run) == pytest.approx(_global_logs(alone), rel=1e-9, abs=1e-12)
+        for path, copies in run.copies.items():
+            assert len(copies) == run.strategy.num_replicas_in_sync
+            for copy in copies[1:]:
+                np.testing.assert_array_equal(copy, copies[0], err_msg=path)
+    assert any(np.any(start[path] != value) for path, value in alone.state.items())
+    saved = runs[2].state
+    written = runs[2].checkpoint.write(str(tmp_path / "ckpt"))
+    runs[2].step()
+    for count in (1, 4):
+        run = runs[count]
+        run.step()
+        with run.strategy.scope():
+            run.checkpoint.read(written).assert_consumed()
+        _assert_equal(run.state, saved)
+        run.step()
+        _assert_close(run.state, runs[2].state, 1e-9)
+
+
+@pytest.mark.parametrize("precision, loss, weights", [("float32", 1e-4, 1e-4), ("float64", 1e-9, 1e-9)])
+@every_stage
+def test_xla_does_not_matter(
+    stage: Stage, replicas: Callable, precision: str, loss: float, weights: float
+) -> None:
+    plain, compiled = (Running(stage, replicas(1), precision, jit) for jit in (False, True))
+    assert "_XlaMustCompile" in compiled.traced.function_def.attr
+    for run in (plain, compiled):
+        run.step()
+    assert compiled.logs == pytest.approx(plain.logs, rel=loss, abs=1e-12)
+    _assert_close(compiled.state, plain.state, weights)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@every_stage
+def test_a_tpu_refuses_nothing(stage: Stage, replicas: Callable, count: int) -> None:
+    assert tpu_refusals(Running(stage, replicas(count), "mixed_bfloat16").traced) == []
+
+
+def test_steps_are_one_loop_without_summaries(replicas: Callable) -> None:
+    stage, strategy = STAGES[0], replicas(1).strategy
+    batches = tf.data.Dataset.from_tensors(stage.batch("float32")).repeat()
+    trainer = Trainer(stage.task("float32"), batches, strategy)
+    loop = trainer.create_train_loop_fn().get_concrete_function(iter(batches), tf.constant(100))
+    around, *within = [{op.type for op in graph.get_operations()} for graph in graphs_of(loop.graph)]
+    assert {"While", "StatelessWhile"} & around
+    assert "Conv2D" not in around and any("Conv2D" in types for types in within)
+    assert not any("Summary" in op_type for types in (around, *within) for op_type in types)
+
+
+def _first_loss_and_gradient(stage: Stage, precision: str) -> tuple[tf.Tensor, np.ndarray]:
+    task = stage.task(precision)
+    batch = {name: tf.constant(array) for name, array in stage.batch(precision).items()}
+    with tf.GradientTape() as tape:
+        losses, _ = task.objective(batch)
+        loss = tf.add_n(list(losses.values()))
+    gradients = tape.gradient(loss, [variable.value for variable in task.network.trainable_variables])
+    return loss, np.concatenate([gradient.numpy().ravel() for gradient in gradients])
+
+
+@every_stage
+def test_bfloat16_is_close_to_float32(stage: Stage) -> None:
+    want, direction = _first_loss_and_gradient(stage, "float32")
+    got, other = _first_loss_and_gradient(stage, "mixed_bfloat16")
+    assert got.dtype == tf.float32
+    assert float(got) == pytest.approx(float(want), rel=5e-3)
+    cosine = other @ direction / np.linalg.norm(other) / np.linalg.norm(direction)
+    assert 0.98 < cosine < 1.0 - 1e-6
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def test_every_task_is_listed() -> None:
+    ours = {cls for cls in _subclasses(Task) if cls.__module__.startswith("tf_simclrv2")}
+    assert {type(stage.task("float32")) for stage in STAGES} == ours
+    assert {stage.config("float32").training.train_mode for stage in STAGES} == set(TRAIN_MODES)
+    assert len(ours) >= 3
