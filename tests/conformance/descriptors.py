@@ -167,6 +167,7 @@ STAGES = [
     # Large enough for a blur of more than one pixel.
     Stage("pretrain", {"use_blur": True, "image_size": 20}),
     Stage("pretrain_memory", {"memory_size": 24, "memory_decay": 0.9}),
+    Stage("pretrain_in_parts", {"microbatch_size": 4, "rematerialize": True}),
     Stage("finetune", {"train_mode": "finetune", "ft_proj_selector": 1}),
     Stage("supervised", {"train_mode": "supervised", "optimizer": "momentum"}),
     Stage("distill", {"train_mode": "distill", "distill_temperature": 0.5}),

@@ -53,6 +53,8 @@ def _is_opaque(tensor: tf.Tensor) -> bool:
     op = tensor.op
     if op.type == "ZerosLike":
         return _is_opaque(op.inputs[0])
+    if op.type == ARGUMENT and not tensor.consumers():
+        return True  # What a loop's condition is given because its body needs it.
     # What a resource holds has a shape, and what this kernel keeps for its own gradient is its own affair.
     return tensor.dtype == tf.resource or (op.type, tensor.value_index) == ("FusedBatchNormV3", 5)
 

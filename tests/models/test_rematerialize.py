@@ -47,9 +47,6 @@ def _gradients(encoder: ResNet) -> Callable[[tf.Tensor], list[tf.Tensor]]:
             h = encoder(x, training=True)["final_avg_pool"]
             objective = tf.reduce_sum(tf.cos(tf.cast(h, tf.float64)))
         gradients = tape.gradient(objective, [v.value for v in encoder.trainable_variables])
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            gradients = context.all_reduce("SUM", gradients)
         return [h, *gradients]
 
     return compute
@@ -64,27 +61,13 @@ def _assert_same(got: list, want: list, tolerance: float) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
-@pytest.mark.parametrize("name, jit", [*((name, False) for name in ENCODERS), ("selective_kernel", True)])
-def test_nothing_but_memory_changes(name: str, jit: bool) -> None:
-    kwargs = ENCODERS[name]
+@pytest.mark.parametrize("kwargs", ENCODERS.values(), ids=ENCODERS)
+def test_nothing_but_memory_changes(kwargs: dict[str, Any]) -> None:
     x = tf.constant(_inputs("float64"))
     plain, again = (_encoder(kwargs, "float64", rematerialize) for rematerialize in (False, True))
     want = tf.function(_gradients(plain))(x)
-    got = tf.function(_gradients(again), jit_compile=jit)(x)
+    got = tf.function(_gradients(again))(x)
     _assert_same([y.numpy() for y in got], [y.numpy() for y in want], 1e-10)
-    _assert_same([v.numpy() for v in again.variables], [v.numpy() for v in plain.variables], 1e-12)
-
-
-@pytest.mark.parametrize("count", [2])
-def test_replicas_do_not_matter(replicas: Callable, count: int) -> None:
-    x = _inputs("float64")
-    plain = _encoder(ENCODERS["residual"], "float64", False)
-    want = _gradients(plain)(tf.constant(x))
-    spread = replicas(count)
-    with spread.scope():
-        again = _encoder(ENCODERS["residual"], "float64", True)
-    for got in spread.run(_gradients(again), x):
-        _assert_same(got[1:], [y.numpy() for y in want[1:]], 1e-9)
     _assert_same([v.numpy() for v in again.variables], [v.numpy() for v in plain.variables], 1e-12)
 
 

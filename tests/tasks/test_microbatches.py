@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -131,31 +130,6 @@ def test_with_fixed_statistics_nothing_but_memory_changes(
     assert set(got_scalars) == set(want_scalars)
     for name, value in want_scalars.items():
         assert float(got_scalars[name]) == pytest.approx(float(value), rel=tolerance, abs=tolerance)
-
-
-@pytest.mark.parametrize("mode, count", [("memory", 2), ("pretrain", 4)])
-def test_replicas_do_not_matter(replicas: Callable, mode: str, count: int) -> None:
-    alone = _task(mode)
-    batch = _batch(alone)
-
-    def step_of(task: Task) -> Callable:
-        return lambda *arrays: task.train_step(dict(zip(batch, arrays, strict=True)))["total_loss"]
-
-    replicas(1).run(step_of(alone), *batch.values(), times=3)
-    spread = replicas(count)
-    with spread.scope():
-        together = _task(mode)
-    spread.run(step_of(together), *batch.values(), times=3)
-    for got, want in zip(together.variables, alone.variables, strict=True):
-        _assert_close([got.numpy()], [want.numpy()], 1e-9)
-
-
-def test_xla_does_not_matter() -> None:
-    plain, compiled = _task("memory"), _task("memory")
-    batch = _tensors(plain)
-    _, want = tf.function(plain.gradients)(batch)
-    _, got = tf.function(compiled.gradients, jit_compile=True)(batch)
-    _assert_close(got, want, 1e-9)
 
 
 def test_blur_is_of_the_example_not_of_its_place() -> None:
