@@ -39,26 +39,28 @@ def changes_by_stage(root: pathlib.Path) -> dict[str, dict]:
             "checkpoint": str(root / "pretrain"),
             "ft_proj_selector": 1,
             "mode": "train_then_eval",
-            "keep_hub_module_max": 1,
         },
         "supervised": {
             "train_mode": "supervised",
             "mode": "train_then_eval",
             "protocols": ("online", "knn"),
+            "keep_hub_module_max": 1,
         },
         "distill": {"train_mode": "distill", "teacher": str(root / "finetune"), "distill_alpha": 0.5},
     }
 
 
 def run_all(root: pathlib.Path, strategy: str) -> None:
-    """Runs every stage of the two-block network into a folder of its own."""
-    blocks = resnet.BLOCKS_PER_GROUP[18]
-    resnet.BLOCKS_PER_GROUP[18] = (1, 0, 0, 1)
+    """Runs every stage into a folder of its own."""
+    whole = resnet.BLOCKS_PER_GROUP[18]
     try:
         for stage, changes in changes_by_stage(root).items():
+            # What is exported has a block in every group; two blocks are traced sooner.
+            exports = "keep_hub_module_max" in changes
+            resnet.BLOCKS_PER_GROUP[18] = (1, 1, 1, 1) if exports else (1, 0, 0, 1)
             execute(config_for(root / stage, strategy=strategy, **{**COMMON, **changes}))
     finally:
-        resnet.BLOCKS_PER_GROUP[18] = blocks
+        resnet.BLOCKS_PER_GROUP[18] = whole
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Two real processes compute what one does."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def runs(tmp_path_factory):
     return alone, together
 
 
-@pytest.mark.parametrize("stage", changes_by_stage(None))
+@pytest.mark.parametrize("stage", changes_by_stage(pathlib.Path()))
 def test_three_steps_in_float64(runs, stage):
     expected, found = (weights_of(root / stage, STEPS) for root in runs)
     assert expected.keys() == found.keys() and len(expected) > 20

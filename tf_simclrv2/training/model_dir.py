@@ -49,7 +49,7 @@ class ModelDir:
             self._write(probe, "a full disk takes an empty file\n")
             tf.io.gfile.remove(probe)
         except (tf.errors.OpError, OSError) as error:
-            reason = getattr(error, "message", str(error))
+            reason = " ".join(getattr(error, "message", str(error)).split())
             raise ConfigError(
                 f"model_dir is {self.path!r}, which cannot be written ({reason}); choose another directory."
             ) from error
