@@ -412,6 +412,7 @@ class RunConfig:
         tpu_zone: Its zone.
         gcp_project: Its project.
         master: Address of a TPU worker, instead of a name.
+        cluster_timeout: Seconds to wait for the other workers of TF_CONFIG, or for the TPU.
         steps_per_loop: Steps between summaries and progress lines; 0 chooses by device.
     """
 
@@ -429,6 +430,7 @@ class RunConfig:
     tpu_zone: str | None = None
     gcp_project: str | None = None
     master: str | None = None
+    cluster_timeout: float = 600.0
     steps_per_loop: int = 0
 
     def __post_init__(self) -> None:
@@ -443,6 +445,7 @@ class RunConfig:
         _require_at_least("keep_checkpoint_max", self.keep_checkpoint_max, 1)
         _require_at_least("keep_hub_module_max", self.keep_hub_module_max, 0)
         _require_at_least("virtual_devices", self.virtual_devices, 0)
+        _require_above("cluster_timeout", self.cluster_timeout, 0.0)
         _require_at_least("steps_per_loop", self.steps_per_loop, 0)
 
 

@@ -34,6 +34,20 @@ def test_a_memory_of_another_size_is_another_run(tmp_path, before, now):
         directory.refuse_other_run(new)
 
 
+def test_a_directory_elsewhere_is_tried_before_training():
+    with pytest.raises(ConfigError, match=r"'nowhere://bucket/run', which cannot be written \(.+\); choose"):
+        ModelDir("nowhere://bucket/run").create()
+
+
+def test_the_workers_beside_the_chief_leave_nothing(tmp_path):
+    directory = ModelDir(str(tmp_path / "run"), writes=False)
+    directory.create()
+    directory.write_config(ExperimentConfig(), {})
+    directory.write_result({}, 1)
+    assert directory.write_report("report.json", {}) == f"{tmp_path}/run/report.json"
+    assert not (tmp_path / "run").exists()
+
+
 PARTS = {
     "model": ModelConfig,
     "objective": ObjectiveConfig,

@@ -17,11 +17,13 @@ from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
 from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.seeds import example_seeds, stream_number
+from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Record, Source
 
 _Value = TypeVar("_Value")
 _LAST = tf.int64.max
+WHOLE = Share()
 
 
 def pretraining_batches(
@@ -33,6 +35,7 @@ def pretraining_batches(
     seed: int,
     start: int = 0,
     skipped: SkippedImages | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
 
@@ -47,6 +50,7 @@ def pretraining_batches(
         seed: The run's seed.
         start: First key to deliver.
         skipped: Collects unreadable images; by default a new one with the config's limit.
+        share: Which rows of each batch to make; all of them by default.
 
     Returns:
         {"view_1", "view_2": float32 [batch, size, size, 3] in [0, 1], not blurred;
@@ -67,8 +71,8 @@ def pretraining_batches(
         }
         return views | {"label": example["label"], "key": example["key"]}
 
-    images = _training_images(source, config, image_size, batch_size, seed, start, skipped)
-    return _training_batches(images, two_views, batch_size)
+    images = _training_images(source, config, image_size, batch_size, seed, start, skipped, share)
+    return _training_batches(images, two_views, share.batch_size(batch_size))
 
 
 def finetuning_batches(
@@ -80,6 +84,7 @@ def finetuning_batches(
     seed: int,
     start: int = 0,
     skipped: SkippedImages | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Endless batches of labelled images, cropped and mirrored. Arguments as in `pretraining_batches`.
 
@@ -91,8 +96,9 @@ def finetuning_batches(
         ConfigError: The source has no labels.
     """
     _require_labels(source)
-    images = _training_images(source, config, image_size, batch_size, seed, start, skipped)
-    return _training_batches(images, _cropping(config, image_size, seed, "finetune"), batch_size)
+    images = _training_images(source, config, image_size, batch_size, seed, start, skipped, share)
+    crop = _cropping(config, image_size, seed, "finetune")
+    return _training_batches(images, crop, share.batch_size(batch_size))
 
 
 def distillation_batches(
@@ -106,6 +112,7 @@ def distillation_batches(
     start: int = 0,
     labelled_start: int = 0,
     skipped: SkippedImages | None = None,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Endless batches of images to distil on, cropped and mirrored.
 
@@ -119,6 +126,7 @@ def distillation_batches(
         start: First key to deliver.
         labelled_start: First key of the labelled images to deliver.
         skipped: Collects unreadable images.
+        share: Which rows of each batch to make; all of them by default.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images
@@ -129,8 +137,9 @@ def distillation_batches(
     """
 
     def stream(source: Source, purpose: str, size: int, start: int) -> tf.data.Dataset:
-        images = _training_images(source, config, image_size, size, seed, start, skipped)
-        return _training_batches(images, _cropping(config, image_size, seed, purpose), size)
+        images = _training_images(source, config, image_size, size, seed, start, skipped, share)
+        crop = _cropping(config, image_size, seed, purpose)
+        return _training_batches(images, crop, share.batch_size(size))
 
     def unlabelled(batch: Record) -> Record:
         return {"image": batch["image"], "key": batch["key"]}
@@ -138,10 +147,12 @@ def distillation_batches(
     if labelled is None:
         return stream(source, "distill", batch_size, start).map(unlabelled)
     _require_labels(labelled)
-    if batch_size % 2:
+    if batch_size % (2 * share.replicas):
+        multiple = 2 * share.replicas
         raise ConfigError(
-            f"train_batch_size is {batch_size}, but half of it is labelled where distill_alpha is below 1; "
-            f"use an even number, such as {batch_size + 1}."
+            f"train_batch_size is {batch_size}, but half of it is labelled where distill_alpha is below 1, "
+            f"and {share.replicas} replica(s) share each half; use a multiple of {multiple}, such as "
+            f"{(batch_size // multiple + 1) * multiple}."
         )
     parts = (
         stream(source, "distill", batch_size // 2, start),
@@ -156,15 +167,25 @@ def distillation_batches(
 
 
 def evaluation_batches(
-    source: Source, *, image_size: int, batch_size: int, skipped: SkippedImages | None = None
+    source: Source,
+    *,
+    image_size: int,
+    batch_size: int,
+    skipped: SkippedImages | None = None,
+    share: Share = WHOLE,
+    steps: int = 0,
 ) -> tf.data.Dataset:
     """Every readable image once, in the source's order; the last batch is filled up.
+
+    All workers make the same number of batches, whatever could not be read.
 
     Args:
         source: The images.
         image_size: Side in pixels.
         batch_size: Global batch, over all replicas.
         skipped: Collects unreadable images; by default a new one with the default limit.
+        share: Which rows of each batch to make; all of them by default.
+        steps: Global batches to stop after; 0 takes the whole source.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch], "mask": bool
@@ -177,14 +198,28 @@ def evaluation_batches(
         image = evaluation_view(example["image"], image_size)
         return {"image": image, "label": example["label"], "mask": tf.constant(True)}
 
+    batches = -(-source.num_examples // batch_size)
+    batches = min(batches, steps) if steps else batches
     return (
-        _readable_images(source.records, source.read, skipped)
+        _readable_images(share.of(source.records, batch_size), source.read, skipped)
         .map(whole_view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
-        .map(lambda batch: _fill_up(batch, batch_size))
+        .concatenate(_fillers(image_size))
+        .take(batches * share.rows(batch_size))
+        .batch(share.batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())
     )
+
+
+def _fillers(image_size: int) -> tf.data.Dataset:
+    """Endless rows that count for nothing."""
+    return tf.data.Dataset.from_tensors(
+        {
+            "image": tf.zeros([image_size, image_size, 3]),
+            "label": tf.constant(UNLABELLED, tf.int64),
+            "mask": tf.constant(False),
+        }
+    ).repeat()
 
 
 def _require_labels(source: Source) -> None:
@@ -212,6 +247,7 @@ def _training_images(
     seed: int,
     start: int,
     skipped: SkippedImages | None,
+    share: Share,
 ) -> tf.data.Dataset:
     """Endless {"image", "label", "key"} in training order."""
     if skipped is None:
@@ -224,7 +260,7 @@ def _training_images(
     if source.light or config.cache_dataset:
         buffer = source.num_examples
     stream = _endless_stream(records, source.num_examples, min(buffer, source.num_examples), seed, start)
-    return _readable_images(stream, read, skipped)
+    return _readable_images(share.of(stream, batch_size), read, skipped)
 
 
 def _training_batches(
@@ -309,23 +345,9 @@ def _or_else(function: Callable[[Record], _Value], argument: Record, fallback: _
     return attempt.concatenate(tf.data.Dataset.from_tensors(fallback)).take(1).get_single_element()
 
 
-def _fill_up(batch: Record, batch_size: int) -> Record:
-    missing = batch_size - tf.shape(batch["mask"])[0]
-
-    def fill(tensor: tf.Tensor, value: float | int | bool) -> tf.Tensor:
-        filled = tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1), constant_values=value)
-        return tf.ensure_shape(filled, [batch_size, *tensor.shape[1:]])
-
-    return {
-        "image": fill(batch["image"], 0.0),
-        "label": fill(batch["label"], UNLABELLED),
-        "mask": fill(batch["mask"], False),
-    }
-
-
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # Every worker reads the whole stream: a shard by files or by elements would change the batches.
+    # A worker's share is chosen here; a shard by files or by elements would change the batches.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +25,9 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         max_to_keep: How many.
         step_counter: The step.
         interval: Steps between checkpoints.
+        resume: The checkpoint to go on from; None looks into the directory.
+        writes: False for the workers of a run beside its chief. TensorFlow needs them all to take part in a
+            save, so what these write goes to a directory of their own, which lasts as long as the manager.
     """
 
     def __init__(
@@ -32,11 +37,33 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         max_to_keep: int,
         step_counter: tf.Variable,
         interval: int,
+        resume: str | None = None,
+        writes: bool = True,
     ) -> None:
+        self._scratch = None if writes else tempfile.TemporaryDirectory()
         super().__init__(
-            checkpoint, directory, max_to_keep, step_counter=step_counter, checkpoint_interval=interval
+            checkpoint,
+            self._scratch.name if self._scratch else directory,
+            max_to_keep,
+            step_counter=step_counter,
+            checkpoint_interval=interval,
         )
         self._step = step_counter
+        self._shared_prefix = os.path.join(directory, os.path.basename(self._prefix))
+        self._resume = resume
+        self._saved = resume or self.latest_checkpoint
+
+    @property
+    def newest(self) -> str | None:
+        """The newest checkpoint where all workers find it."""
+        return self._saved
+
+    def restore_or_initialize(self) -> str | None:
+        """Restores the checkpoint to go on from; its path, or None where there is none."""
+        if self._resume is None:
+            return super().restore_or_initialize()
+        self.checkpoint.restore(self._resume)
+        return self._resume
 
     def save(
         self, checkpoint_number: Any = None, check_interval: bool = True, options: Any = None
@@ -47,20 +74,21 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
             RunError: It could not be written; earlier checkpoints are as they were.
         """
         step = int(self._step.numpy())
-        saved = self.latest_checkpoint
-        prefix = f"{self._prefix}-{step}"
+        saved, prefix = self._saved, f"{self._shared_prefix}-{step}"
         due = saved is None or not check_interval or step % self.checkpoint_interval == 0
         if not due or saved == prefix:
             return None
         try:
-            return super().save(step, check_interval=False, options=options)
+            super().save(step, check_interval=False, options=options)
         except (tf.errors.OpError, OSError) as error:
-            _remove_half(prefix)
+            _remove_half(f"{self._prefix}-{step}")
             raise RunError(
                 f"checkpoint {prefix} could not be saved ({_reason(error)}); "
                 f"{f'the last one is {saved}' if saved else 'there is none yet'}; "
                 "make room on the disk and type the same command again."
             ) from error
+        self._saved = prefix
+        return prefix
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from absl import logging
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
 from tf_simclrv2.data import (
+    Share,
     SkippedImages,
     Source,
     distillation_batches,
@@ -22,14 +24,17 @@ from tf_simclrv2.data import (
     finetuning_batches,
     pretraining_batches,
 )
+from tf_simclrv2.data.pipeline import WHOLE
 from tf_simclrv2.distribution import make_strategy, split_cpu
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
 from tf_simclrv2.saved_model import save_module
 from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
+from tf_simclrv2.training.agreement import Agreement
 from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.training.lost_worker import lost_worker_explained
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.not_finite import stop_if_not_finite
 from tf_simclrv2.training.preemption import Preemption
@@ -107,14 +112,21 @@ class Run:
         keras.utils.set_random_seed(config.training.seed)
         self.say = say
         self.flags = flags or {}
-        self.model_dir = ModelDir(config.run.model_dir)
         self.strategy = make_strategy(config.run)
+        # The worker that leaves files; the others take part in all that is computed.
+        self.chief = self.strategy.extended.should_checkpoint
+        self.agreement = Agreement(self.strategy)
+        self.model_dir = ModelDir(config.run.model_dir, writes=self.chief)
+        with lost_worker_explained(self.agreement.workers, self.model_dir.path):
+            self._prepare(config)
+
+    def _prepare(self, config: ExperimentConfig) -> None:
         teacher = None
         if config.training.train_mode == "distill":
             with self.strategy.scope():
                 teacher = load_teacher(str(config.distillation.teacher), config.training.precision)
             if teacher.doubt:
-                say(f"teacher: {teacher.doubt}")
+                self.say(f"teacher: {teacher.doubt}")
         self.plan: RunPlan = plan_run(
             config, self.strategy.num_replicas_in_sync, teacher and teacher.num_classes
         )
@@ -126,7 +138,7 @@ class Run:
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
-            self.trainer = Trainer(self.task, None, self.strategy, self.skipped)
+            self.trainer = Trainer(self.task, None, self.strategy, self.skipped, self.agreement)
         self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
         self.survey = Survey((), None, {})
         if self.config.run.mode != "eval":
@@ -149,10 +161,15 @@ class Run:
         self.say(describe_groups(parameter_groups(self.task.network), self.config.optimizer.optimizer))
         if self.config.run.mode == "eval":
             return self._follow_checkpoints()
+        with lost_worker_explained(self.agreement.workers, self.model_dir.path):
+            result = self._train_then_eval()
+            self.agreement.meet()  # While one is at work, the others have to be there.
+        return result
+
+    def _train_then_eval(self) -> Result:
         self.model_dir.create()
-        chief = self.strategy.extended.should_checkpoint
-        with run_lock(self.model_dir.path, chief):
-            if chief:
+        with run_lock(self.model_dir.path, self.chief):
+            if self.chief:
                 set_aside_damaged(self.model_dir.path, self.survey, self.say)
             self.model_dir.write_config(self.config, self.flags)
             if self.config.model.num_classes:
@@ -173,6 +190,8 @@ class Run:
 
     def _check_start(self) -> None:
         """Checks the checkpoint to resume, or loads the weights to start from."""
+        # Also keeps the chief from changing anything before the others have seen it.
+        self.agreement.refuse_different("the checkpoint of step", max(self.survey.steps, default=-1))
         if self.survey.whole:
             refuse_foreign_checkpoint(self.checkpoint, self.survey.whole)
         elif self.config.run.checkpoint:
@@ -186,6 +205,8 @@ class Run:
             self.config.run.keep_checkpoint_max,
             self._global_step,
             self.plan.checkpoint_interval,
+            resume=self.survey.whole,
+            writes=self.chief,
         )
         progress: Progress | None = None
         last: Result = {}
@@ -198,7 +219,7 @@ class Run:
                 self.plan.schedule,
                 self.model_dir,
                 last["train/total_loss"],
-                manager.latest_checkpoint,
+                manager.newest,
             )
             assert progress is not None
             progress(output)
@@ -211,7 +232,7 @@ class Run:
                 strategy=self.strategy,
                 steps_per_loop=steps_per_loop,
                 checkpoint_manager=manager,
-                summary_dir=self.model_dir.path,
+                summary_dir=self._summary_dir(),
                 train_actions=[act],
             )
         start, total = self.step, self.plan.steps
@@ -220,33 +241,41 @@ class Run:
             return {"global_step": start}
         if start:
             self.say(f"resuming from step {start:,} of {total:,}")
-        batches = self._batches(
-            self.plan.train_source,
-            self.plan.labelled_source,
-            starts={name: int(position.numpy()) for name, position in self.trainer.positions.items()},
+        starts = {name: int(position.numpy()) for name, position in self.trainer.positions.items()}
+        self.trainer.train_dataset = self.strategy.distribute_datasets_from_function(
+            lambda context: self._batches(
+                self.plan.train_source,
+                self.plan.labelled_source,
+                starts=starts,
+                share=Share.of_context(context),
+            )
         )
-        self.trainer.train_dataset = self.strategy.experimental_distribute_dataset(batches)
+        stopped = False
         progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
         try:
             with Preemption() as preemption, _orbit_to_log(), self.skipped.explained():
-                self._show_views()
-                while self.step < total and not preemption.asked:
+                if self.chief:
+                    self._show_views()
+                while self.step < total and not (stopped := self.agreement.any(preemption.asked)):
                     until = min(self.step + steps_per_loop(self.step), total)
                     controller.train(until, checkpoint_at_completion=False)
                 controller.save_checkpoint()
         finally:
             progress.close()
             self.model_dir.write_skipped(self.skipped.names)
-        if preemption.asked:
+        if stopped:
             raise Preempted(
                 f"stopped by SIGTERM at step {self.step:,} of {total:,}; all is saved in "
-                f"{manager.latest_checkpoint}, and the same command goes on from there."
+                f"{manager.newest}, and the same command goes on from there."
             )
         if self.skipped.count:
             self.say(f"{self.skipped.count} unreadable image(s) were skipped: {self.skipped.shown()}")
         loss = last["train/total_loss"]
-        self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.latest_checkpoint})")
+        self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.newest})")
         return {"global_step": self.step, **last}
+
+    def _summary_dir(self, name: str = "") -> str | None:
+        return os.path.join(self.model_dir.path, name) if self.chief else None
 
     def _steps_per_loop(self) -> Callable[[int], int]:
         """Never past a checkpoint, so that every `ckpt-N` is there."""
@@ -261,6 +290,7 @@ class Run:
         labelled: Source | None = None,
         batch_size: int | None = None,
         starts: dict[str, int] | None = None,
+        share: Share = WHOLE,
     ) -> tf.data.Dataset:
         starts = starts or {}
         options: dict[str, Any] = {
@@ -269,6 +299,7 @@ class Run:
             "seed": self.config.training.seed,
             "start": starts.get("key", 0),
             "skipped": self.skipped,
+            "share": share,
         }
         if isinstance(self.task, Distillation):
             options["labelled_start"] = starts.get("labelled_key", 0)
@@ -292,13 +323,14 @@ class Run:
         result: Result = {"global_step": step}
         if "online" in self.config.evaluation.protocols:
             result |= self._classify()
-        if any(protocol in FROZEN_PROTOCOLS for protocol in self.config.evaluation.protocols):
+        frozen = any(protocol in FROZEN_PROTOCOLS for protocol in self.config.evaluation.protocols)
+        if frozen and self.chief:
             result |= run_frozen_protocols(
                 self.task.network, self.plan.train_source, self.plan.eval_source, self.config, self.say
             )
         name = self.config.run.eval_name
         self.model_dir.write_result(result, step, name)
-        if self.config.run.keep_hub_module_max:
+        if self.config.run.keep_hub_module_max and self.chief:
             self._export(result)
         self._say_result(result)
         return result
@@ -325,15 +357,16 @@ class Run:
             )
             return {"eval/regularization_loss": float(self.task.weight_decay())}
         skipped = SkippedImages(source.num_examples, self.config.data.max_skipped_fraction)
-        batches = evaluation_batches(
-            source,
-            image_size=self.config.model.image_size,
-            batch_size=self.config.evaluation.eval_batch_size,
-            skipped=skipped,
+        dataset = self.strategy.distribute_datasets_from_function(
+            lambda context: evaluation_batches(
+                source,
+                image_size=self.config.model.image_size,
+                batch_size=self.config.evaluation.eval_batch_size,
+                skipped=skipped,
+                share=Share.of_context(context),
+                steps=self.config.evaluation.eval_steps,
+            )
         )
-        if self.config.evaluation.eval_steps:
-            batches = batches.take(self.config.evaluation.eval_steps)
-        dataset = self.strategy.experimental_distribute_dataset(batches)
         evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
         name = self.config.run.eval_name or "eval"
         with _orbit_to_log():
@@ -341,7 +374,7 @@ class Run:
                 global_step=self._global_step,
                 evaluator=evaluator,
                 strategy=self.strategy,
-                eval_summary_dir=f"{self.model_dir.path}/{name}",
+                eval_summary_dir=self._summary_dir(name),
             )
             with skipped.explained():
                 output = controller.evaluate(steps=-1)

@@ -24,10 +24,12 @@ class ModelDir:
 
     Args:
         path: The directory; it need not exist.
+        writes: False for the workers of a run beside its chief: they read what is there and leave nothing.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, writes: bool = True) -> None:
         self.path = path
+        self.writes = writes
         self._skipped_written = 0
 
     def _join(self, *names: str) -> str:
@@ -39,13 +41,15 @@ class ModelDir:
         Raises:
             ConfigError: It cannot.
         """
+        if not self.writes:
+            return
         probe = self._join(".writable")
         try:
             tf.io.gfile.makedirs(self.path)
             self._write(probe, "a full disk takes an empty file\n")
             tf.io.gfile.remove(probe)
         except (tf.errors.OpError, OSError) as error:
-            reason = getattr(error, "message", str(error))
+            reason = " ".join(getattr(error, "message", str(error)).split())
             raise ConfigError(
                 f"model_dir is {self.path!r}, which cannot be written ({reason}); choose another directory."
             ) from error
@@ -122,6 +126,8 @@ class ModelDir:
             tf.io.gfile.rmtree(self.saved_model(step))
 
     def _write(self, path: str, text: str) -> None:
+        if not self.writes:
+            return
         # Written beside and renamed, so that a reader never sees half a file.
         with tf.io.gfile.GFile(path + ".part", "w") as file:
             file.write(text)

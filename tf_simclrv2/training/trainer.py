@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.agreement import Agreement
 
 NEVER = -1
 KEY_NAMES = ("key", "labelled_key")
@@ -21,6 +22,7 @@ class Trainer(orbit.StandardTrainer):
         dataset: Distributed batches with a `key` in each.
         strategy: The strategy.
         skipped: The unreadable images, whose number is reported with the losses.
+        agreement: Adds up what the workers have skipped; None for a process alone.
 
     Attributes:
         positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), where a resumed
@@ -34,9 +36,11 @@ class Trainer(orbit.StandardTrainer):
         dataset: tf.data.Dataset,
         strategy: tf.distribute.Strategy,
         skipped: SkippedImages | None = None,
+        agreement: Agreement | None = None,
     ) -> None:
         super().__init__(dataset)
         self.task = task
+        self.agreement = agreement
         self.skipped = skipped
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
@@ -68,5 +72,7 @@ class Trainer(orbit.StandardTrainer):
     def train_loop_end(self) -> dict[str, tf.Tensor]:
         means = {f"train/{name}": mean.result() for name, mean in self.task.train_means.items()}
         if self.skipped is not None:
-            means["train/skipped_images"] = tf.constant(float(self.skipped.count))
+            count = self.skipped.count
+            count = self.agreement.sum(count) if self.agreement else count
+            means["train/skipped_images"] = tf.constant(float(count))
         return {**means, "learning_rate": self.task.optimizer.learning_rate}

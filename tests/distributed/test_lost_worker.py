@@ -1,0 +1,111 @@
+"""A worker that is killed, or told to stop, costs nothing but time."""
+
+import concurrent.futures
+import dataclasses
+import pathlib
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.distributed.workers import pair, said
+
+STEPS, INTERVAL, PATIENCE = 12, 2, 600
+# Between the loss of a worker and the end of the other; TensorFlow misses a heartbeat after 10 s.
+BOUND = 60
+FLAGS = [
+    "--mode=train",
+    "--train_mode=supervised",
+    "--dataset=digits",
+    "--train_split=train[:100]",
+    "--image_size=8",
+    "--resnet_depth=18",
+    "--train_batch_size=16",
+    "--deterministic",
+    "--warmup_epochs=0",
+    "--steps_per_loop=1",
+    f"--train_steps={STEPS}",
+    f"--checkpoint_steps={INTERVAL}",
+    "--keep_checkpoint_max=9",
+]
+
+
+def newest_step(directory: pathlib.Path) -> int:
+    return max((int(path.stem.split("-")[1]) for path in directory.glob("ckpt-*.index")), default=0)
+
+
+def wait_for_step(directory, step, workers, logs):
+    end = time.monotonic() + PATIENCE
+    while newest_step(directory) < step:
+        assert all(worker.poll() is None for worker in workers), said(logs, 0) + said(logs, 1)
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@dataclasses.dataclass
+class Ending:
+    """How two workers ended: exit codes, what they said, and the seconds from the signal to the end."""
+
+    codes: list[int]
+    said: list[str]
+    seconds: float = 0.0
+
+
+def run_pair(directory, logs, interrupt=None):
+    """Two workers on a model_dir; `interrupt` is a step and the signal that the second one gets then."""
+    logs.mkdir()
+    with pair(["-m", "tests.distributed.tiny_run", f"--model_dir={directory}", *FLAGS], logs) as workers:
+        if interrupt:
+            step, number = interrupt
+            wait_for_step(directory, step, workers, logs)
+            workers[1].send_signal(number)
+        since = time.monotonic()
+        codes = [worker.wait(PATIENCE) for worker in workers]
+        return Ending(codes, [said(logs, index) for index in range(2)], time.monotonic() - since)
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory):
+    """An undisturbed run and one whose second worker is killed and, after a restart, told to stop."""
+    root = tmp_path_factory.mktemp("lost")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        whole = pool.submit(run_pair, root / "whole", root / "whole_logs")
+        killed = run_pair(root / "lost", root / "killed_logs", (2 * INTERVAL, signal.SIGKILL))
+        left = newest_step(root / "lost")
+        stopped = run_pair(root / "lost", root / "stopped_logs", (left + INTERVAL, signal.SIGTERM))
+        ended = run_pair(root / "lost", root / "ended_logs")
+        return root, whole.result(), killed, left, stopped, ended
+
+
+def test_the_other_worker_ends_soon_and_says_where_to_go_on(endings):
+    _, whole, killed, left, _, _ = endings
+    assert whole.codes == [0, 0], whole.said
+    assert killed.codes == [1, -signal.SIGKILL], killed.said
+    sentence = r"error: another of the 2 workers went away .* to go on from ckpt-(\d+)\."
+    assert int(re.search(sentence, killed.said[0])[1]) == left
+    assert killed.seconds < BOUND
+
+
+def test_a_signal_to_one_stops_all_at_the_same_step(endings):
+    _, _, _, left, stopped, ended = endings
+    assert stopped.codes == [75, 75], stopped.said
+    steps = {re.search(r"stopped by SIGTERM at step (\d+) of", text)[1] for text in stopped.said}
+    assert len(steps) == 1
+    assert all(f"resuming from step {left} of {STEPS}" in text for text in stopped.said)
+    assert ended.codes == [0, 0], ended.said
+    assert all(f"resuming from step {steps.pop()} of" in text for text in ended.said[:1])
+
+
+def test_it_ends_bit_for_bit_like_the_undisturbed_run(endings):
+    root = endings[0]
+    readers = [tf.train.load_checkpoint(str(root / name / f"ckpt-{STEPS}")) for name in ("whole", "lost")]
+    keys = [
+        {key for key in reader.get_variable_to_shape_map() if not key.startswith(("save_counter", "_CHECK"))}
+        for reader in readers
+    ]
+    assert keys[0] == keys[1] and len(keys[0]) > 20
+    for key in keys[0]:
+        np.testing.assert_array_equal(*(reader.get_tensor(key) for reader in readers), err_msg=key)
