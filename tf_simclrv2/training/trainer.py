@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.performance import Performance
 
 NEVER = -1
 KEY_NAMES = ("key", "labelled_key")
@@ -41,6 +42,7 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
+        self.performance = Performance(task.config.training.train_batch_size)
 
     @staticmethod
     def _counter(name: str, value: int) -> tf.Variable:
@@ -50,9 +52,14 @@ class Trainer(orbit.StandardTrainer):
     def train_loop_begin(self) -> None:
         for metric in self.task.metrics:
             metric.reset_state()
+        self.performance.begin(self._step)
+
+    @property
+    def _step(self) -> int:
+        return int(self.task.optimizer.iterations.value.numpy())
 
     def train_step(self, iterator) -> None:
-        self.strategy.run(self._replica_step, args=(next(iterator),))
+        self.strategy.run(self._replica_step, args=(self.performance.next_batch(iterator),))
 
     def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
         step = tf.cast(self.task.optimizer.iterations.value, tf.int64)
@@ -68,4 +75,5 @@ class Trainer(orbit.StandardTrainer):
         means = {f"train/{name}": mean.result() for name, mean in self.task.train_means.items()}
         if self.skipped is not None:
             means["train/skipped_images"] = tf.constant(float(self.skipped.count))
-        return {**means, "learning_rate": self.task.optimizer.learning_rate}
+        speed = {tag: tf.constant(value) for tag, value in self.performance.end(self._step).items()}
+        return {**means, **speed, "learning_rate": self.task.optimizer.learning_rate}
