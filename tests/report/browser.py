@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import pathlib
+import select
 import shutil
 import subprocess
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # The descriptors at which Chromium expects its orders and leaves its answers.
 ORDERS, ANSWERS = 3, 4
+# Seconds.
+PATIENCE = 60
 COMPLAINTS = ("error", "assert", "warning")
 
 
@@ -137,6 +140,8 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
+            ready, _, _ = select.select([self._answers], [], [], PATIENCE)
+            assert ready, f"Chromium has said nothing for {PATIENCE} s"
             part = os.read(self._answers, 1 << 16)
             assert part, "Chromium has ended"
             self._unread += part
