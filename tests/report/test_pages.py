@@ -39,7 +39,7 @@ def test_what_a_report_shows(tmp_path):
     assert "python run.py --resnet_depth=18 --image_size=48 --dataset=cifar10 --eval_split=test" in page.text
     descriptions = " ".join(svg["aria-label"] or "" for svg in page.all("svg"))
     assert "learning rate goes from 0.2667 at step 10 to 0 at step 90" in descriptions
-    assert "linear probe of h 60.0% with 7, 80.0% with 5e+03" in descriptions
+    assert "linear probe of h 60.0% with 7, 80.0% with 5,000" in descriptions
 
 
 def test_names_are_text_and_not_html(tmp_path):

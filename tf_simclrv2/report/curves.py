@@ -73,7 +73,7 @@ class Chart:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.margins(x=0.02)
         if self.from_zero:
-            axes.set_ylim(bottom=0.0)
+            axes.set_ylim(0.0, 1.05 * axes.get_ylim()[1])
         if self.share:
             show_percent(axes)
         return svg(axes, self._description())

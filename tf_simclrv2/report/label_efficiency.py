@@ -44,14 +44,18 @@ def label_efficiency_svg(efficiency: Efficiency) -> Markup:
     ticks = sorted({labels for points in efficiency.values() for labels in points})
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.set_xticks(ticks, [_count(tick) for tick in ticks])
     axes.set_xlabel("labels a class")
     show_percent(axes)
     parts = [
-        f"{learner} {', '.join(f'{accuracy:.1%} with {labels:.3g}' for labels, accuracy in points.items())}"
+        f"{learner} {', '.join(f'{top_1:.1%} with {_count(labels)}' for labels, top_1 in points.items())}"
         for learner, points in efficiency.items()
     ]
     return svg(axes, f"Top-1 accuracy by labels a class: {'; '.join(parts)}.")
+
+
+def _count(labels: float) -> str:
+    return f"{labels:,.0f}" if labels >= 10 else f"{labels:.3g}"
 
 
 def efficiency_legend(efficiency: Efficiency) -> list[tuple[str, Markup]]:

@@ -42,7 +42,8 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
-        self.performance = Performance(task.config.training.train_batch_size)
+        training = task.config.training
+        self.performance = Performance(training.train_batch_size, training.deterministic)
 
     @staticmethod
     def _counter(name: str, value: int) -> tf.Variable:
