@@ -14,7 +14,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart semi-supervised test soak lint format bench clean
+.PHONY: browser help quickstart semi-supervised test soak lint format bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,16 @@ quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into r
 semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and distil, on digits: one table
 	$(python) benchmarks/semi_supervised.py
 
-test: $(installed)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
+test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
+
+# The tests of reports look at them in Chromium; where they may install it, it comes by itself.
+browser:
+	@[ -n "$$CHROMIUM$$(which chromium chromium-browser google-chrome 2>/dev/null)" ] || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    echo "Installing Chromium, in which the tests look at reports." && apt-get -qq update && \
+	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || \
+	  echo "Chromium is missing, and tests/report needs it: apt-get install chromium, or make CHROMIUM=PATH"
 
 soak: $(installed)  ## Kill a small run many times; it must end as if nobody had (SIGKILLS=, SIGTERMS=, LATE_KILLS=, KILL_SEED=)
 	SIGKILLS=$(SIGKILLS) SIGTERMS=$(SIGTERMS) LATE_KILLS=$(LATE_KILLS) KILL_SEED=$(KILL_SEED) $(python) -m pytest tests/faults

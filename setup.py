@@ -24,15 +24,20 @@ setup(
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
     packages=find_packages(include=["tf_simclrv2", "tf_simclrv2.*"]),
+    package_data={"tf_simclrv2.report": ["templates/*"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",
         "importlib-resources>=6",  # tensorflow-datasets imports it and does not say so
+        "jinja2>=3.1",
         "keras>=3.12,<4",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "pillow>=10",
+        "psutil>=5.9",
         "scikit-learn>=1.4",
         "setuptools<81",  # tensorflow-hub imports pkg_resources
+        "tensorboard>=2.20",
         "tensorflow>=2.20,<2.21",
         "tensorflow-datasets>=4.9.7",
         "tensorflow-hub>=0.16.1",

@@ -413,7 +413,8 @@ class RunConfig:
         gcp_project: Its project.
         master: Address of a TPU worker, instead of a name.
         cluster_timeout: Seconds to wait for the other workers of TF_CONFIG, or for the TPU.
-        steps_per_loop: Steps between summaries and progress lines; 0 chooses by device.
+        steps_per_loop: Steps between summaries and updates of the progress; 0 chooses by device.
+        report_images: Evaluation images that `report.html` shows; 0 makes no report.
     """
 
     mode: Literal["train", "eval", "train_then_eval"] = "train"
@@ -432,6 +433,7 @@ class RunConfig:
     master: str | None = None
     cluster_timeout: float = 600.0
     steps_per_loop: int = 0
+    report_images: int = 2000
 
     def __post_init__(self) -> None:
         _require_one_of("mode", self.mode, ("train", "eval", "train_then_eval"))
@@ -447,6 +449,7 @@ class RunConfig:
         _require_at_least("virtual_devices", self.virtual_devices, 0)
         _require_above("cluster_timeout", self.cluster_timeout, 0.0)
         _require_at_least("steps_per_loop", self.steps_per_loop, 0)
+        _require_at_least("report_images", self.report_images, 0)
 
 
 @dataclasses.dataclass(frozen=True)

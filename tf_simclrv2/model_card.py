@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
 from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
 from tf_simclrv2.version import VERSION
+from tf_simclrv2.versions import versions
 
 DESCRIPTION_FILE = "simclr.json"
 CARD_FILE = "README.md"
@@ -113,7 +112,7 @@ class ModelCard:
             "endpoints": dict(self.endpoint_widths),
             "class_names": list(self.class_names),
             "training": dict(self.training),
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def _readme(self) -> str:
@@ -136,7 +135,7 @@ class ModelCard:
             preprocessing=f"{crop}a bicubic resize to {size} x {size}",
             endpoints="\n".join(f"| `{name}` | {width} |" for name, width in self.endpoint_widths.items()),
             training="\n".join(f"- {name}: {value}" for name, value in self._history().items()),
-            versions=", ".join(f"{name} {version}" for name, version in _versions().items()),
+            versions=", ".join(f"{name} {version}" for name, version in versions().items()),
         )
 
     def _title(self) -> str:
@@ -161,12 +160,3 @@ _CALLS = {
 def _write(directory: str, name: str, text: str) -> None:
     with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
         file.write(text)
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "tf_simclrv2": VERSION,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "python": platform.python_version(),
-    }

@@ -9,6 +9,7 @@ from absl import flags
 
 from flags import config_from_flags, define_flags, flag_values, notes_on_flags
 from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2.report.command import command_of
 
 RECIPES = pathlib.Path(__file__).resolve().parents[2] / "flags" / "recipes"
 
@@ -124,6 +125,14 @@ def test_published_commands_are_understood(command):
             assert str(flat[name]) == str(type(flat[name])(value) if isinstance(flat[name], float) else value)
     legacy = [name for name in ("variable_schema", "train_summary_steps") if f"--{name}" in command]
     assert [note.split(":")[0] for note in notes_on_flags()] == [f"--{name}" for name in legacy]
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.cfg")))
+def test_the_command_in_a_report_gives_the_same_run(recipe):
+    config = config_of(f"--flagfile={RECIPES / recipe}", "--teacher=a b")
+    python, program, *arguments = shlex.split(command_of(config))
+    assert (python, program) == ("python", "run.py")
+    assert config_of(*arguments) == config
 
 
 def test_a_tpu_is_not_used_when_told_so():

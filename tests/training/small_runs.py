@@ -39,7 +39,11 @@ def config_for(model_dir: pathlib.Path, **changes) -> ExperimentConfig:
         "training": TrainingConfig(train_batch_size=16, train_steps=STEPS),
         "evaluation": EvaluationConfig(eval_batch_size=16),
         "run": RunConfig(
-            mode="train_then_eval", model_dir=str(model_dir), checkpoint_steps=2, strategy="one_device"
+            mode="train_then_eval",
+            model_dir=str(model_dir),
+            checkpoint_steps=2,
+            strategy="one_device",
+            report_images=0,
         ),
     }
     for name, part in parts.items():

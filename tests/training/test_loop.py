@@ -37,6 +37,7 @@ def test_what_a_run_leaves(finished):
     left = {path.name for path in directory.iterdir()}
     assert {"config.json", "flags.json", "checkpoint", "result.json", "result_4.json", "saved_model"} <= left
     assert {"ckpt-2.index", "ckpt-4.index"} <= left
+    assert not left & {"report.html", "report_data.npz"}, "report_images is 0"
     assert json.loads((directory / "flags.json").read_text()) == {"typed": 1}
     written = json.loads((directory / "result.json").read_text())
     assert written == json.loads((directory / "result_4.json").read_text())

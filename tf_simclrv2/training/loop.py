@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ from tf_simclrv2.distribution import make_strategy, split_cpu
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
+from tf_simclrv2.report import BATCH, observe, write_projector, write_report
 from tf_simclrv2.saved_model import save_module
 from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
 from tf_simclrv2.training.agreement import Agreement
@@ -42,7 +44,7 @@ from tf_simclrv2.training.progress import Progress
 from tf_simclrv2.training.run_lock import run_lock
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
 from tf_simclrv2.training.stops import Preempted
-from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_views
+from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_hparams, write_scalars, write_views
 from tf_simclrv2.training.teacher import load_teacher
 from tf_simclrv2.training.trainer import Trainer
 from tf_simclrv2.training.verified_checkpoints import (
@@ -51,6 +53,7 @@ from tf_simclrv2.training.verified_checkpoints import (
     set_aside_damaged,
     survey_checkpoints,
 )
+from tf_simclrv2.versions import VERSIONS_FILE, versions
 
 Result = dict[str, Any]
 Say = Callable[[str], None]
@@ -78,6 +81,17 @@ class _Log(io.TextIOBase):
 def _orbit_to_log() -> contextlib.AbstractContextManager:
     """Sends what Orbit prints to the log; the terminal has its own lines."""
     return contextlib.redirect_stdout(_Log())
+
+
+def _to_present_stdout(say: Say) -> Say:
+    """`say` whose lines go where standard output goes now, even while Orbit's go to the log."""
+    stdout = sys.stdout
+
+    def say_there(text: str) -> None:
+        with contextlib.redirect_stdout(stdout):
+            say(text)
+
+    return say_there
 
 
 class Run:
@@ -172,11 +186,15 @@ class Run:
             if self.chief:
                 set_aside_damaged(self.model_dir.path, self.survey, self.say)
             self.model_dir.write_config(self.config, self.flags)
+            self.model_dir.write_report(VERSIONS_FILE, versions())
+            if self.chief:
+                write_hparams(self.model_dir.path, self.config)
             if self.config.model.num_classes:
                 self.model_dir.write_class_names(self.plan.train_source.class_names)
             result = self._train()
             if self.config.run.mode == "train_then_eval":
-                result = {**result, **self._evaluate()}
+                return {**result, **self._evaluate()}
+            self._report()
             return result
 
     @property
@@ -251,7 +269,8 @@ class Run:
             )
         )
         stopped = False
-        progress = Progress(total, start, self.config.training.train_batch_size, self._global_step)
+        batch_size, say = self.config.training.train_batch_size, _to_present_stdout(self.say)
+        progress = Progress(total, start, batch_size, self._global_step, say)
         try:
             with Preemption() as preemption, _orbit_to_log(), self.skipped.explained():
                 if self.chief:
@@ -308,13 +327,16 @@ class Run:
         return make(source, self.config.data, **options)
 
     def _show_views(self) -> None:
-        """Leaves pictures of the first few images, augmented; a whole shuffle buffer takes long."""
+        """Leaves pictures of the first few images, augmented."""
+        write_views(self.model_dir.path, self.task, self._first_images(IMAGES_SHOWN), self.step)
+
+    def _first_images(self, count: int) -> dict[str, tf.Tensor]:
+        """A batch of the first images, augmented; a whole shuffle buffer takes long."""
         source = self.plan.train_source
-        few = min(IMAGES_SHOWN, source.num_examples)
+        few = min(count, source.num_examples)
         some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
         with self.skipped.explained():
-            batch = next(iter(self._batches(some, batch_size=few)))
-        write_views(self.model_dir.path, self.task, batch, self.step)
+            return next(iter(self._batches(some, batch_size=few)))
 
     def _evaluate(self) -> Result:
         """Evaluates the network as it stands, and leaves result files and a SavedModel."""
@@ -325,13 +347,16 @@ class Run:
             result |= self._classify()
         frozen = any(protocol in FROZEN_PROTOCOLS for protocol in self.config.evaluation.protocols)
         if frozen and self.chief:
-            result |= run_frozen_protocols(
+            found = run_frozen_protocols(
                 self.task.network, self.plan.train_source, self.plan.eval_source, self.config, self.say
             )
+            write_scalars(f"{self.model_dir.path}/{self._eval_name}", found, step)
+            result |= found
         name = self.config.run.eval_name
         self.model_dir.write_result(result, step, name)
         if self.config.run.keep_hub_module_max and self.chief:
             self._export(result)
+        self._report()
         self._say_result(result)
         return result
 
@@ -347,6 +372,27 @@ class Run:
         )
         self.model_dir.replace(f"{path}.part", path)
         self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
+
+    def _report(self) -> None:
+        """Leaves `report.html` and TensorBoard's projector; a run that is done does not fail for them."""
+        most = self.config.run.report_images
+        if not (most and self.chief):
+            return
+        try:
+            trained_on = self.plan.train_source
+            seen = observe(
+                self.task,
+                self.plan.eval_source or trained_on,
+                self._first_images(BATCH),
+                train_examples=trained_on.num_examples,
+                step=self.step,
+                most=most,
+            )
+            seen.save(self.model_dir.path)
+            write_projector(self.model_dir.path, seen)
+            self.say(f"report: {write_report(self.model_dir.path)}")
+        except Exception as error:
+            self.say(f"no report could be made ({type(error).__name__}: {error}); the run itself is complete")
 
     def _classify(self) -> Result:
         source = self.plan.eval_source
@@ -368,17 +414,20 @@ class Run:
             )
         )
         evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
-        name = self.config.run.eval_name or "eval"
         with _orbit_to_log():
             controller = orbit.Controller(
                 global_step=self._global_step,
                 evaluator=evaluator,
                 strategy=self.strategy,
-                eval_summary_dir=self._summary_dir(name),
+                eval_summary_dir=self._summary_dir(self._eval_name),
             )
             with skipped.explained():
                 output = controller.evaluate(steps=-1)
         return {tag: float(value) for tag, value in (output or {}).items()}
+
+    @property
+    def _eval_name(self) -> str:
+        return self.config.run.eval_name or "eval"
 
     def _follow_checkpoints(self) -> Result:
         """Evaluates checkpoints as they appear, until the one of the last step."""

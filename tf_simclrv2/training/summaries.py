@@ -1,9 +1,14 @@
-"""Pictures for TensorBoard; the scalars are written by Orbit."""
+"""What TensorBoard is shown beyond the scalars that Orbit writes."""
 
 from __future__ import annotations
 
-import tensorflow as tf
+import dataclasses
+from typing import Any
 
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.tasks import Pretraining, Task
 
 IMAGES_SHOWN = 8
@@ -27,3 +32,38 @@ def write_views(directory: str, task: Task, batch: dict[str, tf.Tensor], step: i
     with writer.as_default():
         tf.summary.image("train/views", views, step=step, max_outputs=IMAGES_SHOWN)
     writer.close()
+
+
+def write_scalars(directory: str, values: dict[str, float], step: int) -> None:
+    """Writes numbers that no Orbit action brings, such as those of frozen features.
+
+    Args:
+        directory: Of the event file.
+        values: By tag.
+        step: The step to write them at.
+    """
+    writer = tf.summary.create_file_writer(directory, filename_suffix=".scalars")
+    with writer.as_default():
+        for tag, value in values.items():
+            tf.summary.scalar(tag, value, step=step)
+    writer.close()
+
+
+def write_hparams(directory: str, config: ExperimentConfig) -> None:
+    """Writes every setting for the HParams tab, by `<area>/<field>`.
+
+    Args:
+        directory: Of the event file.
+        config: The run.
+    """
+    areas = dataclasses.asdict(config)
+    values = {f"{area}/{name}": _plain(value) for area, part in areas.items() for name, value in part.items()}
+    writer = tf.summary.create_file_writer(directory, filename_suffix=".hparams")
+    with writer.as_default():
+        hparams.hparams(values)
+    writer.close()
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    # The tab knows no other types.
+    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -9,6 +9,7 @@ from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.agreement import Agreement
+from tf_simclrv2.training.performance import Performance
 
 NEVER = -1
 KEY_NAMES = ("key", "labelled_key")
@@ -45,6 +46,8 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
+        training = task.config.training
+        self.performance = Performance(training.train_batch_size, training.deterministic)
 
     @staticmethod
     def _counter(name: str, value: int) -> tf.Variable:
@@ -54,9 +57,14 @@ class Trainer(orbit.StandardTrainer):
     def train_loop_begin(self) -> None:
         for metric in self.task.metrics:
             metric.reset_state()
+        self.performance.begin(self._step)
+
+    @property
+    def _step(self) -> int:
+        return int(self.task.optimizer.iterations.value.numpy())
 
     def train_step(self, iterator) -> None:
-        self.strategy.run(self.replica_step, args=(next(iterator),))
+        self.strategy.run(self.replica_step, args=(self.performance.next_batch(iterator),))
 
     def replica_step(self, batch: dict[str, tf.Tensor]) -> None:
         """What each replica does of a step: all that is compiled for a TPU."""
@@ -75,4 +83,5 @@ class Trainer(orbit.StandardTrainer):
             count = self.skipped.count
             count = self.agreement.sum(count) if self.agreement else count
             means["train/skipped_images"] = tf.constant(float(count))
-        return {**means, "learning_rate": self.task.optimizer.learning_rate}
+        speed = {tag: tf.constant(value) for tag, value in self.performance.end(self._step).items()}
+        return {**means, **speed, "learning_rate": self.task.optimizer.learning_rate}

@@ -1,0 +1,8 @@
+"""Reports: what a run has come to, on one page that needs nothing else."""
+
+from tf_simclrv2.report.build import write_comparison, write_report
+from tf_simclrv2.report.observations import Observations
+from tf_simclrv2.report.observe import BATCH, observe
+from tf_simclrv2.report.projector import write_projector
+
+__all__ = ["BATCH", "Observations", "observe", "write_comparison", "write_projector", "write_report"]

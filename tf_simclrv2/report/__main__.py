@@ -1,0 +1,33 @@
+"""Makes the report of a run anew, or a page of several runs: `python -m tf_simclrv2.report RUN [RUN …]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tf_simclrv2.config import ConfigError
+from tf_simclrv2.report.build import write_comparison, write_report
+
+
+def main() -> None:
+    """Reads the command line, writes the page, and says where it is."""
+    parser = argparse.ArgumentParser(prog="python -m tf_simclrv2.report", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="the model_dir of a run")
+    parser.add_argument(
+        "--output", metavar="FILE", help="default: report.html in the run; comparison.html for several"
+    )
+    arguments = parser.parse_args()
+    several = len(arguments.runs) > 1
+    try:
+        path = (
+            write_comparison(arguments.runs, arguments.output)
+            if several
+            else write_report(arguments.runs[0], arguments.output)
+        )
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    print(f"report: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The command that makes a run again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+from tf_simclrv2.config import ExperimentConfig
+
+# Flags that are called otherwise than their field.
+_FLAG_OF_FIELD = {"protocols": "eval_protocols"}
+# Fields that follow from the data and the stage.
+_DERIVED = ("num_classes", "truncate_proj_head")
+
+
+def command_of(config: ExperimentConfig) -> str:
+    """`python run.py` with a flag for each setting that is not the default.
+
+    Example:
+        >>> command_of(ExperimentConfig(data=DataConfig(dataset="cifar10")))
+        'python run.py --dataset=cifar10'
+    """
+    words = [
+        f"--{_FLAG_OF_FIELD.get(name, name)}={_text(value)}"
+        for _, name, value in changed_fields(config)
+        if name not in _DERIVED
+    ]
+    return shlex.join(["python", "run.py", *words])
+
+
+def changed_fields(config: ExperimentConfig) -> list[tuple[str, str, Any]]:
+    """Area, name and value of each field that is not at its default."""
+    default = dataclasses.asdict(ExperimentConfig())
+    return [
+        (area, name, value)
+        for area, part in dataclasses.asdict(config).items()
+        for name, value in part.items()
+        if value != default[area][name]
+    ]
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -1,0 +1,87 @@
+"""Features in the plane: principal components, and t-SNE of them, as points and as thumbnails."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image, ImageOps
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from tf_simclrv2.report.figure_style import SERIES, new_axes, series, styled, svg
+from tf_simclrv2.report.observations import Observations
+
+COMPONENTS = 50
+PERPLEXITY = 30
+# What t-SNE needs at least.
+FEWEST = 5
+CELLS = 32
+CELL_PIXELS = 32
+
+
+def principal_map(features: np.ndarray) -> np.ndarray:
+    """The first two principal components, [N, 2]."""
+    return features[:, :2]
+
+
+def neighbour_map(features: np.ndarray) -> np.ndarray:
+    """t-SNE of the first components, [N, 2]: neighbours stay together, distances mean little.
+
+    Reference: van der Maaten & Hinton 2008.
+    """
+    few = features[:, :COMPONENTS]
+    perplexity = min(PERPLEXITY, (len(few) - 1) / 3)
+    # Its threads wait for each other by turning: on busy cores two take many times as long as one.
+    with threadpool_limits(1):
+        return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(few)
+
+
+@styled
+def points_svg(points: np.ndarray, seen: Observations, kind: str) -> Markup:
+    """A point for each image, in the colour of its class.
+
+    Args:
+        points: [N, 2].
+        seen: The labels.
+        kind: What the map is, for the description.
+    """
+    axes = new_axes(4.2, 4.0)
+    axes.set_axis_off()
+    axes.set_aspect("equal", "datalim")
+    for label in np.unique(seen.labels):
+        chosen = points[seen.labels == label]
+        color = class_color(int(label), len(seen.class_names))
+        axes.plot(*chosen.T, "o", color=color, markersize=3.2, markeredgewidth=0, alpha=0.75)
+    classes = f" in the colours of {len(np.unique(seen.labels))} classes" if seen.has_labels else ""
+    return svg(axes, f"{kind} of {len(points)} images{classes}.")
+
+
+def class_color(label: int, classes: int) -> str:
+    """Of a class; where there are more than the page has colours, hues that go round."""
+    if label < 0 or classes <= len(SERIES):
+        return series(max(label, 0))
+    rgb = colorsys.hls_to_rgb(label / classes, 0.55, 0.6)
+    return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)
+
+
+def thumbnail_map(points: np.ndarray, seen: Observations) -> np.ndarray:
+    """Thumbnails where their points are, one a cell of a grid, on nothing.
+
+    Returns:
+        uint8 [H, W, 4].
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    cells = np.round((points - low) / np.maximum(high - low, 1e-9) * (CELLS - 1)).astype(int)
+    canvas = Image.new("RGBA", (CELLS * CELL_PIXELS, CELLS * CELL_PIXELS))
+    taken: set[tuple[int, int]] = set()
+    for image, (column, row) in zip(seen.images, cells.tolist(), strict=True):
+        if (column, row) not in taken:
+            taken.add((column, row))
+            picture = ImageOps.contain(Image.fromarray(image), (CELL_PIXELS - 2, CELL_PIXELS - 2))
+            if picture.width < CELL_PIXELS - 2:
+                picture = picture.resize((CELL_PIXELS - 2, CELL_PIXELS - 2), Image.Resampling.NEAREST)
+            # A plane's second axis points up, a picture's down.
+            canvas.paste(picture, (column * CELL_PIXELS + 1, (CELLS - 1 - row) * CELL_PIXELS + 1))
+    return np.asarray(canvas)

@@ -1,0 +1,102 @@
+"""What a network makes of some images, small enough to be kept: the report needs no network then."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclrv2.report.thumbnails import pack, unpack
+
+OBSERVATIONS_FILE = "report_data.npz"
+
+
+class DamagedObservations(ValueError):
+    """The file cannot be read; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Observations:
+    """Of N images, most of them thumbnails.
+
+    Attributes:
+        images: uint8 [N, s, s, 3].
+        labels: int64 [N], -1 where there is none.
+        predictions: int64 [N], of the network's classifier; -1 where there is none.
+        votes: int64 [N], what the nearest other images vote for; -1 without labels.
+        neighbours: int64 [N, K], the most similar other images, the nearest first.
+        features: float32 [N, D], the first principal components of the unit-length h.
+        views: uint8 [P, V, s, s, 3], V augmented views of P training images.
+        similarity: float32 [R, R], cosines within one batch.
+        similarity_of_views: Rows are first and columns second views of R images; otherwise both are the
+            same images, in the order of their classes.
+        class_names: By label; () without.
+        source: Where the images are from.
+        step: Of the network.
+        train_examples: Images that the network was trained on.
+        numbers: What was measured of the whole h, by name.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+    votes: np.ndarray
+    neighbours: np.ndarray
+    features: np.ndarray
+    views: np.ndarray
+    similarity: np.ndarray
+    similarity_of_views: bool
+    class_names: tuple[str, ...]
+    source: str
+    step: int
+    train_examples: int
+    numbers: dict[str, float]
+
+    @property
+    def has_labels(self) -> bool:
+        return bool(np.any(self.labels >= 0))
+
+    def name_of(self, label: int) -> str:
+        """A class in words."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
+
+    def save(self, directory: str) -> str:
+        """Leaves `report_data.npz`, whole or not at all; its path."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        plain = {name: value for name, value in values.items() if name not in arrays}
+        arrays["shape"] = np.array(self.images.shape[:2])
+        arrays["images"] = pack(self.images)
+        arrays["plain"] = np.array(json.dumps(plain))
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)
+        path = os.path.join(directory, OBSERVATIONS_FILE)
+        with tf.io.gfile.GFile(path + ".part", "wb") as target:
+            target.write(file.getvalue())
+        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+        return path
+
+    @classmethod
+    def load(cls, directory: str) -> Observations | None:
+        """What `save` left, or None where it left nothing.
+
+        Raises:
+            DamagedObservations: There is a file, but not a whole one, or of another version.
+        """
+        path = os.path.join(directory, OBSERVATIONS_FILE)
+        if not tf.io.gfile.exists(path):
+            return None
+        try:
+            with tf.io.gfile.GFile(path, "rb") as file, np.load(io.BytesIO(file.read())) as arrays:
+                values = dict(arrays)
+            plain = json.loads(str(values.pop("plain")))
+            count, size = values.pop("shape").tolist()
+            values["images"] = unpack(values["images"], count, size)
+            return cls(**values, **{**plain, "class_names": tuple(plain["class_names"])})
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise DamagedObservations(str(error) or type(error).__name__) from error

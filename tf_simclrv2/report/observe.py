@@ -1,0 +1,151 @@
+"""Looks at a network while it is at hand: what it makes of evaluation images and of a training batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+from sklearn.decomposition import PCA
+
+from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
+from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.evaluation import extract_features
+from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
+from tf_simclrv2.report.observations import Observations
+from tf_simclrv2.report.thumbnails import thumbnails
+from tf_simclrv2.tasks import Pretraining, Task
+
+THUMBNAIL_PIXELS = 48
+VIEW_PIXELS = 96
+VIEWS_SHOWN = 8
+# Images whose similarity is shown: more would be finer than a phone's pixels.
+BATCH = 48
+NEIGHBOURS = 8
+VOTERS = 20
+COMPONENTS = 128
+ENDPOINT = "final_avg_pool"
+LOGITS = "logits_sup"
+
+Batch = dict[str, tf.Tensor]
+
+
+def observe(
+    task: Task, source: Source, batch: Batch, train_examples: int, step: int, most: int
+) -> Observations:
+    """Looks at a network.
+
+    Args:
+        task: Holds the network.
+        source: Images to look at, evenly spaced where there are more than `most`.
+        batch: Training images as the task takes them; `BATCH` are enough.
+        train_examples: Images that the network was trained on.
+        step: Steps that it was trained for.
+        most: Images to look at.
+
+    Raises:
+        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+    """
+    images, outputs, labels = _look_at(task, _evenly_spaced(source, most))
+    features = outputs[ENDPOINT]
+    unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    neighbours = _neighbours(unit, max(NEIGHBOURS, VOTERS))
+    similarity, numbers = _similarity(task, batch, unit, labels)
+    return Observations(
+        images=images,
+        labels=labels,
+        predictions=outputs[LOGITS].argmax(axis=1) if LOGITS in outputs else np.full_like(labels, UNLABELLED),
+        votes=_votes(neighbours, labels),
+        neighbours=neighbours[:, :NEIGHBOURS],
+        features=_principal_components(unit),
+        views=_views(task, batch),
+        similarity=similarity,
+        similarity_of_views=isinstance(task, Pretraining),
+        class_names=source.class_names,
+        source=source.name,
+        step=step,
+        train_examples=train_examples,
+        numbers={
+            "uniformity_of_h": float(uniformity(tf.constant(unit))),
+            "effective_rank_of_h": float(effective_rank(tf.constant(features))),
+            "width_of_h": float(features.shape[1]),
+            **numbers,
+        },
+    )
+
+
+def _evenly_spaced(source: Source, most: int) -> Source:
+    """Every k-th record, for the first ones of a folder are all of one class."""
+    every = math.ceil(source.num_examples / most)
+    count = math.ceil(source.num_examples / every)
+    return dataclasses.replace(source, records=source.records.shard(every, 0), num_examples=count)
+
+
+def _look_at(task: Task, source: Source) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    config = task.config
+    skipped = SkippedImages(source.num_examples, config.data.max_skipped_fraction)
+    batches = evaluation_batches(
+        source,
+        image_size=config.model.image_size,
+        batch_size=min(config.evaluation.eval_batch_size, source.num_examples),
+        skipped=skipped,
+    )
+    seen: list[np.ndarray] = []
+
+    def watched(batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            seen.append(thumbnails(batch["image"], THUMBNAIL_PIXELS)[batch["mask"].numpy()])
+            yield batch
+
+    endpoints = [ENDPOINT] + ([LOGITS] if task.network.supervised_head is not None else [])
+    with skipped.explained():
+        outputs, labels = extract_features(task.network, watched(batches), endpoints)
+    return np.concatenate(seen), outputs, labels
+
+
+def _neighbours(unit: np.ndarray, most: int) -> np.ndarray:
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
+    return np.argsort(-similarity, axis=1, kind="stable")[:, : min(most, len(unit) - 1)]
+
+
+def _votes(neighbours: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The commonest label among the neighbours; the nearer one's where two are as common."""
+
+    def vote(row: np.ndarray) -> int:
+        known = row[row != UNLABELLED]
+        if not len(known):
+            return UNLABELLED
+        counts = np.bincount(known)
+        return int(next(label for label in known if counts[label] == counts.max()))
+
+    return np.array([vote(labels[row]) for row in neighbours], np.int64)
+
+
+def _principal_components(unit: np.ndarray) -> np.ndarray:
+    components = min(COMPONENTS, *unit.shape)
+    return PCA(components, random_state=0).fit_transform(unit).astype(np.float32)
+
+
+def _views(task: Task, batch: Batch) -> np.ndarray:
+    if isinstance(task, Pretraining):
+        views = tf.split(task.views({name: value[:VIEWS_SHOWN] for name, value in batch.items()}), 2)
+    else:
+        views = [batch["image"][:VIEWS_SHOWN]]
+    return np.stack([thumbnails(view, VIEW_PIXELS) for view in views], axis=1)
+
+
+def _similarity(
+    task: Task, batch: Batch, unit: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Cosines of one batch, and how well its pairs are aligned where there are pairs."""
+    if not isinstance(task, Pretraining):
+        few = np.linspace(0, len(unit) - 1, min(BATCH, len(unit))).astype(int)
+        rows = unit[few[np.argsort(labels[few], kind="stable")]]
+        return (rows @ rows.T).astype(np.float32), {}
+    z = task.network(task.views(batch), training=False)["proj_head_output"]
+    z_1, z_2 = tf.split(tf.math.l2_normalize(tf.cast(z, tf.float32), axis=1), 2)
+    cosines = tf.matmul(z_1, z_2, transpose_b=True).numpy()
+    return cosines, {"alignment_of_pairs": float(alignment(z_1, z_2))}

@@ -1,0 +1,171 @@
+"""Which numbers of a run are drawn, under which titles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_simclrv2.report.curves import Chart, Line
+from tf_simclrv2.report.event_files import Scalar
+from tf_simclrv2.report.run_record import RunRecord
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What one chart shows.
+
+    Attributes:
+        title: Above it.
+        note: How to read it.
+        tags: Scalars of the training and their labels.
+        measured: Scalars of evaluations and their labels.
+        share: In percent.
+        from_zero: The axis begins at 0.
+    """
+
+    title: str
+    note: str
+    tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    measured: dict[str, str] = dataclasses.field(default_factory=dict)
+    share: bool = False
+    from_zero: bool = False
+
+
+LEARNING = (
+    Subject(
+        "Contrastive loss",
+        "What pretraining lowers; by chance it is twice the logarithm of the number of candidates.",
+        tags={"train/contrast_loss": "contrastive loss"},
+    ),
+    Subject(
+        "Contrastive accuracy",
+        "How often the other view of the same image is the most similar of the batch.",
+        tags={"train/contrast_acc": "of the batch"},
+        share=True,
+    ),
+    Subject(
+        "Distillation loss",
+        "Cross entropy with the teacher's predictions.",
+        tags={"train/distillation_loss": "distillation loss"},
+    ),
+    Subject(
+        "Classifier loss",
+        "Cross entropy with the labels, of augmented images.",
+        tags={"train/supervised_loss": "classifier loss"},
+    ),
+    Subject(
+        "Accuracy",
+        "The classifier on augmented training images; points are evaluations on whole images.",
+        tags={"train/supervised_acc": "classifier, training"},
+        measured={
+            "eval/label_top_1_accuracy": "classifier, evaluation",
+            "knn_20/final_avg_pool/top_1_accuracy": "20 neighbours, evaluation",
+            "linear/final_avg_pool/top_1_accuracy": "linear probe, evaluation",
+        },
+        share=True,
+    ),
+    Subject(
+        "Agreement with the teacher",
+        "How often student and teacher prefer the same class.",
+        tags={"train/teacher_agreement": "of the batch"},
+        share=True,
+    ),
+    Subject("Learning rate", "Of each step.", tags={"learning_rate": "learning rate"}, from_zero=True),
+)
+
+HEALTH = (
+    Subject(
+        "Alignment",
+        "Mean squared distance of the two views of an image on the unit sphere; 0 is the same point.",
+        tags={"train/alignment": "alignment"},
+        from_zero=True,
+    ),
+    Subject(
+        "Uniformity",
+        "How evenly different images are spread; lower is better, 0 is a collapse to one point.",
+        tags={"train/uniformity": "uniformity"},
+    ),
+    Subject(
+        "Effective rank",
+        "Directions that the projections z make use of; a fall towards 1 is a collapse.",
+        tags={"train/effective_rank": "effective rank"},
+        from_zero=True,
+    ),
+)
+
+SPEED = (
+    Subject(
+        "Throughput",
+        "Examples a second; the first point includes the tracing of the graph.",
+        tags={"performance/examples_per_second": "examples a second"},
+        from_zero=True,
+    ),
+    Subject(
+        "Data wait",
+        "Share of the time spent waiting for a batch; well above 0, the input pipeline is too slow.",
+        tags={"performance/data_wait": "data wait"},
+        share=True,
+        from_zero=True,
+    ),
+    Subject(
+        "Memory",
+        "Of the process on the host, in megabytes.",
+        tags={"performance/memory_mb": "resident memory"},
+        from_zero=True,
+    ),
+)
+
+
+def charts_of(record: RunRecord, subjects: Sequence[Subject]) -> list[Chart]:
+    """One run's charts, a line for each number; a subject without any is left out."""
+    found = []
+    for subject in subjects:
+        lines = tuple(
+            Line(label, scalar, color, sparse)
+            for color, (tag, label, sparse) in enumerate(_numbers(subject))
+            if (scalar := _scalar(record, tag, sparse)) is not None
+        )
+        if lines:
+            found.append(_chart(subject, subject.title, lines, named=len(lines) > 1))
+    return found
+
+
+def charts_beside(records: dict[str, RunRecord], subjects: Sequence[Subject]) -> list[Chart]:
+    """A chart for each number, with a line for each run that has it.
+
+    Args:
+        records: Runs by the name to show.
+        subjects: What to show.
+    """
+    found = []
+    for subject in subjects:
+        numbers = _numbers(subject)
+        for tag, label, sparse in numbers:
+            lines = tuple(
+                Line(name, scalar, color, sparse)
+                for color, (name, record) in enumerate(records.items())
+                if (scalar := _scalar(record, tag, sparse)) is not None
+            )
+            if lines:
+                title = f"{subject.title}: {label}" if len(numbers) > 1 else subject.title
+                found.append(_chart(subject, title, lines, named=True))
+    return found
+
+
+def _numbers(subject: Subject) -> list[tuple[str, str, bool]]:
+    """Tag, label, and whether an evaluation measured it."""
+    return [
+        *((tag, label, False) for tag, label in subject.tags.items()),
+        *((tag, label, True) for tag, label in subject.measured.items()),
+    ]
+
+
+def _scalar(record: RunRecord, tag: str, measured: bool) -> Scalar | None:
+    scalar = (record.evaluation if measured else record.training).get(tag)
+    return scalar if scalar is not None and np.isfinite(scalar.values).any() else None
+
+
+def _chart(subject: Subject, title: str, lines: tuple[Line, ...], named: bool) -> Chart:
+    return Chart(title, subject.note, lines, named, subject.share, subject.from_zero)

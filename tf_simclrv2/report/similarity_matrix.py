@@ -1,0 +1,42 @@
+"""The cosines within one batch, as a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+
+from tf_simclrv2.report.figure_style import INK, OPPOSITION, new_axes, styled, svg
+from tf_simclrv2.report.observations import Observations
+
+
+@styled
+def similarity_svg(seen: Observations) -> Markup:
+    """Blue is similar, orange opposite; of two views the diagonal should be the bluest."""
+    axes = new_axes(4.2, 3.8)
+    axes.grid(False)
+    image = axes.imshow(seen.similarity, cmap=OPPOSITION, vmin=-1, vmax=1, interpolation="none")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    rows, columns = ("first view", "second view") if seen.similarity_of_views else ("image", "image")
+    axes.set_ylabel(rows)
+    axes.set_xlabel(columns)
+    bar = axes.figure.colorbar(image, shrink=0.7, ticks=[-1, 0, 1])
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelcolor=INK)
+    return svg(axes, _description(seen))
+
+
+def own_view_first(similarity: np.ndarray) -> float:
+    """Share of first views whose own second view is the most similar one."""
+    return float(np.mean(similarity.argmax(axis=1) == np.arange(len(similarity))))
+
+
+def _description(seen: Observations) -> str:
+    on = np.eye(len(seen.similarity), dtype=bool)
+    if not seen.similarity_of_views:
+        return f"Cosine similarities of {len(on)} images in the order of their classes."
+    return (
+        f"Cosine similarities of the views of {len(on)} images: on average "
+        f"{seen.similarity[on].mean():.2f} between views of one image and "
+        f"{seen.similarity[~on].mean():.2f} between views of different ones."
+    )

@@ -1,0 +1,78 @@
+"""Small pictures: scaled, packed into one sheet, and embedded in a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+# Of the lossy WebP; small pictures show no difference above.
+QUALITY = 82
+
+
+def thumbnails(images: tf.Tensor, most: int) -> np.ndarray:
+    """Images no larger than `most` pixels a side, as bytes.
+
+    Args:
+        images: Float [N, S, S, 3] in [0, 1].
+        most: Pixels.
+
+    Returns:
+        uint8 [N, s, s, 3], s = min(S, most).
+    """
+    size = min(int(images.shape[1]), most)
+    if size < images.shape[1]:
+        images = tf.image.resize(images, [size, size], "area")
+    return tf.image.convert_image_dtype(tf.clip_by_value(images, 0.0, 1.0), tf.uint8).numpy()
+
+
+def sheet(images: np.ndarray) -> Image.Image:
+    """One picture with all images, row after row, ⌈√N⌉ in a row.
+
+    Args:
+        images: uint8 [N, S, S, 3].
+    """
+    count, size = len(images), images.shape[1]
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    cells = np.zeros([rows * columns, size, size, 3], np.uint8)
+    cells[:count] = images
+    grid = cells.reshape(rows, columns, size, size, 3).swapaxes(1, 2)
+    return Image.fromarray(grid.reshape(rows * size, columns * size, 3))
+
+
+def pack(images: np.ndarray) -> np.ndarray:
+    """The sheet as the bytes of a WebP file, uint8 [bytes]."""
+    return np.frombuffer(_webp(sheet(images)), np.uint8)
+
+
+def unpack(packed: np.ndarray, count: int, size: int) -> np.ndarray:
+    """The inverse of `pack`, but for what WebP loses.
+
+    Args:
+        packed: The bytes.
+        count: Images.
+        size: Pixels a side.
+
+    Returns:
+        uint8 [count, size, size, 3].
+    """
+    pixels = np.asarray(Image.open(io.BytesIO(packed.tobytes())).convert("RGB"))
+    rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
+    cells = pixels.reshape(rows, size, columns, size, 3).swapaxes(1, 2)
+    return cells.reshape(-1, size, size, 3)[:count]
+
+
+def data_uri(image: np.ndarray) -> str:
+    """A picture as the `src` of an `<img>`; uint8 [H, W, 3], or [H, W, 4] with transparency."""
+    return "data:image/webp;base64," + base64.b64encode(_webp(Image.fromarray(image))).decode()
+
+
+def _webp(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=QUALITY)
+    return file.getvalue()

@@ -1,0 +1,71 @@
+"""How fast a run is: examples a second, the share of the time spent waiting for data, and memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import tensorflow as tf
+
+MEGABYTE = 2**20
+
+
+class Performance:
+    """Measures loops of training steps; made in the strategy's scope.
+
+    Args:
+        batch_size: Examples a step.
+        deterministic: TensorFlow's kernels are, and its clock is none of them: the wait is not measured.
+    """
+
+    def __init__(self, batch_size: int, deterministic: bool = False) -> None:
+        self._batch_size = batch_size
+        self._deterministic = deterministic
+        self._waited = tf.Variable(
+            0.0,
+            dtype=tf.float64,
+            trainable=False,
+            name="data_wait",
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        self._steps_before = 0
+        self._start = time.perf_counter()
+
+    def begin(self, step: int) -> None:
+        """A loop begins.
+
+        Args:
+            step: Steps done.
+        """
+        self._waited.assign(0.0)
+        self._steps_before = step
+        self._start = time.perf_counter()
+
+    def next_batch(self, iterator: Iterator[Any]) -> Any:
+        """The next batch, with the time that it took to come; part of the graph of a step."""
+        if self._deterministic:
+            return next(iterator)
+        before = tf.timestamp()
+        with tf.control_dependencies([before]):
+            batch = next(iterator)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            after = tf.timestamp()
+        self._waited.assign_add(after - before)
+        return batch
+
+    def end(self, step: int) -> dict[str, float]:
+        """A loop has ended; its numbers by tag.
+
+        Args:
+            step: Steps done.
+        """
+        waited = float(self._waited.numpy())  # First, for it waits for the device.
+        seconds = time.perf_counter() - self._start
+        speed = {
+            "performance/examples_per_second": (step - self._steps_before) * self._batch_size / seconds,
+            "performance/memory_mb": psutil.Process().memory_info().rss / MEGABYTE,
+        }
+        wait = {} if self._deterministic else {"performance/data_wait": min(waited / seconds, 1.0)}
+        return {**speed, **wait}

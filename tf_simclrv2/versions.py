@@ -1,0 +1,22 @@
+"""The versions that a run or an export was made with."""
+
+from __future__ import annotations
+
+import platform
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.version import VERSION
+
+VERSIONS_FILE = "versions.json"
+
+
+def versions() -> dict[str, str]:
+    """Of this package and of those that numbers depend on, by name."""
+    return {
+        "tf_simclrv2": VERSION,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
