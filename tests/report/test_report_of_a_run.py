@@ -14,9 +14,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.report.parsed_page import ParsedPage
 from tests.training.small_runs import STEPS, config_for, execute
+from tf_simclrv2.data import evaluation_batches
 from tf_simclrv2.report import Observations, write_report
 from tf_simclrv2.report.event_files import read_scalars
-from tf_simclrv2.training import loop
+from tf_simclrv2.training import measurement
 
 IMAGES = 24
 
@@ -61,7 +62,7 @@ def test_what_was_seen_is_what_the_network_makes_of_the_images(finished):
     assert seen is not None
     # 30 images, of which every second is looked at.
     assert len(seen.images) == 15 and seen.step == STEPS and seen.train_examples == 40
-    batch = next(iter(loop.evaluation_batches(run.plan.eval_source, image_size=8, batch_size=30)))
+    batch = next(iter(evaluation_batches(run.plan.eval_source, image_size=8, batch_size=30)))
     endpoints = run.task.network(batch["image"][::2], training=False)
     np.testing.assert_array_equal(seen.labels, batch["label"][::2])
     np.testing.assert_array_equal(seen.predictions, np.argmax(endpoints["logits_sup"], axis=1))
@@ -137,7 +138,7 @@ def test_a_report_that_fails_is_told_and_fails_no_run(finished, monkeypatch):
     def fails(*_, **__):
         raise MemoryError("no room for pictures")
 
-    monkeypatch.setattr(loop, "write_report", fails)
+    monkeypatch.setattr(measurement, "write_report", fails)
     config = config_for(directory, use_blur=False, report_images=IMAGES, keep_hub_module_max=0)
     result, lines, _ = execute(config)
     assert "no report could be made (MemoryError: no room for pictures)" in lines

@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import orbit
 import tensorflow as tf
-from absl import logging
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.data import (
-    Share,
-    SkippedImages,
-    Source,
-    distillation_batches,
-    evaluation_batches,
-    finetuning_batches,
-    pretraining_batches,
-)
-from tf_simclrv2.data.pipeline import WHOLE
+from tf_simclrv2.data import Share, SkippedImages
 from tf_simclrv2.distribution import make_strategy, split_cpu
-from tf_simclrv2.evaluation.classification import ClassificationEvaluator
-from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
-from tf_simclrv2.report import BATCH, observe, write_projector, write_report
-from tf_simclrv2.saved_model import save_module
-from tf_simclrv2.tasks import Distillation, Pretraining, Task, build_task
+from tf_simclrv2.tasks import Task, build_task
 from tf_simclrv2.training.agreement import Agreement
 from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.training.lost_worker import lost_worker_explained
+from tf_simclrv2.training.measurement import Measurement, Result
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.not_finite import stop_if_not_finite
+from tf_simclrv2.training.orbit_output import Say, orbit_to_log, to_present_stdout
 from tf_simclrv2.training.preemption import Preemption
 from tf_simclrv2.training.progress import Progress
 from tf_simclrv2.training.run_lock import run_lock
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
+from tf_simclrv2.training.stage_batches import StageBatches
 from tf_simclrv2.training.stops import Preempted
-from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_hparams, write_scalars, write_views
+from tf_simclrv2.training.summaries import IMAGES_SHOWN, write_hparams, write_views
 from tf_simclrv2.training.teacher import load_teacher
 from tf_simclrv2.training.trainer import Trainer
 from tf_simclrv2.training.verified_checkpoints import (
@@ -55,9 +39,6 @@ from tf_simclrv2.training.verified_checkpoints import (
 )
 from tf_simclrv2.versions import VERSIONS_FILE, versions
 
-Result = dict[str, Any]
-Say = Callable[[str], None]
-
 # Seconds without a new checkpoint after which `eval` looks again.
 EVAL_PATIENCE = 15
 STEPS_PER_LOOP_TPU = 100
@@ -67,31 +48,6 @@ STEPS_PER_LOOP = 10
 def say_at_once(text: str) -> None:
     """Prints a line that is seen now, in a file too."""
     print(text, flush=True)
-
-
-class _Log(io.TextIOBase):
-    """A stream whose text goes to the log at once, for a run may take days."""
-
-    def write(self, text: str) -> int:
-        if text.strip():
-            logging.debug("%s", text.rstrip())
-        return len(text)
-
-
-def _orbit_to_log() -> contextlib.AbstractContextManager:
-    """Sends what Orbit prints to the log; the terminal has its own lines."""
-    return contextlib.redirect_stdout(_Log())
-
-
-def _to_present_stdout(say: Say) -> Say:
-    """`say` whose lines go where standard output goes now, even while Orbit's go to the log."""
-    stdout = sys.stdout
-
-    def say_there(text: str) -> None:
-        with contextlib.redirect_stdout(stdout):
-            say(text)
-
-    return say_there
 
 
 class Run:
@@ -153,6 +109,10 @@ class Run:
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
             self.trainer = Trainer(self.task, None, self.strategy, self.skipped, self.agreement)
+        self.batches = StageBatches(self.plan, self.skipped)
+        self.measurement = Measurement(
+            self.task, self.plan, self.strategy, self.model_dir, self.batches, self.say
+        )
         self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
         self.survey = Survey((), None, {})
         if self.config.run.mode != "eval":
@@ -194,7 +154,7 @@ class Run:
             result = self._train()
             if self.config.run.mode == "train_then_eval":
                 return {**result, **self._evaluate()}
-            self._report()
+            self.measurement.report()
             return result
 
     @property
@@ -243,14 +203,14 @@ class Run:
             progress(output)
 
         steps_per_loop = self._steps_per_loop()
-        with _orbit_to_log():
+        with orbit_to_log():
             controller = orbit.Controller(
                 global_step=self._global_step,
                 trainer=self.trainer,
                 strategy=self.strategy,
                 steps_per_loop=steps_per_loop,
                 checkpoint_manager=manager,
-                summary_dir=self._summary_dir(),
+                summary_dir=self.model_dir.path if self.chief else None,
                 train_actions=[act],
             )
         start, total = self.step, self.plan.steps
@@ -261,18 +221,13 @@ class Run:
             self.say(f"resuming from step {start:,} of {total:,}")
         starts = {name: int(position.numpy()) for name, position in self.trainer.positions.items()}
         self.trainer.train_dataset = self.strategy.distribute_datasets_from_function(
-            lambda context: self._batches(
-                self.plan.train_source,
-                self.plan.labelled_source,
-                starts=starts,
-                share=Share.of_context(context),
-            )
+            lambda context: self.batches.training(starts, Share.of_context(context))
         )
         stopped = False
-        batch_size, say = self.config.training.train_batch_size, _to_present_stdout(self.say)
+        batch_size, say = self.config.training.train_batch_size, to_present_stdout(self.say)
         progress = Progress(total, start, batch_size, self._global_step, say)
         try:
-            with Preemption() as preemption, _orbit_to_log(), self.skipped.explained():
+            with Preemption() as preemption, orbit_to_log(), self.skipped.explained():
                 if self.chief:
                     self._show_views()
                 while self.step < total and not (stopped := self.agreement.any(preemption.asked)):
@@ -293,9 +248,6 @@ class Run:
         self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.newest})")
         return {"global_step": self.step, **last}
 
-    def _summary_dir(self, name: str = "") -> str | None:
-        return os.path.join(self.model_dir.path, name) if self.chief else None
-
     def _steps_per_loop(self) -> Callable[[int], int]:
         """Never past a checkpoint, so that every `ckpt-N` is there."""
         on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
@@ -303,131 +255,12 @@ class Run:
         interval = self.plan.checkpoint_interval
         return lambda step: min(most, interval - int(step) % interval)
 
-    def _batches(
-        self,
-        source: Source,
-        labelled: Source | None = None,
-        batch_size: int | None = None,
-        starts: dict[str, int] | None = None,
-        share: Share = WHOLE,
-    ) -> tf.data.Dataset:
-        starts = starts or {}
-        options: dict[str, Any] = {
-            "image_size": self.config.model.image_size,
-            "batch_size": batch_size or self.config.training.train_batch_size,
-            "seed": self.config.training.seed,
-            "start": starts.get("key", 0),
-            "skipped": self.skipped,
-            "share": share,
-        }
-        if isinstance(self.task, Distillation):
-            options["labelled_start"] = starts.get("labelled_key", 0)
-            return distillation_batches(source, labelled, self.config.data, **options)
-        make = pretraining_batches if isinstance(self.task, Pretraining) else finetuning_batches
-        return make(source, self.config.data, **options)
-
     def _show_views(self) -> None:
         """Leaves pictures of the first few images, augmented."""
-        write_views(self.model_dir.path, self.task, self._first_images(IMAGES_SHOWN), self.step)
-
-    def _first_images(self, count: int) -> dict[str, tf.Tensor]:
-        """A batch of the first images, augmented; a whole shuffle buffer takes long."""
-        source = self.plan.train_source
-        few = min(count, source.num_examples)
-        some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
-        with self.skipped.explained():
-            return next(iter(self._batches(some, batch_size=few)))
+        write_views(self.model_dir.path, self.task, self.batches.first(IMAGES_SHOWN), self.step)
 
     def _evaluate(self) -> Result:
-        """Evaluates the network as it stands, and leaves result files and a SavedModel."""
-        assert self.plan.eval_source is not None
-        step = self.step
-        result: Result = {"global_step": step}
-        if "online" in self.config.evaluation.protocols:
-            result |= self._classify()
-        frozen = any(protocol in FROZEN_PROTOCOLS for protocol in self.config.evaluation.protocols)
-        if frozen and self.chief:
-            found = run_frozen_protocols(
-                self.task.network, self.plan.train_source, self.plan.eval_source, self.config, self.say
-            )
-            write_scalars(f"{self.model_dir.path}/{self._eval_name}", found, step)
-            result |= found
-        name = self.config.run.eval_name
-        self.model_dir.write_result(result, step, name)
-        if self.config.run.keep_hub_module_max and self.chief:
-            self._export(result)
-        self._report()
-        self._say_result(result)
-        return result
-
-    def _export(self, result: Result) -> None:
-        """Leaves a SavedModel, whole or not at all."""
-        path = self.model_dir.saved_model(self.step)
-        save_module(
-            self.task.network,
-            f"{path}.part",
-            self.config,
-            class_names=self.plan.train_source.class_names,
-            training=result,
-        )
-        self.model_dir.replace(f"{path}.part", path)
-        self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
-
-    def _report(self) -> None:
-        """Leaves `report.html` and TensorBoard's projector; a run that is done does not fail for them."""
-        most = self.config.run.report_images
-        if not (most and self.chief):
-            return
-        try:
-            trained_on = self.plan.train_source
-            seen = observe(
-                self.task,
-                self.plan.eval_source or trained_on,
-                self._first_images(BATCH),
-                train_examples=trained_on.num_examples,
-                step=self.step,
-                most=most,
-            )
-            seen.save(self.model_dir.path)
-            write_projector(self.model_dir.path, seen)
-            self.say(f"report: {write_report(self.model_dir.path)}")
-        except Exception as error:
-            self.say(f"no report could be made ({type(error).__name__}: {error}); the run itself is complete")
-
-    def _classify(self) -> Result:
-        source = self.plan.eval_source
-        assert source is not None
-        if not (self.config.model.num_classes and source.has_labels):
-            self.say(
-                "accuracy is not evaluated: there is no classifier, or the evaluation split has no labels"
-            )
-            return {"eval/regularization_loss": float(self.task.weight_decay())}
-        skipped = SkippedImages(source.num_examples, self.config.data.max_skipped_fraction)
-        dataset = self.strategy.distribute_datasets_from_function(
-            lambda context: evaluation_batches(
-                source,
-                image_size=self.config.model.image_size,
-                batch_size=self.config.evaluation.eval_batch_size,
-                skipped=skipped,
-                share=Share.of_context(context),
-                steps=self.config.evaluation.eval_steps,
-            )
-        )
-        evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
-        with _orbit_to_log():
-            controller = orbit.Controller(
-                global_step=self._global_step,
-                evaluator=evaluator,
-                strategy=self.strategy,
-                eval_summary_dir=self._summary_dir(self._eval_name),
-            )
-            with skipped.explained():
-                output = controller.evaluate(steps=-1)
-        return {tag: float(value) for tag, value in (output or {}).items()}
-
-    @property
-    def _eval_name(self) -> str:
-        return self.config.run.eval_name or "eval"
+        return self.measurement.evaluate()
 
     def _follow_checkpoints(self) -> Result:
         """Evaluates checkpoints as they appear, until the one of the last step."""
@@ -450,10 +283,3 @@ class Run:
                 f"{EVAL_PATIENCE} s; start its training first."
             )
         return result
-
-    def _say_result(self, result: Result) -> None:
-        parts = [f"step {result['global_step']:,}"]
-        for tag, name in (("eval/label_top_1_accuracy", "top-1"), ("eval/label_top_5_accuracy", "top-5")):
-            if tag in result:
-                parts.append(f"{name} {result[tag]:.4f}")
-        self.say("result: " + ", ".join(parts) + f" ({self.model_dir.path}/result.json)")

@@ -1,0 +1,159 @@
+"""What is measured of a network as it stands, and what that leaves: results, a SavedModel, the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orbit
+import tensorflow as tf
+
+from tf_simclrv2.data import Share, SkippedImages, evaluation_batches
+from tf_simclrv2.evaluation.classification import ClassificationEvaluator
+from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
+from tf_simclrv2.report import BATCH, observe, write_projector, write_report
+from tf_simclrv2.saved_model import save_module
+from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.model_dir import ModelDir
+from tf_simclrv2.training.orbit_output import Say, orbit_to_log
+from tf_simclrv2.training.run_plan import RunPlan
+from tf_simclrv2.training.stage_batches import StageBatches
+from tf_simclrv2.training.summaries import write_scalars
+
+Result = dict[str, Any]
+
+
+class Measurement:
+    """Measures a run's network, whenever it is asked to.
+
+    Args:
+        task: The compiled task.
+        plan: The run.
+        strategy: The strategy.
+        model_dir: Where results go.
+        batches: Of training, of which the report shows some.
+        say: Where lines for the user go.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        plan: RunPlan,
+        strategy: tf.distribute.Strategy,
+        model_dir: ModelDir,
+        batches: StageBatches,
+        say: Say,
+    ) -> None:
+        self.task = task
+        self.plan = plan
+        self.config = plan.config
+        self.strategy = strategy
+        self.chief = strategy.extended.should_checkpoint
+        self.model_dir = model_dir
+        self.batches = batches
+        self.say = say
+
+    def evaluate(self) -> Result:
+        """Evaluates the network as it stands, and leaves result files, a SavedModel and the report."""
+        assert self.plan.eval_source is not None
+        step = self._step
+        result: Result = {"global_step": step}
+        if "online" in self.config.evaluation.protocols:
+            result |= self._classify()
+        frozen = any(protocol in FROZEN_PROTOCOLS for protocol in self.config.evaluation.protocols)
+        if frozen and self.chief:
+            found = run_frozen_protocols(
+                self.task.network, self.plan.train_source, self.plan.eval_source, self.config, self.say
+            )
+            write_scalars(self._summary_dir, found, step)
+            result |= found
+        name = self.config.run.eval_name
+        self.model_dir.write_result(result, step, name)
+        if self.config.run.keep_hub_module_max and self.chief:
+            self._export(result)
+        self.report()
+        self._say_result(result)
+        return result
+
+    def _export(self, result: Result) -> None:
+        """Leaves a SavedModel, whole or not at all."""
+        path = self.model_dir.saved_model(self._step)
+        save_module(
+            self.task.network,
+            f"{path}.part",
+            self.config,
+            class_names=self.plan.train_source.class_names,
+            training=result,
+        )
+        self.model_dir.replace(f"{path}.part", path)
+        self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
+
+    def report(self) -> None:
+        """Leaves `report.html` and TensorBoard's projector; a run that is done does not fail for them."""
+        most = self.config.run.report_images
+        if not (most and self.chief):
+            return
+        try:
+            trained_on = self.plan.train_source
+            seen = observe(
+                self.task,
+                self.plan.eval_source or trained_on,
+                self.batches.first(BATCH),
+                train_examples=trained_on.num_examples,
+                step=self._step,
+                most=most,
+            )
+            seen.save(self.model_dir.path)
+            write_projector(self.model_dir.path, seen)
+            self.say(f"report: {write_report(self.model_dir.path)}")
+        except Exception as error:
+            self.say(f"no report could be made ({type(error).__name__}: {error}); the run itself is complete")
+
+    def _classify(self) -> Result:
+        source = self.plan.eval_source
+        assert source is not None
+        if not (self.config.model.num_classes and source.has_labels):
+            self.say(
+                "accuracy is not evaluated: there is no classifier, or the evaluation split has no labels"
+            )
+            return {"eval/regularization_loss": float(self.task.weight_decay())}
+        skipped = SkippedImages(source.num_examples, self.config.data.max_skipped_fraction)
+        dataset = self.strategy.distribute_datasets_from_function(
+            lambda context: evaluation_batches(
+                source,
+                image_size=self.config.model.image_size,
+                batch_size=self.config.evaluation.eval_batch_size,
+                skipped=skipped,
+                share=Share.of_context(context),
+                steps=self.config.evaluation.eval_steps,
+            )
+        )
+        evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
+        with orbit_to_log():
+            controller = orbit.Controller(
+                global_step=self._global_step,
+                evaluator=evaluator,
+                strategy=self.strategy,
+                eval_summary_dir=self._summary_dir if self.chief else None,
+            )
+            with skipped.explained():
+                output = controller.evaluate(steps=-1)
+        return {tag: float(value) for tag, value in (output or {}).items()}
+
+    @property
+    def _summary_dir(self) -> str:
+        return f"{self.model_dir.path}/{self.config.run.eval_name or 'eval'}"
+
+    @property
+    def _step(self) -> int:
+        return int(self._global_step.numpy())
+
+    @property
+    def _global_step(self) -> tf.Variable:
+        return self.task.optimizer.iterations.value
+
+    def _say_result(self, result: Result) -> None:
+        parts = [f"step {result['global_step']:,}"]
+        for tag, name in (("eval/label_top_1_accuracy", "top-1"), ("eval/label_top_5_accuracy", "top-5")):
+            if tag in result:
+                parts.append(f"{name} {result[tag]:.4f}")
+        self.say("result: " + ", ".join(parts) + f" ({self.model_dir.path}/result.json)")
