@@ -77,7 +77,7 @@ class Chain:
         if not finished.exists():
             with _timed(name):
                 keras.backend.clear_session()
-                config = recipe(stage, model_dir=directory, keep_hub_module_max=0, **changes)
+                config = recipe(stage, model_dir=directory, keep_hub_module_max=0, report_images=0, **changes)
                 Run(config, say=lambda line: None).execute()
         return json.loads(finished.read_text())
 
