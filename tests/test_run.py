@@ -18,6 +18,7 @@ TINY = [
     "--train_batch_size=16",
     "--eval_batch_size=16",
     "--train_steps=2",
+    "--report_images=0",
 ]
 
 

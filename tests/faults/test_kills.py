@@ -44,6 +44,7 @@ FLAGS = [
     "--learning_rate=1.0",
     "--warmup_epochs=0",
     "--strategy=one_device",
+    "--report_images=0",
     "--steps_per_loop=1",
     f"--train_steps={STEPS}",
     f"--checkpoint_steps={INTERVAL}",

@@ -25,6 +25,7 @@ OPTIONS = [
     "--checkpoint_steps=2",
     "--steps_per_loop=2",
     "--strategy=one_device",
+    "--report_images=0",
 ]
 
 
