@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-import subprocess
+import runpy
 import sys
 
 import numpy as np
@@ -12,7 +12,6 @@ from tests.report.made_up_runs import LAST_STEP, made_up_run, observed
 from tests.report.parsed_page import ParsedPage
 from tf_simclrv2 import ConfigError
 from tf_simclrv2.report import Observations, write_comparison, write_report
-from tf_simclrv2.report.__main__ import main
 from tf_simclrv2.report.confusion import confusion_of
 from tf_simclrv2.report.label_efficiency import label_efficiency
 from tf_simclrv2.report.neighbours import hardest_rows, right_share, some_rows
@@ -110,17 +109,19 @@ def test_a_directory_that_is_no_run(tmp_path):
         write_report(str(tmp_path))
 
 
-def test_the_command_line(tmp_path, monkeypatch):
+def test_the_command_line(tmp_path, monkeypatch, capsys):
     made_up_run(tmp_path / "one", images=12)
-    command = [sys.executable, "-m", "tf_simclrv2.report"]
-    good = subprocess.run([*command, tmp_path / "one"], capture_output=True, text=True)
-    assert good.stdout == f"report: {tmp_path}/one/report.html\n" and good.returncode == 0
-    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "one"), "/nowhere"])
+
+    def typed(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["report", *arguments])
+        runpy.run_module("tf_simclrv2.report", run_name="__main__")
+
+    typed(str(tmp_path / "one"))
+    assert capsys.readouterr().out == f"report: {tmp_path}/one/report.html\n"
     with pytest.raises(SystemExit, match="error: run is '/nowhere', which holds neither"):
-        main()
-    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path / "one"), "--output=/nowhere/report.html"])
+        typed(str(tmp_path / "one"), "/nowhere")
     with pytest.raises(SystemExit, match=r"error: output is '/nowhere/report.html', which cannot be written"):
-        main()
+        typed(str(tmp_path / "one"), "--output=/nowhere/report.html")
 
 
 def test_runs_beside_each_other(tmp_path):
