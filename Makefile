@@ -14,7 +14,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser help quickstart semi-supervised test soak lint format bench clean
+.PHONY: browser help quickstart semi-supervised test soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
+
+.venv/.docs: requirements-docs.lock $(installed)
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@touch $@
 
 # The tests of reports look at them in Chromium; where they may install it, it comes by itself.
 browser:
@@ -43,6 +47,9 @@ lint: $(installed)  ## Check style, formatting and types
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m pyright
+
+docs: .venv/.docs  ## Build the documentation into .build/site, strictly
+	.venv/bin/mkdocs build --strict
 
 format: $(installed)  ## Format the code and apply the safe fixes
 	$(python) -m ruff check --fix-only .

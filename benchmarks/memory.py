@@ -14,12 +14,12 @@ import json
 import os
 import pathlib
 import resource
-import subprocess
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from benchmarks.child import numbers_of
 from benchmarks.train_step import pretraining_step
 from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, TrainingConfig
 
@@ -77,9 +77,7 @@ def main() -> None:
     results = {}
     for name in arguments.case or [name for name in CASES if name != LARGE]:
         options = [f"--case={name}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
-        command = [sys.executable, __file__, "--here", *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found = results[name] = json.loads(done.stdout.splitlines()[-1])
+        found = results[name] = numbers_of([sys.executable, __file__, "--here", *options])
         print(
             f"{name:<38}{found['imported_mb']:>10.0f}{found['built_mb']:>10.0f}{found['peak_mb']:>10.0f}"
             f"{found['step_s'][0]:>14.1f}{found['step_s'][-1]:>13.2f}",

@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
@@ -22,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
 
+from benchmarks.child import numbers_of
 from tf_simclrv2 import LARS, DataConfig, ExperimentConfig, ModelConfig, Pretraining, TrainingConfig
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.distribution import make_strategy, split_cpu
@@ -80,8 +80,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for count in counts:
             command = [sys.executable, __file__, f"--here={count}", f"--steps={arguments.steps}"]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            seconds[count] += json.loads(done.stdout.splitlines()[-1])
+            seconds[count] += numbers_of(command)
     first = statistics.median(seconds[counts[0]])
     print(
         f"{'replicas':<10}{'median step s':>15}{'fastest':>9}{'slowest':>9}{'against ' + str(counts[0]):>12}"

@@ -1,4 +1,4 @@
-"""The exported network once more, in PyTorch: what `serving.py` measures ours beside.
+"""The network once more, in PyTorch: what `serving.py` and `train_step.py` measure ours beside.
 
 Modules are named as the variables of `tf_simclrv2.models.SimCLR`, so its weights fit in by name.
 """
@@ -85,15 +85,18 @@ class BottleneckBlock(nn.Module):
 
 
 class Stem(nn.Module):
-    """A 7x7 convolution with stride 2 and a 3x3 max pooling with stride 2."""
+    """A 7x7 convolution with stride 2 and a 3x3 max pooling with stride 2; for CIFAR one 3x3 convolution."""
 
-    def __init__(self) -> None:
+    def __init__(self, cifar: bool) -> None:
         super().__init__()
-        self.conv_1 = convolution(3, 64, 7, 2)
+        self.cifar = cifar
+        self.conv_1 = convolution(3, 64, 3) if cifar else convolution(3, 64, 7, 2)
         self.norm_1 = nn.BatchNorm2d(64, EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.norm_1(self.conv_1(x)))
+        if self.cifar:
+            return x
         # As SAME pads an even side in TensorFlow: windows hang over the bottom and the right only.
         return functional.max_pool2d(x, 3, 2, ceil_mode=True)
 
@@ -114,9 +117,9 @@ def block_group(depth: int, inputs: int, width: int, blocks: int, stride: int) -
 class Encoder(nn.Module):
     """Images to h."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, cifar: bool = False) -> None:
         super().__init__()
-        self.stem = Stem()
+        self.stem = Stem(cifar)
         groups = BLOCKS_PER_GROUP[depth]
         outputs = [FEATURES[depth] // 8 * 2**i for i in range(4)]
         self.block_group1 = block_group(depth, 64, 64, groups[0], 1)
@@ -155,14 +158,15 @@ class TorchSimCLR(nn.Module):
         depth: 18, 34, 50, 101, 152 or 200.
         out_dim: Width of z.
         num_classes: Outputs of the classifier, which reads h.
+        cifar: The stem for images of at most 32 pixels.
 
     Call arguments:
         images: float32 [N, 3, H, W] in [0, 1]; sides a multiple of 4, for the pooling's padding.
     """
 
-    def __init__(self, depth: int, out_dim: int = 128, num_classes: int = 1000) -> None:
+    def __init__(self, depth: int, out_dim: int = 128, num_classes: int = 1000, cifar: bool = False) -> None:
         super().__init__()
-        self.resnet = Encoder(depth)
+        self.resnet = Encoder(depth, cifar)
         self.projection_head = ProjectionHead(FEATURES[depth], out_dim)
         self.supervised_head = nn.Linear(FEATURES[depth], num_classes)
 

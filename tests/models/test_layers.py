@@ -38,11 +38,11 @@ def _norm(x: np.ndarray, layer, training: bool, relu: bool = True) -> np.ndarray
     return np.maximum(y, 0.0) if relu else y
 
 
-@pytest.mark.parametrize("size", [7, 8])
-@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(7, 9), (8, 10), (1, 1), (2, 2), (3, 3), (1, 3)], ids=str)
+@pytest.mark.parametrize("strides", [1, 2, 3])
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-def test_convolution_pads_evenly(kernel_size: int, strides: int, size: int) -> None:
-    x = RNG.standard_normal((2, size, size + 2, 3))
+def test_convolution_pads_evenly(kernel_size: int, strides: int, size: tuple[int, int]) -> None:
+    x = RNG.standard_normal((2, *size, 3))
     layer = Conv2DFixedPadding(4, kernel_size, strides, dtype="float64")
     y = layer(x)
     np.testing.assert_allclose(y, _conv(x, np.asarray(layer.kernel), strides), rtol=1e-12, atol=1e-12)

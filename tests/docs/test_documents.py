@@ -1,0 +1,57 @@
+"""What the documents name is there: files, sections, flags, modules; and their Python compiles."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg")]
+# Of TensorBoard, TensorFlow Serving's client and server, saved_model_cli and absl.
+OF_OTHERS = {"logdir", "model_config_file", "dir", "all", "help", "flagfile"}
+
+every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def _flags() -> set[str]:
+    """Every flag that one of our programs takes, absl's and argparse's."""
+    sources = [
+        path
+        for folder in ("flags", "export", "benchmarks", "tf_simclrv2")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    text = "\n".join(path.read_text() for path in (*sources, *ROOT.glob("docs/examples/*.py")))
+    return {*re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text), *re.findall(r'add_argument\(\s*"--([\w-]+)"', text)}
+
+
+def _anchors(path: pathlib.Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@every_document
+def test_every_flag_exists(path: pathlib.Path) -> None:
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9_]+)", path.read_text()))
+    assert named - OF_OTHERS <= _flags()
+
+
+@every_document
+def test_every_link_leads_somewhere(path: pathlib.Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]*)\)", path.read_text()):
+        file, _, anchor = target.partition("#")
+        found = (path.parent / file).resolve() if file else path
+        assert found.exists(), target
+        assert not anchor or anchor in _anchors(found), target
+
+
+@every_document
+def test_every_path_of_the_code_exists(path: pathlib.Path) -> None:
+    """`folder/file.py` is from the root or, as the tables say, from the library."""
+    for name in re.findall(r"`((?:\w+/)+\w+\.py)(?:::\w+)?`", path.read_text()):
+        assert any((root / name).exists() for root in (ROOT, ROOT / "tf_simclrv2")), name
+
+
+@every_document
+def test_python_compiles(path: pathlib.Path) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+        compile(block, str(path), "exec")
