@@ -18,6 +18,9 @@ def define() -> None:
     flags.DEFINE_enum("blur_sigma", "example", ["example", "batch"], "Whether each image draws its own blur.")
     flags.DEFINE_bool("random_flip", True, "Mirror half of the views; turn it off for digits and text.")
     flags.DEFINE_bool("cache_dataset", False, "Keep the encoded images in memory.")
+    flags.DEFINE_string(
+        "tf_data_service", None, "grpc://host:port of services that preprocess, separated by commas."
+    )
     flags.DEFINE_float("max_skipped_fraction", 0.01, "Share of unreadable images above which the run stops.")
     flags.DEFINE_float(
         "label_fraction", 1.0, "Share of the labels that supervised stages use, class-balanced."

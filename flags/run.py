@@ -43,7 +43,9 @@ def define() -> None:
     flags.DEFINE_integer(
         "virtual_devices", 0, "Split the CPU into this many devices, to try several replicas."
     )
-    flags.DEFINE_float("cluster_timeout", 600.0, "Seconds to wait for TF_CONFIG's other workers or the TPU.")
+    flags.DEFINE_float(
+        "cluster_timeout", 600.0, "Seconds to wait for other workers, the TPU or data services."
+    )
 
     flags.DEFINE_string("variable_schema", None, "Accepted for older commands; see the note it prints.")
     flags.DEFINE_integer("train_summary_steps", None, "Accepted for older commands; see the note it prints.")

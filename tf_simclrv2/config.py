@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -260,6 +261,8 @@ class DataConfig:
         blur_sigma: `example` draws a sigma for each image, `batch` one for all (as published).
         random_flip: Mirror left to right with probability ½.
         cache_dataset: Keep the encoded examples in memory.
+        tf_data_service: `grpc://host:port` of the services that decode and augment training images, separated
+            by commas; None leaves it to this process.
         max_skipped_fraction: Share of unreadable images above which the run stops.
         label_fraction: Share of the labelled images that supervised stages may use, the same number of
             every class; 1 uses all.
@@ -278,6 +281,7 @@ class DataConfig:
     blur_sigma: Literal["example", "batch"] = "example"
     random_flip: bool = True
     cache_dataset: bool = False
+    tf_data_service: str | None = None
     max_skipped_fraction: float = 0.01
     label_fraction: float = 1.0
     labels_per_class: int = 0
@@ -311,6 +315,16 @@ class DataConfig:
             self.dataset != "image_folder" or bool(self.data_dir),
             "dataset is 'image_folder' but data_dir is not set; pass --data_dir=DIR, the folder of images.",
         )
+        _require(
+            all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
+            f"tf_data_service is {self.tf_data_service!r}; write grpc://host:port, or several with commas.",
+        )
+
+    @property
+    def service_addresses(self) -> tuple[str, ...]:
+        """`host:port` of every service that preprocesses."""
+        services = self.tf_data_service.split(",") if self.tf_data_service else []
+        return tuple(service.strip().removeprefix("grpc://") for service in services)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -412,7 +426,7 @@ class RunConfig:
         tpu_zone: Its zone.
         gcp_project: Its project.
         master: Address of a TPU worker, instead of a name.
-        cluster_timeout: Seconds to wait for the other workers of TF_CONFIG, or for the TPU.
+        cluster_timeout: Seconds to wait for the other workers of TF_CONFIG, the TPU or data services.
         steps_per_loop: Steps between summaries and updates of the progress; 0 chooses by device.
         report_images: Evaluation images that `report.html` shows; 0 makes no report.
     """

@@ -25,6 +25,7 @@ from tf_simclrv2.data.pipeline import (
     pretraining_batches,
 )
 from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
+from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Source, check_same_classes, load_source
@@ -32,6 +33,7 @@ from tf_simclrv2.data.sources import Source, check_same_classes, load_source
 __all__ = [
     "Digits",
     "ImageFiles",
+    "ServiceClient",
     "Share",
     "SkippedImages",
     "Source",

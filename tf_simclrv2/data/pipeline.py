@@ -17,6 +17,7 @@ from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
 from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.seeds import example_seeds, stream_number
+from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Record, Source
@@ -36,6 +37,7 @@ def pretraining_batches(
     start: int = 0,
     skipped: SkippedImages | None = None,
     share: Share = WHOLE,
+    service: ServiceClient | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
 
@@ -51,6 +53,7 @@ def pretraining_batches(
         start: First key to deliver.
         skipped: Collects unreadable images; by default a new one with the config's limit.
         share: Which rows of each batch to make; all of them by default.
+        service: Decodes and augments, which changes no batch; None leaves it to this process.
 
     Returns:
         {"view_1", "view_2": float32 [batch, size, size, 3] in [0, 1], not blurred;
@@ -71,8 +74,9 @@ def pretraining_batches(
         }
         return views | {"label": example["label"], "key": example["key"]}
 
-    images = _training_images(source, config, image_size, batch_size, seed, start, skipped, share)
-    return _training_batches(images, two_views, share.batch_size(batch_size))
+    return _training_batches(
+        source, config, two_views, image_size, batch_size, seed, start, skipped, share, service
+    )
 
 
 def finetuning_batches(
@@ -85,6 +89,7 @@ def finetuning_batches(
     start: int = 0,
     skipped: SkippedImages | None = None,
     share: Share = WHOLE,
+    service: ServiceClient | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of labelled images, cropped and mirrored. Arguments as in `pretraining_batches`.
 
@@ -96,9 +101,10 @@ def finetuning_batches(
         ConfigError: The source has no labels.
     """
     _require_labels(source)
-    images = _training_images(source, config, image_size, batch_size, seed, start, skipped, share)
     crop = _cropping(config, image_size, seed, "finetune")
-    return _training_batches(images, crop, share.batch_size(batch_size))
+    return _training_batches(
+        source, config, crop, image_size, batch_size, seed, start, skipped, share, service
+    )
 
 
 def distillation_batches(
@@ -113,6 +119,7 @@ def distillation_batches(
     labelled_start: int = 0,
     skipped: SkippedImages | None = None,
     share: Share = WHOLE,
+    service: ServiceClient | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of images to distil on, cropped and mirrored.
 
@@ -127,6 +134,7 @@ def distillation_batches(
         labelled_start: First key of the labelled images to deliver.
         skipped: Collects unreadable images.
         share: Which rows of each batch to make; all of them by default.
+        service: Decodes and augments; None leaves it to this process.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images
@@ -137,9 +145,8 @@ def distillation_batches(
     """
 
     def stream(source: Source, purpose: str, size: int, start: int) -> tf.data.Dataset:
-        images = _training_images(source, config, image_size, size, seed, start, skipped, share)
         crop = _cropping(config, image_size, seed, purpose)
-        return _training_batches(images, crop, share.batch_size(size))
+        return _training_batches(source, config, crop, image_size, size, seed, start, skipped, share, service)
 
     def unlabelled(batch: Record) -> Record:
         return {"image": batch["image"], "key": batch["key"]}
@@ -198,11 +205,11 @@ def evaluation_batches(
         image = evaluation_view(example["image"], image_size)
         return {"image": image, "label": example["label"], "mask": tf.constant(True)}
 
+    prepare = _decoded_then(whole_view, source.read)
     batches = -(-source.num_examples // batch_size)
     batches = min(batches, steps) if steps else batches
     return (
-        _readable_images(share.of(source.records, batch_size), source.read, skipped)
-        .map(whole_view, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        _readable(_in_parallel(share.of(source.records, batch_size), prepare), skipped)
         .concatenate(_fillers(image_size))
         .take(batches * share.rows(batch_size))
         .batch(share.batch_size(batch_size), drop_remainder=True)
@@ -239,17 +246,19 @@ def _cropping(config: DataConfig, image_size: int, seed: int, purpose: str) -> C
     return one_view
 
 
-def _training_images(
+def _training_batches(
     source: Source,
     config: DataConfig,
+    augment: Callable[[Record], Record],
     image_size: int,
     batch_size: int,
     seed: int,
     start: int,
     skipped: SkippedImages | None,
     share: Share,
+    service: ServiceClient | None,
 ) -> tf.data.Dataset:
-    """Endless {"image", "label", "key"} in training order."""
+    """Endless batches of examples in training order, decoded and augmented."""
     if skipped is None:
         skipped = SkippedImages(source.num_examples, config.max_skipped_fraction)
     records, read = source.records, source.read
@@ -260,15 +269,11 @@ def _training_images(
     if source.light or config.cache_dataset:
         buffer = source.num_examples
     stream = _endless_stream(records, source.num_examples, min(buffer, source.num_examples), seed, start)
-    return _readable_images(share.of(stream, batch_size), read, skipped)
-
-
-def _training_batches(
-    images: tf.data.Dataset, augment: Callable[[Record], Record], batch_size: int
-) -> tf.data.Dataset:
+    compute = service.examples if service else _in_parallel
+    examples = compute(share.of(stream, batch_size), _decoded_then(augment, read))
     return (
-        images.map(augment, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=True)
+        _readable(examples, skipped)
+        .batch(share.batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())
     )
@@ -319,24 +324,40 @@ def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tens
     return records.cache(), lambda record: record["contents"]
 
 
-def _readable_images(
-    records: tf.data.Dataset, read: Callable[[Record], tf.Tensor], skipped: SkippedImages
-) -> tf.data.Dataset:
-    """Replaces records by images; leaves out, and records, those that cannot be decoded."""
-    unreadable = tf.zeros([0, 0, 3])
+def _in_parallel(records: tf.data.Dataset, prepare: Callable[[Record], Record]) -> tf.data.Dataset:
+    return records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
-    def decoded(record: Record) -> Record:
-        image = _or_else(lambda record: decode_image(read(record)), record, unreadable)
-        return {name: record[name] for name in ("path", "label", "key") if name in record} | {"image": image}
+
+def _decoded_then(
+    transform: Callable[[Record], Record], read: Callable[[Record], tf.Tensor]
+) -> Callable[[Record], Record]:
+    """Turns a record into its example, and one that cannot be decoded into a black one, marked."""
+    black = (tf.zeros([1, 1, 3]), tf.constant(False))
+
+    def decode(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
+        return decode_image(read(record)), tf.constant(True)
+
+    def prepare(record: Record) -> Record:
+        image, readable = _or_else(decode, record, black)
+        return transform(record | {"image": image}) | {"path": record["path"], "readable": readable}
+
+    return prepare
+
+
+def _readable(examples: tf.data.Dataset, skipped: SkippedImages) -> tf.data.Dataset:
+    """Leaves out, and records, the examples that could not be decoded."""
 
     def is_readable(example: Record) -> tf.Tensor:
         return tf.cond(
-            tf.size(example["image"]) > 0,
+            example["readable"],
             lambda: True,
             lambda: tf.ensure_shape(tf.numpy_function(skipped.record, [example["path"]], tf.bool), []),
         )
 
-    return records.map(decoded, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).filter(is_readable)
+    def without_mark(example: Record) -> Record:
+        return {name: value for name, value in example.items() if name not in ("path", "readable")}
+
+    return examples.filter(is_readable).map(without_mark)
 
 
 def _or_else(function: Callable[[Record], _Value], argument: Record, fallback: _Value) -> _Value:

@@ -10,13 +10,14 @@ import orbit
 import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.data import Share, SkippedImages
+from tf_simclrv2.data import ServiceClient, Share, SkippedImages
 from tf_simclrv2.distribution import make_strategy, split_cpu
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
 from tf_simclrv2.tasks import Task, build_task
 from tf_simclrv2.training.agreement import Agreement
 from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.training.lost_service import lost_service_explained
 from tf_simclrv2.training.lost_worker import lost_worker_explained
 from tf_simclrv2.training.measurement import Measurement, Result
 from tf_simclrv2.training.model_dir import ModelDir
@@ -109,7 +110,8 @@ class Run:
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
             self.trainer = Trainer(self.task, None, self.strategy, self.skipped, self.agreement)
-        self.batches = StageBatches(self.plan, self.skipped)
+        self.service = ServiceClient.of(self.config.data)
+        self.batches = StageBatches(self.plan, self.skipped, self.service)
         self.measurement = Measurement(
             self.task, self.plan, self.strategy, self.model_dir, self.batches, self.say
         )
@@ -118,6 +120,8 @@ class Run:
         if self.config.run.mode != "eval":
             self.survey = survey_checkpoints(self.model_dir.path)
             self._check_start()
+            if self.service:
+                self.service.wait(self.config.run.cluster_timeout)
 
     def execute(self) -> Result:
         """Does what `config.run.mode` says.
@@ -128,7 +132,8 @@ class Run:
         Raises:
             ConfigError: Too many images were unreadable, another program uses the directory, or there is
                 nothing to evaluate.
-            RunError: The loss was not finite, or a checkpoint could not be saved; the last good one stays.
+            RunError: The loss was not finite, a checkpoint could not be saved, or a worker or a data service
+                went away; the last good checkpoint stays.
             Preempted: SIGTERM came; a checkpoint of the last step is there.
         """
         self.say(self.plan.describe())
@@ -227,7 +232,12 @@ class Run:
         batch_size, say = self.config.training.train_batch_size, to_present_stdout(self.say)
         progress = Progress(total, start, batch_size, self._global_step, say)
         try:
-            with Preemption() as preemption, orbit_to_log(), self.skipped.explained():
+            with (
+                Preemption() as preemption,
+                orbit_to_log(),
+                self.skipped.explained(),
+                lost_service_explained(self.service, self.model_dir.path),
+            ):
                 if self.chief:
                     self._show_views()
                 while self.step < total and not (stopped := self.agreement.any(preemption.asked)):

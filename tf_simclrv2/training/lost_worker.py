@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_simclrv2.training.stops import RunError
-from tf_simclrv2.training.verified_checkpoints import checkpoint_steps
+from tf_simclrv2.training.verified_checkpoints import where_to_go_on
 
 # What collectives end with when a peer's connection breaks or its heartbeats stop.
 _LOST = (
@@ -36,9 +36,7 @@ def lost_worker_explained(workers: int, directory: str) -> Iterator[None]:
         # A save that a lost worker made fail is told as an error of its own.
         if workers == 1 or (not isinstance(error, _LOST) and not isinstance(error.__cause__, _LOST)):
             raise
-        steps = checkpoint_steps(directory)
-        kept = f"to go on from ckpt-{steps[0]}" if steps else "to begin again, for there is no checkpoint yet"
         raise RunError(
             f"another of the {workers} workers went away (its own message or its host tells why); start all "
-            f"of them again with the same command {kept}."
+            f"of them again with the same command {where_to_go_on(directory)}."
         ) from error

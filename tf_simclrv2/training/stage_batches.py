@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.data import (
+    ServiceClient,
     Share,
     SkippedImages,
     distillation_batches,
@@ -25,10 +26,12 @@ class StageBatches:
     Attributes:
         plan: The run.
         skipped: Counts its unreadable images.
+        service: Makes the examples; None leaves it to this process.
     """
 
     plan: RunPlan
     skipped: SkippedImages
+    service: ServiceClient | None = None
 
     def training(self, starts: Mapping[str, int], share: Share) -> tf.data.Dataset:
         """Endless batches.
@@ -37,7 +40,8 @@ class StageBatches:
             starts: By stream (`key`, `labelled_key`), the key of the first example.
             share: This worker's part of every batch.
         """
-        return self._make(self.plan, self.plan.config.training.train_batch_size, starts, share)
+        batch_size = self.plan.config.training.train_batch_size
+        return self._make(self.plan, batch_size, starts, share, self.service)
 
     def first(self, count: int) -> dict[str, tf.Tensor]:
         """A batch of the first images, augmented; a whole shuffle buffer takes long."""
@@ -46,10 +50,15 @@ class StageBatches:
         some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
         plan = dataclasses.replace(self.plan, train_source=some, labelled_source=None)
         with self.skipped.explained():
-            return next(iter(self._make(plan, few, {}, Share())))
+            return next(iter(self._make(plan, few, {}, Share(), None)))
 
     def _make(
-        self, plan: RunPlan, batch_size: int, starts: Mapping[str, int], share: Share
+        self,
+        plan: RunPlan,
+        batch_size: int,
+        starts: Mapping[str, int],
+        share: Share,
+        service: ServiceClient | None,
     ) -> tf.data.Dataset:
         config = plan.config
         options: dict[str, Any] = {
@@ -59,6 +68,7 @@ class StageBatches:
             "start": starts.get("key", 0),
             "skipped": self.skipped,
             "share": share,
+            "service": service,
         }
         if config.training.train_mode == "distill":
             options["labelled_start"] = starts.get("labelled_key", 0)

@@ -46,6 +46,12 @@ def checkpoint_steps(directory: str) -> list[int]:
     return sorted(_files(directory), reverse=True)
 
 
+def where_to_go_on(directory: str) -> str:
+    """The end of a sentence that tells to start again."""
+    steps = checkpoint_steps(directory)
+    return f"to go on from ckpt-{steps[0]}" if steps else "to begin again, for there is no checkpoint yet"
+
+
 def survey_checkpoints(directory: str) -> Survey:
     """Reads checkpoints, from the newest on, until one is whole. Changes nothing.
 

@@ -1,0 +1,74 @@
+"""A training whose data service is killed ends soon, keeps its checkpoint and goes on from there."""
+
+import re
+import time
+
+import pytest
+
+from tests.distributed.services import serving
+from tests.distributed.workers import start
+from tf_simclrv2.training.verified_checkpoints import checkpoint_steps, survey_checkpoints
+
+STEPS, PATIENCE = 10_000, 120
+# A chunk is waited for 10 s before the service is looked for.
+BOUND = 60
+FLAGS = [
+    "-m",
+    "tests.distributed.tiny_run",
+    "--mode=train",
+    "--train_mode=supervised",
+    "--dataset=digits",
+    "--train_split=train[:100]",
+    "--image_size=8",
+    "--resnet_depth=18",
+    "--train_batch_size=16",
+    "--deterministic",
+    "--warmup_epochs=0",
+    "--strategy=one_device",
+    "--steps_per_loop=1",
+    "--checkpoint_steps=2",
+]
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """A training whose service was killed: its directory, exit code, lines and the seconds that took."""
+    root = tmp_path_factory.mktemp("lost_service")
+    directory, log = root / "run", root / "run.log"
+    with serving(root) as (service,):
+        command = [*FLAGS, f"--model_dir={directory}", f"--train_steps={STEPS}"]
+        training = start([*command, f"--tf_data_service={service.address}"], log)
+        try:
+            end = time.monotonic() + PATIENCE
+            while not (directory / "ckpt-4.index").exists():
+                assert training.poll() is None and time.monotonic() < end, log.read_text()
+                time.sleep(0.01)
+            service.process.kill()
+            since = time.monotonic()
+            code = training.wait(PATIENCE)
+            return directory, code, log.read_text(), time.monotonic() - since
+        finally:
+            training.kill()
+
+
+def test_it_ends_soon_with_one_sentence(lost):
+    directory, code, said, seconds = lost
+    assert code == 1 and seconds < BOUND, said
+    sentence = r"error: the data service at localhost:\d+ .* to go on from ckpt-(\d+)\.$"
+    assert int(re.search(sentence, said, re.MULTILINE)[1]) == checkpoint_steps(str(directory))[0]
+    assert "Traceback" not in said
+
+
+def test_it_goes_on_from_a_whole_checkpoint_without_the_service(lost, tmp_path):
+    directory = lost[0]
+    step = checkpoint_steps(str(directory))[0]
+    survey = survey_checkpoints(str(directory))
+    assert survey.whole.endswith(f"ckpt-{step}") and not survey.damaged
+    log = tmp_path / "again.log"
+    again = start([*FLAGS, f"--model_dir={directory}", f"--train_steps={step + 2}"], log)
+    try:
+        assert again.wait(PATIENCE) == 0, log.read_text()
+    finally:
+        again.kill()
+    assert f"resuming from step {step:,} of {step + 2:,}" in log.read_text()
+    assert checkpoint_steps(str(directory))[0] == step + 2

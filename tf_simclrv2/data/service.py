@@ -1,0 +1,107 @@
+"""Preprocessing on another host: `python -m tf_simclrv2.data.service --port=5050` serves it to trainings.
+
+Runs until SIGTERM or Ctrl-C. Its files have to have the same paths as on the training's host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ConfigError
+
+
+@dataclasses.dataclass
+class Service:
+    """A tf.data service of one dispatcher and one worker in this process.
+
+    One worker takes all cores. Further hosts are services of their own, so that none can be lost
+    unnoticed and a training can tell their batches apart.
+
+    Attributes:
+        dispatcher: What a training asks first.
+        worker: What makes the examples.
+        address: `grpc://host:port`, for `--tf_data_service`.
+    """
+
+    dispatcher: tf.data.experimental.service.DispatchServer
+    worker: tf.data.experimental.service.WorkerServer
+    address: str
+
+    @classmethod
+    def start(cls, port: int = 0, host: str = "localhost") -> Service:
+        """Starts one.
+
+        Args:
+            port: Of the dispatcher; the worker takes the one behind it. 0 takes any two that are free.
+            host: The name by which trainings reach this host.
+
+        Raises:
+            ConfigError: A port is taken.
+
+        Example:
+            >>> Service.start(5050).address
+            'grpc://localhost:5050'
+        """
+        service = tf.data.experimental.service
+        worker_port = port + 1 if port else 0
+        for number in filter(None, (port, worker_port)):
+            _refuse_taken(number)
+        dispatcher = service.DispatchServer(service.DispatcherConfig(port=port, protocol="grpc"))
+        port = int(dispatcher.target.rsplit(":", 1)[1])
+        worker = service.WorkerServer(
+            service.WorkerConfig(
+                dispatcher_address=f"localhost:{port}",
+                worker_address=f"{host}:%port%",
+                port=worker_port,
+                protocol="grpc",
+            )
+        )
+        return cls(dispatcher, worker, f"grpc://{host}:{port}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves until it is told to stop."""
+    options = _parser().parse_args(arguments)
+    told_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    tf.config.set_visible_devices([], "GPU")  # They are the training's.
+    try:
+        service = Service.start(options.port, options.host)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    print(f"serving; train with --tf_data_service={service.address}", flush=True)
+    told_to_stop.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tf_simclrv2.data.service", description="Decodes and augments images for trainings."
+    )
+    parser.add_argument("--port", type=int, default=5050, help="this one and the next are used; 0 takes any")
+    parser.add_argument(
+        "--host", default=socket.gethostname(), help="the name by which trainings reach this host"
+    )
+    return parser
+
+
+def _refuse_taken(port: int) -> None:
+    """As gRPC itself would share the port with the program that has it."""
+    try:
+        socket.create_server(("", port)).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"port {port} cannot be opened ({error}); end the program that has it, or choose another --port."
+        ) from error
+
+
+if __name__ == "__main__":
+    main()
