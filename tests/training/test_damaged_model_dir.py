@@ -29,6 +29,7 @@ NOT_READ = (
     "labels.txt",
     "result.json",
     "result_4.json",
+    "versions.json",
     "events",
     "saved_model/4/saved_model.pb",
 )
