@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import socket
 import sys
@@ -79,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         sys.exit(f"error: {error}")
     print(f"serving; train with --tf_data_service={service.address}", flush=True)
-    told_to_stop.wait()
+    while not told_to_stop.wait(1.0):  # A signal that another thread gets does not end a wait.
+        pass
+    os._exit(0)  # There is nothing to save, and TensorFlow's servers would wait for their clients.
 
 
 def _parser() -> argparse.ArgumentParser:
