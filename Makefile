@@ -28,8 +28,9 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
 
-.venv/.docs: requirements-docs.lock $(installed)
-	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+.build/docs/.installed: requirements-docs.lock
+	@$(PYTHON) -m venv .build/docs
+	@.build/docs/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
 	@touch $@
 
 # The tests of reports look at them in Chromium; where they may install it, it comes by itself.
@@ -48,8 +49,8 @@ lint: $(installed)  ## Check style, formatting and types
 	$(python) -m ruff format --check .
 	$(python) -m pyright
 
-docs: .venv/.docs  ## Build the documentation into .build/site, strictly
-	.venv/bin/mkdocs build --strict
+docs: .build/docs/.installed  ## Build the documentation into .build/site, strictly
+	.build/docs/bin/mkdocs build --strict
 
 format: $(installed)  ## Format the code and apply the safe fixes
 	$(python) -m ruff check --fix-only .
