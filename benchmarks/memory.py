@@ -20,8 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.child import numbers_of
-from benchmarks.train_step import pretraining_step
-from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, TrainingConfig
+from benchmarks.train_step import pretraining_config, pretraining_step
+from tf_simclrv2 import ModelConfig, TrainingConfig
 
 R18 = ModelConfig(resnet_depth=18, image_size=32)
 R50 = ModelConfig(resnet_depth=50, image_size=224)
@@ -48,12 +48,8 @@ def measure(name: str, precision: str, steps: int) -> dict[str, float | list[flo
     """Peaks and step times of a case, in this process."""
     imported = peak_mb()
     model, training = CASES[name]
-    config = ExperimentConfig(
-        model=model,
-        data=DataConfig(use_blur=model.image_size > 32),
-        training=dataclasses.replace(training, precision=precision),
-    )
-    step = pretraining_step(config)
+    training = dataclasses.replace(training, precision=precision)
+    step = pretraining_step(pretraining_config(model, training))
     built = peak_mb()
     seconds = [step() for _ in range(steps)]
     return {"imported_mb": imported, "built_mb": built, "peak_mb": peak_mb(), "step_s": seconds}

@@ -22,11 +22,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import tensorflow as tf
 
 from benchmarks.child import numbers_of
-from tf_simclrv2 import LARS, DataConfig, ExperimentConfig, ModelConfig, Pretraining, TrainingConfig
+from benchmarks.train_step import pretraining_config, random_views
+from tf_simclrv2 import LARS, ModelConfig, Pretraining, TrainingConfig
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.distribution import make_strategy, split_cpu
 
-BATCH, SIZE = 64, 32
+R18 = ModelConfig(resnet_depth=18, image_size=32)
+BATCH = 64
 WARM_UP_STEPS = 2
 
 
@@ -34,18 +36,11 @@ def step_times(replicas: int, steps: int) -> list[float]:
     """Seconds of each step after the warm-up, in this process."""
     split_cpu(replicas)
     strategy = make_strategy(RunConfig(strategy="mirrored" if replicas > 1 else "one_device"))
-    config = ExperimentConfig(
-        model=ModelConfig(resnet_depth=18, image_size=SIZE),
-        data=DataConfig(use_blur=False),
-        training=TrainingConfig(train_batch_size=BATCH),
-    )
+    config = pretraining_config(R18, TrainingConfig(train_batch_size=BATCH))
     with strategy.scope():
         task = Pretraining(config)
         task.compile(LARS(0.1, weight_decay=1e-4))
-    shape = [BATCH, SIZE, SIZE, 3]
-    example = {"view_1": tf.random.uniform(shape), "view_2": tf.random.uniform(shape)}
-    example |= {"label": tf.zeros([BATCH], tf.int64), "key": tf.range(BATCH, dtype=tf.int64)}
-    batches = tf.data.Dataset.from_tensors(example).repeat()
+    batches = tf.data.Dataset.from_tensors(random_views(config)).repeat()
     iterator = iter(strategy.experimental_distribute_dataset(batches))
 
     @tf.function

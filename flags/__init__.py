@@ -9,6 +9,8 @@ from absl import flags
 
 from flags import data, evaluation, model, optimization, run, training
 from tf_simclrv2.config import (
+    DERIVED_FIELDS,
+    FLAG_OF_FIELD,
     DataConfig,
     DistillationConfig,
     EvaluationConfig,
@@ -23,11 +25,6 @@ from tf_simclrv2.config import (
 FLAGS = flags.FLAGS
 
 _Config = TypeVar("_Config")
-
-# Fields that are called otherwise on the command line.
-_FLAG_OF_FIELD = {"protocols": "eval_protocols"}
-# Fields that follow from the data and the stage.
-_DERIVED = ("num_classes", "truncate_proj_head")
 
 
 def define_flags() -> None:
@@ -61,7 +58,7 @@ def config_from_flags() -> ExperimentConfig:
 
 def explicit_fields() -> set[str]:
     """The config fields that the user set on the command line or in a flagfile."""
-    field_of_flag = {flag: field for field, flag in _FLAG_OF_FIELD.items()}
+    field_of_flag = {flag: field for field, flag in FLAG_OF_FIELD.items()}
     return {field_of_flag.get(name, name) for name in flag_values() if FLAGS[name].present}
 
 
@@ -78,6 +75,6 @@ def flag_values() -> dict[str, Any]:
 
 
 def _from_flags(config: type[_Config]) -> _Config:
-    names = [field.name for field in dataclasses.fields(config) if field.name not in _DERIVED]
-    values = {name: FLAGS[_FLAG_OF_FIELD.get(name, name)].value for name in names}
+    names = [field.name for field in dataclasses.fields(config) if field.name not in DERIVED_FIELDS]
+    values = {name: FLAGS[FLAG_OF_FIELD.get(name, name)].value for name in names}
     return config(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})

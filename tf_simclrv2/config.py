@@ -14,6 +14,10 @@ import re
 import typing
 from typing import Any, Literal, TypeVar
 
+# Fields that are called otherwise on the command line.
+FLAG_OF_FIELD = {"protocols": "eval_protocols"}
+# Fields that no flag sets, since they follow from the data and the stage.
+DERIVED_FIELDS = ("num_classes", "truncate_proj_head")
 CONFIG_FILE = "config.json"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
 TRAIN_MODES = ("pretrain", "finetune", "supervised", "distill")

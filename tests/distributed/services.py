@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.distributed.workers import start
+from tests.programs import start
 
 _STARTED_WITHIN = 120
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.distributed.services import serving
-from tests.distributed.workers import start
+from tests.programs import SMALL_RUN, start, wait_for_step
 from tf_simclrv2.training.verified_checkpoints import checkpoint_steps, survey_checkpoints
 
 STEPS, PATIENCE = 10_000, 120
@@ -15,17 +15,10 @@ BOUND = 60
 FLAGS = [
     "-m",
     "tests.distributed.tiny_run",
+    *SMALL_RUN,
     "--mode=train",
     "--train_mode=supervised",
-    "--dataset=digits",
-    "--train_split=train[:100]",
-    "--image_size=8",
-    "--resnet_depth=18",
-    "--train_batch_size=16",
-    "--deterministic",
-    "--warmup_epochs=0",
     "--strategy=one_device",
-    "--steps_per_loop=1",
     "--checkpoint_steps=2",
 ]
 
@@ -39,10 +32,7 @@ def lost(tmp_path_factory):
         command = [*FLAGS, f"--model_dir={directory}", f"--train_steps={STEPS}"]
         training = start([*command, f"--tf_data_service={service.address}"], log)
         try:
-            end = time.monotonic() + PATIENCE
-            while not (directory / "ckpt-4.index").exists():
-                assert training.poll() is None and time.monotonic() < end, log.read_text()
-                time.sleep(0.01)
+            wait_for_step(directory, 4, [training], [log], PATIENCE)
             service.process.kill()
             since = time.monotonic()
             code = training.wait(PATIENCE)

@@ -1,47 +1,27 @@
 """A worker that is killed, or told to stop, costs nothing but time."""
 
 import dataclasses
-import pathlib
 import re
 import signal
 import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.distributed.workers import pair, said
+from tests.programs import SMALL_RUN, newest_step, values_of, wait_for_step
 
 STEPS, INTERVAL, PATIENCE = 12, 2, 600
 # Between the loss of a worker and the end of the other; TensorFlow misses a heartbeat after 10 s.
 BOUND = 60
 FLAGS = [
+    *SMALL_RUN,
     "--mode=train",
     "--train_mode=supervised",
-    "--dataset=digits",
-    "--train_split=train[:100]",
-    "--image_size=8",
-    "--resnet_depth=18",
-    "--train_batch_size=16",
-    "--deterministic",
-    "--warmup_epochs=0",
-    "--steps_per_loop=1",
     f"--train_steps={STEPS}",
     f"--checkpoint_steps={INTERVAL}",
     "--keep_checkpoint_max=9",
 ]
-
-
-def newest_step(directory: pathlib.Path) -> int:
-    return max((int(path.stem.split("-")[1]) for path in directory.glob("ckpt-*.index")), default=0)
-
-
-def wait_for_step(directory, step, workers, logs):
-    end = time.monotonic() + PATIENCE
-    while newest_step(directory) < step:
-        assert all(worker.poll() is None for worker in workers), said(logs, 0) + said(logs, 1)
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @dataclasses.dataclass
@@ -59,7 +39,7 @@ def run_pair(directory, logs, interrupt=None):
     with pair(["-m", "tests.distributed.tiny_run", f"--model_dir={directory}", *FLAGS], logs) as workers:
         if interrupt:
             step, number = interrupt
-            wait_for_step(directory, step, workers, logs)
+            wait_for_step(directory, step, workers, sorted(logs.iterdir()), PATIENCE)
             workers[1].send_signal(number)
         since = time.monotonic()
         codes = [worker.wait(PATIENCE) for worker in workers]
@@ -100,11 +80,7 @@ def test_a_signal_to_one_stops_all_at_the_same_step(endings):
 
 def test_it_ends_bit_for_bit_like_the_undisturbed_run(endings):
     root = endings[0]
-    readers = [tf.train.load_checkpoint(str(root / name / f"ckpt-{STEPS}")) for name in ("whole", "lost")]
-    keys = [
-        {key for key in reader.get_variable_to_shape_map() if not key.startswith(("save_counter", "_CHECK"))}
-        for reader in readers
-    ]
-    assert keys[0] == keys[1] and len(keys[0]) > 20
-    for key in keys[0]:
-        np.testing.assert_array_equal(*(reader.get_tensor(key) for reader in readers), err_msg=key)
+    whole, lost = (values_of(root / name, STEPS) for name in ("whole", "lost"))
+    assert whole.keys() == lost.keys() and len(whole) > 20
+    for key, value in whole.items():
+        np.testing.assert_array_equal(lost[key], value, err_msg=key)

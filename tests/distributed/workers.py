@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.programs import start
 
 
 def free_ports(count: int) -> list[int]:
@@ -24,20 +22,6 @@ def free_ports(count: int) -> list[int]:
 def tf_config(ports: Sequence[int], index: int) -> str:
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
     return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-
-
-def start(command: Sequence[str], log: pathlib.Path, **environment: str) -> subprocess.Popen:
-    """A Python program whose lines go to a file."""
-    clean = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    quiet = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with log.open("a") as file:
-        return subprocess.Popen(
-            [sys.executable, *command],
-            cwd=ROOT,
-            env={**clean, **quiet, **environment},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
 
 
 @contextmanager

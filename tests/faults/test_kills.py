@@ -12,14 +12,13 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.programs import SMALL_RUN, newest_step, start, values_of, wait_for_step
+
 SIGKILLS = int(os.environ.get("SIGKILLS", "2"))
 SIGTERMS = int(os.environ.get("SIGTERMS", "1"))
 LATE_KILLS = int(os.environ.get("LATE_KILLS", "0"))
@@ -33,60 +32,26 @@ PATIENCE = 120
 # From a second or so of evaluation to the end of the export.
 LATE_SECONDS = 8.0
 FLAGS = [
+    *SMALL_RUN,
     "--mode=train_then_eval" if LATE_KILLS else "--mode=train",
-    "--dataset=digits",
-    "--train_split=train[:100]",
     "--eval_split=test",
-    "--image_size=8",
-    "--resnet_depth=18",
-    "--train_batch_size=16",
-    "--deterministic",
     "--learning_rate=1.0",
-    "--warmup_epochs=0",
     "--strategy=one_device",
     "--report_images=0",
-    "--steps_per_loop=1",
     f"--train_steps={STEPS}",
     f"--checkpoint_steps={INTERVAL}",
     "--keep_checkpoint_max=2",
 ]
 
 
-def start(directory: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
-    with log.open("a") as file:
-        return subprocess.Popen(
-            [sys.executable, "run.py", f"--model_dir={directory}", *FLAGS],
-            cwd=ROOT,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-
-
-def newest_step(directory: pathlib.Path) -> int:
-    return max((int(path.stem.split("-")[1]) for path in directory.glob("ckpt-*.index")), default=0)
-
-
-def wait_for_step(directory: pathlib.Path, step: int, process: subprocess.Popen, log: pathlib.Path) -> None:
-    """Until a checkpoint of that step or a later one is there."""
-    end = time.monotonic() + PATIENCE
-    while newest_step(directory) < step:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < end, f"step {step} was not reached: {log.read_text()}"
-        time.sleep(0.01)
-
-
-def values_of(directory: pathlib.Path) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(directory / f"ckpt-{STEPS}"))
-    keys = reader.get_variable_to_shape_map()
-    # How often this history was saved is no part of the result.
-    return {key: reader.get_tensor(key) for key in keys if not key.startswith(("save_counter", "_CHECK"))}
+def start_run(directory: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
+    return start(["run.py", f"--model_dir={directory}", *FLAGS], log)
 
 
 def kill_behind_last_step(directory: pathlib.Path, log: pathlib.Path, after: float) -> int:
-    process = start(directory, log)
+    process = start_run(directory, log)
     try:
-        wait_for_step(directory, STEPS, process, log)
+        wait_for_step(directory, STEPS, [process], [log], PATIENCE)
         time.sleep(after)
         process.kill()
         return process.wait(PATIENCE)
@@ -100,11 +65,11 @@ def interrupt_and_finish(
     """A run that gets a signal so often and is then let through: its exit codes and what it said."""
     log, moments, codes = directory.with_suffix(".log"), random.Random(SEED), []
     for _ in range(times):
-        process = start(directory, log)
+        process = start_run(directory, log)
         try:
             # A step or more further than before, and then anywhere within a step or a save.
             step = newest_step(directory) + moments.randint(1, STRETCH // 2)
-            wait_for_step(directory, step, process, log)
+            wait_for_step(directory, step, [process], [log], PATIENCE)
             time.sleep(moments.uniform(0.0, 0.1))
             assert process.poll() is None, "it ended before it was interrupted"
             process.send_signal(number)
@@ -113,7 +78,7 @@ def interrupt_and_finish(
             process.kill()
     for _ in range(late_kills):
         codes.append(kill_behind_last_step(directory, log, moments.uniform(0.0, LATE_SECONDS)))
-    finish(start(directory, log), log)
+    finish(start_run(directory, log), log)
     return codes, log.read_text()
 
 
@@ -143,7 +108,7 @@ def runs(tmp_path_factory):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         kills = pool.submit(interrupt_and_finish, killed, signal.SIGKILL, SIGKILLS, LATE_KILLS)
         stops = pool.submit(interrupt_and_finish, stopped, signal.SIGTERM, SIGTERMS)
-        finish(start(whole, root / "whole.log"), root / "whole.log")
+        finish(start_run(whole, root / "whole.log"), root / "whole.log")
         (kill_codes, _), (stop_codes, stop_log) = kills.result(), stops.result()
     return Runs(whole, killed, stopped, kill_codes, stop_codes, stop_log)
 
@@ -167,7 +132,7 @@ def test_sigterm_says_where_it_saved(runs):
 
 @pytest.mark.parametrize("which", ["killed", "stopped"])
 def test_an_interrupted_run_ends_bit_for_bit_like_the_other(runs, which):
-    expected, found = values_of(runs.whole), values_of(getattr(runs, which))
+    expected, found = values_of(runs.whole, STEPS), values_of(getattr(runs, which), STEPS)
     assert expected.keys() == found.keys() and len(expected) > 100
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)

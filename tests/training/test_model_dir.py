@@ -44,7 +44,7 @@ def test_the_workers_beside_the_chief_leave_nothing(tmp_path):
     directory.create()
     directory.write_config(ExperimentConfig(), {})
     directory.write_result({}, 1)
-    assert directory.write_report("report.json", {}) == f"{tmp_path}/run/report.json"
+    assert directory.write_json("report.json", {}) == f"{tmp_path}/run/report.json"
     assert not (tmp_path / "run").exists()
 
 

@@ -6,12 +6,7 @@ import dataclasses
 import shlex
 from typing import Any
 
-from tf_simclrv2.config import ExperimentConfig
-
-# Flags that are called otherwise than their field.
-_FLAG_OF_FIELD = {"protocols": "eval_protocols"}
-# Fields that follow from the data and the stage.
-_DERIVED = ("num_classes", "truncate_proj_head")
+from tf_simclrv2.config import DERIVED_FIELDS, FLAG_OF_FIELD, ExperimentConfig
 
 
 def command_of(config: ExperimentConfig) -> str:
@@ -22,9 +17,9 @@ def command_of(config: ExperimentConfig) -> str:
         'python run.py --dataset=cifar10'
     """
     words = [
-        f"--{_FLAG_OF_FIELD.get(name, name)}={_text(value)}"
+        f"--{FLAG_OF_FIELD.get(name, name)}={_text(value)}"
         for _, name, value in changed_fields(config)
-        if name not in _DERIVED
+        if name not in DERIVED_FIELDS
     ]
     return shlex.join(["python", "run.py", *words])
 

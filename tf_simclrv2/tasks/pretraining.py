@@ -135,7 +135,7 @@ class Pretraining(Task):
     def _follow(self) -> None:
         """Moves the momentum encoder, where there is one: once a step."""
         if self.momentum_encoder is not None:
-            self.momentum_encoder.follow(self.optimizer.iterations.value)
+            self.momentum_encoder.follow(self.global_step)
 
     def _momentum_keys(self, views: tf.Tensor) -> tf.Tensor | None:
         return None if self.momentum_encoder is None else self.momentum_encoder(views)
@@ -182,9 +182,7 @@ class Pretraining(Task):
         if "key" in batch:
             return batch["key"]
         n = tf.shape(batch["view_1"], out_type=tf.int64)[0]
-        first = tf.cast(self.optimizer.iterations.value, tf.int64) * num_replicas() + tf.cast(
-            replica_id(), tf.int64
-        )
+        first = tf.cast(self.global_step, tf.int64) * num_replicas() + tf.cast(replica_id(), tf.int64)
         return first * n + tf.range(n, dtype=tf.int64)
 
     def _blur(self, view: tf.Tensor, keys: tf.Tensor, name: str) -> tf.Tensor:

@@ -70,6 +70,11 @@ class Task(keras.Model):
         self.optimizer.build(self.network.trainable_variables)
 
     @property
+    def global_step(self) -> tf.Variable:
+        """Steps done, int64; there is none before `compile`."""
+        return self.optimizer.iterations.value
+
+    @property
     def metrics(self) -> list[keras.metrics.Metric]:
         return [*self.train_means.values(), *self.eval_means.values()]
 

@@ -151,7 +151,7 @@ class Run:
             if self.chief:
                 set_aside_damaged(self.model_dir.path, self.survey, self.say)
             self.model_dir.write_config(self.config, self.flags)
-            self.model_dir.write_report(VERSIONS_FILE, versions())
+            self.model_dir.write_json(VERSIONS_FILE, versions())
             if self.chief:
                 write_hparams(self.model_dir.path, self.config)
             if self.config.model.num_classes:
@@ -165,11 +165,7 @@ class Run:
     @property
     def step(self) -> int:
         """Steps done."""
-        return int(self._global_step.numpy())
-
-    @property
-    def _global_step(self) -> tf.Variable:
-        return self.task.optimizer.iterations.value
+        return int(self.task.global_step.numpy())
 
     def _check_start(self) -> None:
         """Checks the checkpoint to resume, or loads the weights to start from."""
@@ -186,7 +182,7 @@ class Run:
             self.checkpoint,
             self.model_dir.path,
             self.config.run.keep_checkpoint_max,
-            self._global_step,
+            self.task.global_step,
             self.plan.checkpoint_interval,
             resume=self.survey.whole,
             writes=self.chief,
@@ -210,7 +206,7 @@ class Run:
         steps_per_loop = self._steps_per_loop()
         with orbit_to_log():
             controller = orbit.Controller(
-                global_step=self._global_step,
+                global_step=self.task.global_step,
                 trainer=self.trainer,
                 strategy=self.strategy,
                 steps_per_loop=steps_per_loop,
@@ -230,7 +226,7 @@ class Run:
         )
         stopped = False
         batch_size, say = self.config.training.train_batch_size, to_present_stdout(self.say)
-        progress = Progress(total, start, batch_size, self._global_step, say)
+        progress = Progress(total, start, batch_size, self.task.global_step, say)
         try:
             with (
                 Preemption() as preemption,

@@ -130,7 +130,7 @@ class Measurement:
         evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
         with orbit_to_log():
             controller = orbit.Controller(
-                global_step=self._global_step,
+                global_step=self.task.global_step,
                 evaluator=evaluator,
                 strategy=self.strategy,
                 eval_summary_dir=self._summary_dir if self.chief else None,
@@ -145,11 +145,7 @@ class Measurement:
 
     @property
     def _step(self) -> int:
-        return int(self._global_step.numpy())
-
-    @property
-    def _global_step(self) -> tf.Variable:
-        return self.task.optimizer.iterations.value
+        return int(self.task.global_step.numpy())
 
     def _say_result(self, result: Result) -> None:
         parts = [f"step {result['global_step']:,}"]

@@ -89,9 +89,9 @@ class ModelDir:
         for file in (f"{prefix}.json", f"{prefix}_{step}.json"):
             self._write(self._join(file), text)
 
-    def write_report(self, name: str, report: dict[str, Any]) -> str:
+    def write_json(self, name: str, values: dict[str, Any]) -> str:
         """Leaves a JSON file; its path."""
-        self._write(self._join(name), json.dumps(report, indent=2) + "\n")
+        self._write(self._join(name), json.dumps(values, indent=2) + "\n")
         return self._join(name)
 
     def write_skipped(self, names: Sequence[str]) -> None:

@@ -36,7 +36,7 @@ def stop_if_not_finite(
     if bad == NEVER:
         return
     report = not_finite_report(trainer.task, bad, float(schedule(bad)), loss)
-    path = model_dir.write_report(REPORT_FILE, report)
+    path = model_dir.write_json(REPORT_FILE, report)
     kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
     raise NotFiniteError(
         f"the loss is not finite at step {bad}; {kept}; {path} tells the size of every variable; "

@@ -61,14 +61,14 @@ class Trainer(orbit.StandardTrainer):
 
     @property
     def _step(self) -> int:
-        return int(self.task.optimizer.iterations.value.numpy())
+        return int(self.task.global_step.numpy())
 
     def train_step(self, iterator) -> None:
         self.strategy.run(self.replica_step, args=(self.performance.next_batch(iterator),))
 
     def replica_step(self, batch: dict[str, tf.Tensor]) -> None:
         """What each replica does of a step: all that is compiled for a TPU."""
-        step = tf.cast(self.task.optimizer.iterations.value, tf.int64)
+        step = tf.cast(self.task.global_step, tf.int64)
         means = self.task.train_step(batch)
         for name, position in self.positions.items():
             if name in batch:
