@@ -4,21 +4,22 @@
 
 Pretrains, fine-tunes from each layer of the projection head, distils the best teacher into itself and into a
 smaller network, trains both networks from scratch on the same labels, and prints one table; the same numbers
-go to OUTPUT/semi_supervised.json. Means are over three draws of the labels. Typing it again resumes.
+go to OUTPUT/semi_supervised.json. Means are over three draws of the labels. Every run has a process with one
+thread, and as many run at once as there are cores. Typing it again resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
+import multiprocessing
 import os
 import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -64,74 +65,103 @@ def recipe(name: str, **changes: object) -> ExperimentConfig:
     return config_from_flags()
 
 
+def run_stage(config: ExperimentConfig) -> dict[str, float]:
+    """Runs a stage in this process, or takes its result if it is already there."""
+    directory = pathlib.Path(config.run.model_dir)
+    finished = directory / "result.json"
+    if not finished.exists():
+        start = time.perf_counter()
+        keras.backend.clear_session()
+        Run(config, say=lambda line: None).execute()
+        print(f"{directory.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    return json.loads(finished.read_text())
+
+
+def use_one_core() -> None:
+    """Sets a worker process up: these networks are too small to gain much from a second thread."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    be_quiet()
+
+
+def be_quiet() -> None:
+    """Many small runs trace many functions, which TensorFlow would warn of."""
+    logging.set_verbosity(logging.ERROR)
+    tf.get_logger().setLevel("ERROR")
+
+
 class Chain:
-    """The stages, each in a directory of its own below `output`."""
+    """The stages, each in a directory of its own below `output`; as many run at once as there are cores."""
 
-    def __init__(self, output: pathlib.Path) -> None:
+    def __init__(self, output: pathlib.Path, cores: Executor) -> None:
         self.output = output
+        self.cores = cores
 
-    def run(self, stage: str, name: str, **changes: object) -> dict[str, float]:
-        """Runs a stage, or takes its result if it is already there."""
+    def run(self, stage: str, name: str, **changes: object) -> Future[dict[str, float]]:
+        """Starts a stage, or waits for a core to do so."""
         directory = self.output / name
-        finished = directory / "result.json"
-        if not finished.exists():
-            with _timed(name):
-                keras.backend.clear_session()
-                config = recipe(stage, model_dir=directory, keep_hub_module_max=0, report_images=0, **changes)
-                Run(config, say=lambda line: None).execute()
-        return json.loads(finished.read_text())
+        config = recipe(stage, model_dir=directory, keep_hub_module_max=0, report_images=0, **changes)
+        return self.cores.submit(run_stage, config)
 
-    def pretrain(self) -> dict[str, float]:
+    def pretrain(self) -> Future[dict[str, float]]:
         return self.run("digits_pretrain", "pretrained")
 
-    def finetune(self, layer: int, seed: int) -> float:
-        checkpoint = self.output / "pretrained"
-        name = f"finetuned_layer{layer}_labels{seed}"
-        changes = {"checkpoint": checkpoint, "ft_proj_selector": layer, "label_seed": seed}
-        return self.run("digits_finetune", name, **changes)[TOP_1]
+    def finetune(self, layer: int) -> list[Future[dict[str, float]]]:
+        changes = {"checkpoint": self.output / "pretrained", "ft_proj_selector": layer}
+        return [
+            self.run("digits_finetune", finetuned_name(layer, seed), label_seed=seed, **changes)
+            for seed in LABEL_SEEDS
+        ]
 
-    def scratch(self, seed: int, size: str, **model: object) -> float:
-        name = f"scratch_{size}_labels{seed}"
-        return self.run("digits_supervised", name, label_seed=seed, **model)[TOP_1]
+    def scratch(self, size: str, **model: object) -> list[Future[dict[str, float]]]:
+        return [
+            self.run("digits_supervised", f"scratch_{size}_labels{seed}", label_seed=seed, **model)
+            for seed in LABEL_SEEDS
+        ]
 
-    def distil(self, name: str, teacher: str, **changes: object) -> float:
-        return self.run("digits_distill", name, teacher=self.output / teacher, **changes)[TOP_1]
+    def distil(self, name: str, layer: int, **model: object) -> list[Future[dict[str, float]]]:
+        return [
+            self.run(
+                "digits_distill",
+                f"{name}_labels{seed}",
+                teacher=self.output / finetuned_name(layer, seed),
+                **model,
+            )
+            for seed in LABEL_SEEDS
+        ]
 
 
-@contextlib.contextmanager
-def _timed(name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+def finetuned_name(layer: int, seed: int) -> str:
+    """The directory of a network fine-tuned from a layer of the head."""
+    return f"finetuned_layer{layer}_labels{seed}"
 
 
-def run_chain(output: pathlib.Path) -> list[Row]:
+def row(name: str, runs: list[Future[dict[str, float]]]) -> Row:
+    """Waits for the runs of a line of the table."""
+    return Row(name, [run.result()[TOP_1] for run in runs])
+
+
+def run_chain(chain: Chain) -> list[Row]:
     """All stages; the rows of the table."""
-    chain = Chain(output)
-    pretrained = chain.pretrain()
+    pretraining = chain.pretrain()
+    scratch, small_scratch = chain.scratch("large"), chain.scratch("small", **SMALL)
+    pretrained = pretraining.result()
     few = next(key for key in pretrained if key.startswith("linear_") and "/final_avg_pool/" in key)
-    rows = [
-        Row("from scratch, same labels", [chain.scratch(seed, "large") for seed in LABEL_SEEDS]),
+    finetuning = {layer: chain.finetune(layer) for layer in HEAD_LAYERS}
+    finetuned = {
+        layer: row(f"fine-tuned from head layer {layer}", runs) for layer, runs in finetuning.items()
+    }
+    best = max(finetuned, key=lambda layer: finetuned[layer].mean)
+    self_distilled = chain.distil("self_distilled", best)
+    small = chain.distil("small_student", best, **SMALL)
+    return [
+        row("from scratch, same labels", scratch),
         Row("linear probe of h", [pretrained[few]]),
+        *finetuned.values(),
+        row(f"self-distilled (teacher: layer {best})", self_distilled),
+        row("distilled into the small network", small),
+        row("small network from scratch", small_scratch),
     ]
-    finetuned = {layer: [chain.finetune(layer, seed) for seed in LABEL_SEEDS] for layer in HEAD_LAYERS}
-    rows += [Row(f"fine-tuned from head layer {layer}", found) for layer, found in finetuned.items()]
-    best = max(finetuned, key=lambda layer: statistics.mean(finetuned[layer]))
-    teachers = [f"finetuned_layer{best}_labels{seed}" for seed in LABEL_SEEDS]
-    self_distilled = [
-        chain.distil(f"self_distilled_labels{seed}", teacher)
-        for seed, teacher in zip(LABEL_SEEDS, teachers, strict=True)
-    ]
-    rows.append(Row(f"self-distilled (teacher: layer {best})", self_distilled))
-    small = [
-        chain.distil(f"small_student_labels{seed}", teacher, **SMALL)
-        for seed, teacher in zip(LABEL_SEEDS, teachers, strict=True)
-    ]
-    rows.append(Row("distilled into the small network", small))
-    rows.append(
-        Row("small network from scratch", [chain.scratch(seed, "small", **SMALL) for seed in LABEL_SEEDS])
-    )
-    return rows
 
 
 def main() -> None:
@@ -140,10 +170,11 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/semi_supervised"))
     arguments = parser.parse_args()
     define_flags()
-    logging.set_verbosity(logging.ERROR)
-    tf.get_logger().setLevel("ERROR")  # Many small runs trace many functions, which it would warn of.
+    be_quiet()
     start = time.perf_counter()
-    rows = run_chain(arguments.output)
+    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork.
+    with ProcessPoolExecutor(os.cpu_count(), spawn, use_one_core) as cores:
+        rows = run_chain(Chain(arguments.output, cores))
     print(f"\ntop-1 on 360 test digits{'':<16}{'mean':>8}   by draw of the labels")
     print("\n".join(map(str, rows)))
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
