@@ -21,6 +21,12 @@ def num_replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+@functools.cache
+def on_cpu() -> bool:
+    """Whether there is no accelerator, so that what only a CPU's kernels do can be relied on."""
+    return not any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
+
+
 def replica_id() -> tf.Tensor | int:
     """This replica's index, 0 outside a replica context."""
     context = tf.distribute.get_replica_context()

@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_mean, num_replicas
+from tf_simclrv2.distribution import cross_replica_mean, num_replicas, on_cpu
+from tf_simclrv2.models.fused_batch_norm import fused_batch_norm, synchronised_batch_norm
 from tf_simclrv2.precision import full_precision
 
 EPSILON = 1e-5
@@ -103,8 +104,8 @@ class BatchNormRelu(keras.layers.Layer):
         self.moving_variance = weight("moving_variance", "ones", trainable=False, aggregation="mean")
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if training and self.trainable and self._can_fuse(x):
-            y = self._fused(x)
+        if training and self.trainable and self._has_kernel(x):
+            y = self._by_kernel(x)
             return tf.nn.relu(y) if self.relu else y
         full = full_precision(x)
         if training and self.trainable:
@@ -121,22 +122,20 @@ class BatchNormRelu(keras.layers.Layer):
         y = tf.cast(full * scale + offset, x.dtype)
         return tf.nn.relu(y) if self.relu else y
 
-    def _can_fuse(self, x: tf.Tensor) -> bool:
-        """One kernel does a feature map whose statistics need no other replica; it knows no float64."""
-        alone = not self.global_bn or num_replicas() == 1
-        return alone and x.shape.rank == 4 and x.dtype != tf.float64
+    def _has_kernel(self, x: tf.Tensor) -> bool:
+        """The fused kernels know feature maps and no float64; over replicas, only those of a CPU will do."""
+        return x.shape.rank == 4 and x.dtype != tf.float64 and (self._alone() or on_cpu())
 
-    def _fused(self, x: tf.Tensor) -> tf.Tensor:
+    def _alone(self) -> bool:
+        return not self.global_bn or num_replicas() == 1
+
+    def _by_kernel(self, x: tf.Tensor) -> tf.Tensor:
         gamma = tf.convert_to_tensor(self.gamma)
         beta = tf.zeros_like(gamma) if self.beta is None else tf.convert_to_tensor(self.beta)
-        empty = tf.zeros([0], gamma.dtype)
-        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=EPSILON, is_training=True
-        )
-        # The kernel gives the sample variance, with n - 1 below; the population's is asked for.
-        n = tf.cast(tf.size(x) // tf.size(gamma), variance.dtype)
+        normalise = fused_batch_norm if self._alone() else synchronised_batch_norm
+        y, mean, variance = normalise(x, gamma, beta, EPSILON)
         self._move(self.moving_mean, mean)
-        self._move(self.moving_variance, variance * (n - 1.0) / n)
+        self._move(self.moving_variance, variance)
         return y
 
     def _move(self, average: keras.Variable, value: tf.Tensor) -> None:
