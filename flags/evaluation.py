@@ -15,3 +15,9 @@ def define() -> None:
         "probe_labels_per_class", 0, "Repeat the linear protocol with this many labels a class."
     )
     flags.DEFINE_bool("probe_baselines", False, "Show a random encoder and raw pixels beside it.")
+    flags.DEFINE_integer(
+        "knn_epochs",
+        0,
+        "While training, look at the nearest neighbours of some evaluation images after every so many "
+        "epochs; 0 never does.",
+    )

@@ -393,6 +393,7 @@ class EvaluationConfig:
         probe_endpoints: Endpoints that the linear and nearest-neighbour protocols look at.
         probe_labels_per_class: Fit the linear classifier once more with this many labels a class; 0 does not.
         probe_baselines: Fit it to a random encoder's features and to raw pixels too.
+        knn_epochs: While training, look at nearest neighbours after every so many epochs; 0 never does.
     """
 
     eval_batch_size: int = 256
@@ -401,6 +402,7 @@ class EvaluationConfig:
     probe_endpoints: tuple[str, ...] = ("final_avg_pool",)
     probe_labels_per_class: int = 0
     probe_baselines: bool = False
+    knn_epochs: int = 0
 
     def __post_init__(self) -> None:
         _require_at_least("eval_batch_size", self.eval_batch_size, 1)
@@ -408,6 +410,7 @@ class EvaluationConfig:
         for protocol in self.protocols:
             _require_one_of("eval_protocols", protocol, EVALUATION_PROTOCOLS)
         _require_at_least("probe_labels_per_class", self.probe_labels_per_class, 0)
+        _require_at_least("knn_epochs", self.knn_epochs, 0)
 
 
 @dataclasses.dataclass(frozen=True)

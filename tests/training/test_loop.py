@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tests.training.small_runs import config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2.report.event_files import read_scalars
+from tf_simclrv2.training.run_plan import plan_run
 from tf_simclrv2.training.stops import NotFiniteError
 from tf_simclrv2.training.verified_checkpoints import damage
 
@@ -28,7 +30,8 @@ PUBLISHED_TAGS = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("finished")
-    result, lines, _ = execute(config_for(directory, use_blur=False))
+    config = config_for(directory, use_blur=False, protocols=("online", "knn"), knn_epochs=1)
+    result, lines, _ = execute(config)
     return directory, result, lines
 
 
@@ -67,6 +70,28 @@ def test_events(finished):
     assert set(tags) >= PUBLISHED_TAGS
     assert tags["train/total_loss"] == [2, 4]
     assert images == 1
+
+
+def test_the_curve_of_neighbours_ends_where_the_evaluation_does(finished):
+    directory, result, _ = finished
+    curve = read_scalars(str(directory))[0]["knn_20/final_avg_pool/while_training"]
+    assert curve.steps.tolist() == [2, 4], "40 images are an epoch of 2 batches"
+    assert curve.values[-1] == pytest.approx(result["knn_20/final_avg_pool/top_1_accuracy"])
+
+
+def test_the_curve_of_neighbours_needs_labels(tmp_path):
+    for name in ("a", "b"):
+        tf.io.write_file(
+            str(tmp_path / "train" / f"{name}.png"), tf.io.encode_png(np.zeros([8, 8, 3], np.uint8))
+        )
+    folder = {
+        "dataset": "image_folder",
+        "data_dir": str(tmp_path),
+        "train_split": "train",
+        "eval_split": "train",
+    }
+    plan = plan_run(config_for(tmp_path / "run", train_batch_size=2, knn_epochs=1, **folder), 1)
+    assert "nearest neighbours while training are off: both splits need labels" in plan.describe()
 
 
 def test_saved_model_gives_what_the_checkpoint_holds(finished):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import math
 import os
 from collections.abc import Callable
 
@@ -50,6 +51,12 @@ class Source:
     @property
     def has_labels(self) -> bool:
         return bool(self.class_names)
+
+    def evenly_spaced(self, most: int) -> Source:
+        """Every k-th record, at most so many: the first ones of a folder are all of one class."""
+        every = math.ceil(self.num_examples / most)
+        count = math.ceil(self.num_examples / every)
+        return dataclasses.replace(self, records=self.records.shard(every, 0), num_examples=count)
 
 
 def load_source(config: DataConfig, split: str) -> Source:

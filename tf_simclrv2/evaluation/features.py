@@ -13,31 +13,45 @@ Features = dict[str, np.ndarray]
 RAW_PIXELS = "raw_pixels"
 
 
-def extract_features(
-    network: SimCLR, batches: Iterable[dict[str, tf.Tensor]], endpoints: Sequence[str]
-) -> tuple[Features, np.ndarray]:
-    """Runs a network in inference mode over batches of evaluation.
+class FeatureExtractor:
+    """A network's endpoints in inference mode; the graph is traced once, however often it is used.
 
     Args:
         network: A built network.
-        batches: Dicts of `image`, `label` and `mask`; masked rows are left out.
         endpoints: Names of two-dimensional endpoints; `raw_pixels` is the flattened image.
-
-    Returns:
-        A float32 array [examples, width] by endpoint, and int64 labels [examples].
     """
-    run = _extractor(network, tuple(endpoints))
-    rows: list[tuple[list[np.ndarray], np.ndarray]] = []
-    for batch in batches:
-        mask = batch["mask"].numpy()
-        features = [feature.numpy()[mask] for feature in run(batch["image"])]
-        rows.append((features, batch["label"].numpy()[mask]))
-    columns = [np.concatenate(parts) for parts in zip(*(features for features, _ in rows), strict=True)]
-    labels = np.concatenate([label for _, label in rows])
-    return dict(zip(endpoints, columns, strict=True)), labels
+
+    def __init__(self, network: SimCLR, endpoints: Sequence[str]) -> None:
+        self.endpoints = tuple(endpoints)
+        self._run = _outputs(network, self.endpoints)
+
+    def __call__(self, batches: Iterable[dict[str, tf.Tensor]]) -> tuple[Features, np.ndarray]:
+        """Runs over batches of evaluation.
+
+        Args:
+            batches: Dicts of `image`, `label` and `mask`; masked rows are left out.
+
+        Returns:
+            A float32 array [examples, width] by endpoint, and int64 labels [examples].
+        """
+        rows: list[tuple[list[np.ndarray], np.ndarray]] = []
+        for batch in batches:
+            mask = batch["mask"].numpy()
+            features = [feature.numpy()[mask] for feature in self._run(batch["image"])]
+            rows.append((features, batch["label"].numpy()[mask]))
+        columns = [np.concatenate(parts) for parts in zip(*(features for features, _ in rows), strict=True)]
+        labels = np.concatenate([label for _, label in rows])
+        return dict(zip(self.endpoints, columns, strict=True)), labels
 
 
-def _extractor(network: SimCLR, endpoints: tuple[str, ...]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+def extract_features(
+    network: SimCLR, batches: Iterable[dict[str, tf.Tensor]], endpoints: Sequence[str]
+) -> tuple[Features, np.ndarray]:
+    """Features of one pass over batches; arguments and result as of `FeatureExtractor`."""
+    return FeatureExtractor(network, endpoints)(batches)
+
+
+def _outputs(network: SimCLR, endpoints: tuple[str, ...]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     @tf.function
     def run(images: tf.Tensor) -> list[tf.Tensor]:
         found: dict[str, tf.Tensor] = {}

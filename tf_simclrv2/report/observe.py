@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -48,7 +46,7 @@ def observe(
     Raises:
         ConfigError: More images are unreadable than `max_skipped_fraction` allows.
     """
-    images, outputs, labels = _look_at(task, _evenly_spaced(source, most))
+    images, outputs, labels = _look_at(task, source.evenly_spaced(most))
     features = outputs[ENDPOINT]
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     neighbours = _neighbours(unit, max(NEIGHBOURS, VOTERS))
@@ -74,13 +72,6 @@ def observe(
             **numbers,
         },
     )
-
-
-def _evenly_spaced(source: Source, most: int) -> Source:
-    """Every k-th record, for the first ones of a folder are all of one class."""
-    every = math.ceil(source.num_examples / most)
-    count = math.ceil(source.num_examples / every)
-    return dataclasses.replace(source, records=source.records.shard(every, 0), num_examples=count)
 
 
 def _look_at(task: Task, source: Source) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:

@@ -57,8 +57,11 @@ LEARNING = (
     ),
     Subject(
         "Accuracy",
-        "The classifier on augmented training images; points are evaluations on whole images.",
-        tags={"train/supervised_acc": "classifier, training"},
+        "The classifier on augmented training images; neighbours and points are of evaluation images.",
+        tags={
+            "train/supervised_acc": "classifier, training",
+            "knn_20/final_avg_pool/while_training": "20 neighbours",
+        },
         measured={
             "eval/label_top_1_accuracy": "classifier, evaluation",
             "knn_20/final_avg_pool/top_1_accuracy": "20 neighbours, evaluation",

@@ -17,6 +17,7 @@ from tf_simclrv2.tasks import Task, build_task
 from tf_simclrv2.training.agreement import Agreement
 from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.training.knn_curve import KnnCurve
 from tf_simclrv2.training.lost_service import lost_service_explained
 from tf_simclrv2.training.lost_worker import lost_worker_explained
 from tf_simclrv2.training.measurement import Measurement, Result
@@ -203,7 +204,8 @@ class Run:
             assert progress is not None
             progress(output)
 
-        steps_per_loop = self._steps_per_loop()
+        curve = KnnCurve(self.task.network, self.plan, self.model_dir.path, self.chief)
+        steps_per_loop = self._steps_per_loop(curve.interval)
         with orbit_to_log():
             controller = orbit.Controller(
                 global_step=self.task.global_step,
@@ -239,6 +241,7 @@ class Run:
                 while self.step < total and not (stopped := self.agreement.any(preemption.asked)):
                     until = min(self.step + steps_per_loop(self.step), total)
                     controller.train(until, checkpoint_at_completion=False)
+                    curve.extend(self.step)
                 controller.save_checkpoint()
         finally:
             progress.close()
@@ -254,12 +257,12 @@ class Run:
         self.say(f"trained to step {self.step:,}, loss {loss:.4f} ({manager.newest})")
         return {"global_step": self.step, **last}
 
-    def _steps_per_loop(self) -> Callable[[int], int]:
-        """Never past a checkpoint, so that every `ckpt-N` is there."""
+    def _steps_per_loop(self, curve_interval: int) -> Callable[[int], int]:
+        """Never past a checkpoint, so that every `ckpt-N` is there, nor past a point of the curve."""
         on_tpu = isinstance(self.strategy, tf.distribute.TPUStrategy)
         most = self.config.run.steps_per_loop or (STEPS_PER_LOOP_TPU if on_tpu else STEPS_PER_LOOP)
-        interval = self.plan.checkpoint_interval
-        return lambda step: min(most, interval - int(step) % interval)
+        intervals = [interval for interval in (self.plan.checkpoint_interval, curve_interval) if interval]
+        return lambda step: min(most, *(interval - int(step) % interval for interval in intervals))
 
     def _show_views(self) -> None:
         """Leaves pictures of the first few images, augmented."""

@@ -18,7 +18,7 @@ class RunPlan:
         config: With the number of classes filled in.
         train_source: Training images.
         labelled_source: Distillation's labelled images; None without.
-        eval_source: Evaluation images; None where the mode only trains.
+        eval_source: Evaluation images; None where the run only trains and looks at no neighbours.
         steps: Steps of the whole run.
         checkpoint_interval: Steps between checkpoints.
         schedule: The learning rate.
@@ -33,6 +33,11 @@ class RunPlan:
     checkpoint_interval: int
     schedule: WarmupCosine
     notes: tuple[str, ...]
+
+    @property
+    def neighbours_are_known(self) -> bool:
+        """Whether training and evaluation images have the labels that nearest neighbours vote with."""
+        return bool(self.eval_source and self.eval_source.has_labels and self.train_source.has_labels)
 
     def describe(self) -> str:
         """The resolved configuration, as a few lines."""
@@ -57,6 +62,8 @@ class RunPlan:
             f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of "
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
+        if self.config.evaluation.knn_epochs and not self.neighbours_are_known:
+            lines.append("nearest neighbours while training are off: both splits need labels")
         return "\n".join([*lines, *self.notes])
 
 
@@ -93,7 +100,7 @@ def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | Non
     elif mode == "distill" and config.distillation.distill_alpha < 1.0:
         labelled_source = label_subset(load_source(config.data, config.data.labelled_split), config.data)
     eval_source = None
-    if config.run.mode != "train":
+    if config.run.mode != "train" or config.evaluation.knn_epochs:
         eval_source = load_source(config.data, config.data.eval_split)
         check_same_classes(train_source, eval_source)
     if teacher_classes is not None:

@@ -1,0 +1,66 @@
+"""Nearest neighbours while a network is trained: whether its features get better, with nothing fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
+from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.evaluation.features import FeatureExtractor
+from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.training.run_plan import RunPlan
+
+ENDPOINT = "final_avg_pool"
+K = NEIGHBOURS[0]
+TAG = f"knn_{K}/{ENDPOINT}/while_training"
+# Of each split, evenly spaced: enough for a curve, and a small part of an epoch.
+IMAGES = 2000
+
+
+class KnnCurve:
+    """A point every `knn_epochs`: top-1 of some evaluation images by their nearest training images.
+
+    Args:
+        network: The network in training; it is only looked at.
+        plan: The run.
+        directory: Of the event files.
+        active: Whether this worker measures and writes.
+    """
+
+    def __init__(self, network: SimCLR, plan: RunPlan, directory: str, active: bool) -> None:
+        self._config = plan.config
+        images = plan.config.evaluation.knn_epochs * plan.train_source.num_examples
+        self.interval = max(images // plan.config.training.train_batch_size, 1) if images else 0
+        self._sources: list[Source] = []
+        if self.interval and active and plan.neighbours_are_known:
+            assert plan.eval_source is not None
+            self._sources = [source.evenly_spaced(IMAGES) for source in (plan.train_source, plan.eval_source)]
+            self._extract = FeatureExtractor(network, (ENDPOINT,))
+            self._writer = tf.summary.create_file_writer(directory, filename_suffix=".knn")
+
+    def extend(self, step: int) -> None:
+        """Adds a point if the step is one of the curve's."""
+        if self._sources and step % self.interval == 0:
+            with self._writer.as_default():
+                tf.summary.scalar(TAG, self._accuracy(), step=step)
+            self._writer.flush()
+
+    def _accuracy(self) -> float:
+        train, test = (self._features(source) for source in self._sources)
+        return knn_accuracy(*train, *test, k=K)
+
+    def _features(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
+        config = self._config
+        skipped = SkippedImages(source.num_examples, config.data.max_skipped_fraction)
+        batches = evaluation_batches(
+            source,
+            image_size=config.model.image_size,
+            batch_size=min(config.evaluation.eval_batch_size, source.num_examples),
+            skipped=skipped,
+        )
+        with skipped.explained():
+            features, labels = self._extract(batches)
+        known = labels != UNLABELLED
+        return features[ENDPOINT][known], labels[known]
