@@ -7,6 +7,7 @@ import tensorflow_datasets as tfds
 from sklearn.datasets import load_digits
 
 from tests.data.image_files import encoded, write_images
+from tests.programs import start
 from tf_simclrv2.config import ConfigError, DataConfig
 from tf_simclrv2.data import Source, check_same_classes, load_source
 
@@ -190,3 +191,16 @@ def test_tfds_without_labels(tmp_path):
 def test_tfds_datasets_that_cannot_be_had(tmp_path, name, message):
     with pytest.raises(ConfigError, match=message):
         load_source(DataConfig(dataset=name, data_dir=str(tmp_path)), "train")
+
+
+def test_processes_that_start_at_once_prepare_a_dataset_once(tmp_path):
+    """TFDS alone fails here: the half-written files of one process are removed by another."""
+    program = (
+        "from tf_simclrv2 import DataConfig; from tf_simclrv2.data import load_source; "
+        f"config = DataConfig(dataset='digits', data_dir={str(tmp_path / 'data')!r}); "
+        "print(load_source(config, 'train').num_examples, load_source(config, 'test').num_examples)"
+    )
+    logs = [tmp_path / f"{index}.log" for index in range(3)]
+    processes = [start(["-c", program], log) for log in logs]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    assert [log.read_text().splitlines()[-1] for log in logs] == ["1437 360"] * 3

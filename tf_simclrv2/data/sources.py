@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from tf_simclrv2.config import ConfigError, DataConfig
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
+from tf_simclrv2.data.preparation import prepared
 
 CACHE_DIR = os.path.join("~", ".cache", "tf_simclrv2")
 
@@ -148,19 +149,15 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
 
 def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
     data_dir = os.path.expanduser(config.data_dir or CACHE_DIR)
-    builder = Digits(data_dir=data_dir)
     # Quiet: a second's work is not worth TFDS's progress bars.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            builder.download_and_prepare()
+            return prepared(lambda: Digits(data_dir=data_dir))
         except OSError as error:
-            builder = Digits(data_dir=data_dir)  # Another process may have been faster.
-            if not builder.is_prepared():
-                raise ConfigError(
-                    f"The digits could not be written to {data_dir!r} ({error}); set --data_dir to a "
-                    "directory that can be written to."
-                ) from error
-    return builder
+            raise ConfigError(
+                f"The digits could not be written to {data_dir!r} ({error}); set --data_dir to a "
+                "directory that can be written to."
+            ) from error
 
 
 def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
@@ -176,7 +173,7 @@ def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
         ) from error
     _image_key(builder, config.dataset)  # Refused before a download rather than after it.
     try:
-        builder.download_and_prepare()
+        return prepared(lambda: tfds.builder(config.dataset, data_dir=data_dir))
     except Exception as error:  # The network, the disk, a manual download: TFDS has no common type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
@@ -184,7 +181,6 @@ def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
             f"downloaded and prepared ({reason}); prepare it with the tfds program, or set --data_dir to "
             "the TFDS directory that has it."
         ) from error
-    return builder
 
 
 def _unknown_dataset(name: str) -> str:
