@@ -1,4 +1,4 @@
-"""The runs of a plan, as many at once as there are processes, each as soon as what it starts from is there."""
+"""The runs of a plan: as many at once as there are processes, each behind the one that it starts from."""
 
 from __future__ import annotations
 
