@@ -3,10 +3,10 @@
     python benchmarks/paper_claims.py [--scale=small] [--output=runs/paper_claims]
     python benchmarks/paper_claims.py --output=runs/paper_claims --docs
 
-The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim; the
-numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as there are
-cores. Typing it again resumes. The second writes what was measured into docs/claims.md, with a figure for each
-claim.
+The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim;
+the numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as there
+are cores. Typing it again resumes. The second writes what was measured into docs/claims.md, with a figure for
+each claim.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.claims import figures
 from benchmarks.claims.claim import claims
@@ -34,7 +33,7 @@ from benchmarks.claims.scale import SCALES, Scale
 from benchmarks.stages import a_process_a_core, be_quiet
 from flags import define_flags
 
-DOCS = ROOT / "docs"
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
 def measure(scale: Scale, output: pathlib.Path, source: str) -> Record:

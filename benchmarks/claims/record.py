@@ -51,9 +51,8 @@ def claim_directory(output: pathlib.Path, scale: Scale) -> None:
     output.mkdir(parents=True, exist_ok=True)
     path = output / SCALE
     if path.exists() and (other := _scale(json.loads(path.read_text()))) != scale:
-        differ = [
-            f.name for f in dataclasses.fields(Scale) if getattr(other, f.name) != getattr(scale, f.name)
-        ]
+        names = [field.name for field in dataclasses.fields(Scale)]
+        differ = [name for name in names if getattr(other, name) != getattr(scale, name)]
         raise SystemExit(
             f"{output} holds runs of another scale ({', '.join(differ)} differ); give another --output."
         )

@@ -3,6 +3,7 @@
 import json
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 from absl import flags
@@ -31,7 +32,7 @@ def _defined():
 class PretendedRun:
     """Leaves what a run leaves, and notes that it ran."""
 
-    executed: list[str] = []
+    executed: ClassVar[list[str]] = []
 
     def __init__(self, config, say):
         self.config = config
