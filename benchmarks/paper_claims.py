@@ -4,9 +4,9 @@
     python benchmarks/paper_claims.py --output=runs/paper_claims --docs
 
 The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim;
-the numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as there
-are cores. Typing it again resumes. The second writes what was measured into docs/claims.md, with a figure for
-each claim.
+the numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as
+there are cores. Typing it again resumes. The second writes what was measured into docs/claims.md, with a
+figure for each claim.
 """
 
 from __future__ import annotations
