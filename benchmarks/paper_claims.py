@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks.claims import figures
 from benchmarks.claims.claim import claims
 from benchmarks.claims.execute import execute
-from benchmarks.claims.fashion_mnist import default_source, write_image_folder
+from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
 from benchmarks.claims.findings import find
 from benchmarks.claims.page import measured_part, rewrite, sentence, table
 from benchmarks.claims.plan import IMAGES, plan
@@ -36,7 +36,7 @@ from flags import define_flags
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
-def measure(scale: Scale, output: pathlib.Path, source: str) -> Record:
+def measure(scale: Scale, output: pathlib.Path, source: FashionSource) -> Record:
     """Runs what is not there yet, and collects the numbers of all claims."""
     claim_directory(output, scale)
     write_image_folder(output / IMAGES, {"train": scale.train_images, "test": scale.test_images}, source)

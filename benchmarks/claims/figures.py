@@ -15,7 +15,7 @@ _BLUE, _VERMILION = "#0072B2", "#D55E00"
 
 
 def draw(finding: Finding) -> Figure:
-    """Means, standard deviations and, small, every seed.
+    """Means, standard deviations and, below them in grey, every seed.
 
     Args:
         finding: Of a claim.
@@ -43,7 +43,8 @@ def _samples(axes: Axes, samples: Sequence[Sample], color: str, marker: str, num
     for row, sample in enumerate(samples):
         mean, deviation = 100 * sample.mean, 100 * sample.deviation
         axes.errorbar(mean, row, xerr=deviation, fmt=marker, color=color, capsize=4)
-        axes.plot([100 * value for value in sample.values], [row] * len(sample.values), "|", color="0.45")
+        seeds = [100 * value for value in sample.values]
+        axes.plot(seeds, [row + 0.25] * len(seeds), ".", color="0.45", markersize=5)
         axes.annotate(
             number.format(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9
         )
@@ -54,9 +55,11 @@ def _samples(axes: Axes, samples: Sequence[Sample], color: str, marker: str, num
 
 
 def _in_two_lines(label: str) -> str:
-    """A long label broken at the space nearest to its middle."""
-    if len(label) <= 32:
+    """A long label broken behind its colon, or at the space nearest to its middle."""
+    if len(label) <= 36:
         return label
+    if ": " in label:
+        return label.replace(": ", ":\n", 1)
     spaces = [index for index, letter in enumerate(label) if letter == " "]
     middle = min(spaces, key=lambda index: abs(index - len(label) / 2))
     return f"{label[:middle]}\n{label[middle + 1 :]}"
