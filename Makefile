@@ -14,7 +14,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser help quickstart semi-supervised test soak lint format bench clean docs
+.PHONY: browser help quickstart semi-supervised claims test soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into r
 
 semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and distil, on digits: one table
 	$(python) benchmarks/semi_supervised.py
+
+claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, small (docs/claims.md)
+	$(python) benchmarks/paper_claims.py
 
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
 	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)

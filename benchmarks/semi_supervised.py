@@ -13,29 +13,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import multiprocessing
 import os
 import pathlib
 import statistics
 import sys
 import time
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import keras
-import tensorflow as tf
-from absl import flags, logging
+from benchmarks.stages import TOP_1, a_process_a_core, be_quiet, recipe, run_stage
+from flags import define_flags
 
-from flags import config_from_flags, define_flags
-from tf_simclrv2 import ExperimentConfig
-from tf_simclrv2.training.loop import Run
-
-RECIPES = pathlib.Path(__file__).resolve().parent.parent / "flags" / "recipes"
 LABEL_SEEDS = (0, 1, 2)
 HEAD_LAYERS = (0, 1, 2)
-TOP_1 = "eval/label_top_1_accuracy"
 SMALL = {"resnet_depth": 18}
 
 
@@ -53,41 +45,6 @@ class Row:
     def __str__(self) -> str:
         each = "  ".join(f"{accuracy:.4f}" for accuracy in self.accuracies)
         return f"  {self.name:<38}{self.mean:>8.4f}   {each}"
-
-
-def recipe(name: str, **changes: object) -> ExperimentConfig:
-    """The config of a recipe with some flags changed."""
-    flags.FLAGS.unparse_flags()
-    for flag in flags.FLAGS:
-        flags.FLAGS[flag].unparse()
-    arguments = [f"--{flag}={value}" for flag, value in changes.items()]
-    flags.FLAGS(["semi_supervised.py", f"--flagfile={RECIPES / f'{name}.cfg'}", *arguments])
-    return config_from_flags()
-
-
-def run_stage(config: ExperimentConfig) -> dict[str, float]:
-    """Runs a stage in this process, or takes its result if it is already there."""
-    directory = pathlib.Path(config.run.model_dir)
-    finished = directory / "result.json"
-    if not finished.exists():
-        start = time.perf_counter()
-        keras.backend.clear_session()
-        Run(config, say=lambda line: None).execute()
-        print(f"{directory.name}: {time.perf_counter() - start:.0f} s", flush=True)
-    return json.loads(finished.read_text())
-
-
-def use_one_core() -> None:
-    """Sets a worker process up: these networks are too small to gain much from a second thread."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    be_quiet()
-
-
-def be_quiet() -> None:
-    """Many small runs trace many functions, which TensorFlow would warn of."""
-    logging.set_verbosity(logging.ERROR)
-    tf.get_logger().setLevel("ERROR")
 
 
 class Chain:
@@ -172,8 +129,7 @@ def main() -> None:
     define_flags()
     be_quiet()
     start = time.perf_counter()
-    spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork.
-    with ProcessPoolExecutor(os.cpu_count(), spawn, use_one_core) as cores:
+    with a_process_a_core() as cores:
         rows = run_chain(Chain(arguments.output, cores))
     print(f"\ntop-1 on 360 test digits{'':<16}{'mean':>8}   by draw of the labels")
     print("\n".join(map(str, rows)))

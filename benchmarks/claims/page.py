@@ -1,0 +1,79 @@
+"""The measured part of docs/claims.md."""
+
+from __future__ import annotations
+
+import pathlib
+
+from benchmarks.claims.findings import Finding, Sample
+from benchmarks.claims.record import Record
+from benchmarks.claims.scale import Scale
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+_SENTENCES = {
+    "seen": "The paper's direction was seen: {}.",
+    "undecided": "Undecided at this scale: {}.",
+    "the opposite": "The opposite was seen of: {}.",
+}
+
+
+def rewrite(page: pathlib.Path, measured: str) -> None:
+    """Puts text between the two marks of a page.
+
+    Raises:
+        SystemExit: The page has not both marks, once each and in order.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end) or BEGIN in after or END in after:
+        raise SystemExit(f"{page} must have one line {BEGIN} and one {END} behind it; put them back.")
+    page.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
+
+
+def measured_part(record: Record) -> str:
+    """Everything that was measured, in Markdown."""
+    return "\n\n".join([_scale_in_words(record.scale), *map(_section, record.findings)])
+
+
+def _section(finding: Finding) -> str:
+    return "\n\n".join(
+        [
+            f"### ({finding.letter}) {finding.title}",
+            table(finding),
+            f"![Accuracies and differences of claim {finding.letter}](images/claims_{finding.letter}.png)",
+            sentence(finding),
+        ]
+    )
+
+
+def table(finding: Finding) -> str:
+    """Mean and standard deviation of the accuracies and of the paired differences."""
+    accuracies = [f"| {sample.label} | {_mean(sample)} | |" for sample in finding.accuracies]
+    differences = [
+        f"| difference: {sample.label} | {_mean(sample, '+')} | {sample.verdict} |"
+        for sample in finding.differences
+    ]
+    return "\n".join(["| top-1, % | mean ± std | verdict |", "|---|---|---|", *accuracies, *differences])
+
+
+def sentence(finding: Finding) -> str:
+    """Says of every comparison whether the paper's direction was seen."""
+    said = []
+    for outcome, words in _SENTENCES.items():
+        labels = [sample.label for sample in finding.differences if sample.verdict == outcome]
+        if labels:
+            said.append(words.format("; ".join(labels)))
+    return " ".join(said)
+
+
+def _mean(sample: Sample, sign: str = "") -> str:
+    return f"{100 * sample.mean:{sign}.1f} ± {100 * sample.deviation:.1f}"
+
+
+def _scale_in_words(scale: Scale) -> str:
+    return (
+        f"Measured with {scale.train_images:,} training and {scale.test_images:,} test images at "
+        f"{scale.image_size} pixels; ResNet-{scale.big_depth} is the big network, ResNet-{scale.small_depth} "
+        f"the small one; {scale.pretrain_epochs} epochs of pretraining in batches of "
+        f"{scale.pretrain_batch_size}; {len(scale.seeds)} seeds."
+    )

@@ -1,0 +1,170 @@
+"""Which runs the claims need, and which start from which; claims share what they can."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Literal
+
+from benchmarks.claims.scale import Scale
+
+# Shares of the labels, as the paper's; and the weights of distillation against labels.
+FRACTIONS = {"1pct": 0.01, "10pct": 0.1}
+ALPHAS = (0.0, 0.5, 1.0)
+IMAGES = "images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A run.
+
+    Attributes:
+        name: Its directory.
+        recipe: The recipe that it changes.
+        flags: The changes.
+        start: The stage whose network it starts from or is taught by; None needs no other.
+        start_flag: The flag that takes that network.
+    """
+
+    name: str
+    recipe: str
+    flags: dict[str, object]
+    start: str | None = None
+    start_flag: Literal["checkpoint", "teacher"] = "checkpoint"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A pretrained network.
+
+    Attributes:
+        depth: Layers of its ResNet.
+        head_layers: Layers of its projection head.
+        selector: The layer of the head that it is fine-tuned from.
+        fractions: Which shares of the labels it is fine-tuned with.
+        memory: Whether a memory of negatives is used.
+    """
+
+    depth: int
+    head_layers: int = 3
+    selector: int = 1
+    fractions: tuple[str, ...] = tuple(FRACTIONS)
+    memory: bool = False
+
+
+def pretrained_networks(scale: Scale) -> dict[str, Pretrained]:
+    """The networks by name, the costliest first."""
+    return {
+        "big": Pretrained(scale.big_depth),
+        "memory": Pretrained(scale.small_depth, memory=True, fractions=("1pct",)),
+        "small": Pretrained(scale.small_depth),
+        "shallow_head": Pretrained(scale.small_depth, head_layers=2, selector=0),
+    }
+
+
+def plan(scale: Scale, output: pathlib.Path) -> list[Stage]:
+    """All runs, each behind the one that it starts from.
+
+    Args:
+        scale: The sizes.
+        output: Where the images and the runs are.
+    """
+    common = {
+        "dataset": "image_folder",
+        "data_dir": output / IMAGES,
+        "cache_dataset": True,
+        "image_size": scale.image_size,
+        "random_flip": True,
+        "keep_hub_module_max": 0,
+        "report_images": 0,
+        "keep_checkpoint_max": 1,
+    }
+    stages = [*_pretraining(scale), *_finetuning(scale), *_distillation(scale), *_scratch(scale)]
+    return [dataclasses.replace(stage, flags={**common, **stage.flags}) for stage in stages]
+
+
+def _pretraining(scale: Scale) -> Iterator[Stage]:
+    length = {"train_epochs": scale.pretrain_epochs, "checkpoint_epochs": scale.pretrain_epochs}
+    for name, network in pretrained_networks(scale).items():
+        memory = {"memory_size": scale.memory_size, "memory_decay": scale.memory_decay}
+        for seed in scale.seeds:
+            yield Stage(
+                f"pretrained_{name}_{seed}",
+                "digits_pretrain",
+                {
+                    **length,
+                    **(memory if network.memory else {}),
+                    "train_batch_size": scale.pretrain_batch_size,
+                    "resnet_depth": network.depth,
+                    "num_proj_layers": network.head_layers,
+                    "probe_labels_per_class": 0,
+                    "seed": seed,
+                },
+            )
+
+
+def _finetuning(scale: Scale) -> Iterator[Stage]:
+    for name, network in pretrained_networks(scale).items():
+        for fraction in network.fractions:
+            for seed in scale.seeds:
+                yield Stage(
+                    f"finetuned_{name}_{fraction}_{seed}",
+                    "digits_finetune",
+                    {
+                        **_labels(scale, fraction, seed),
+                        **_steps(scale.finetune_steps),
+                        "resnet_depth": network.depth,
+                        "num_proj_layers": network.head_layers,
+                        "ft_proj_selector": network.selector,
+                    },
+                    start=f"pretrained_{name}_{seed}",
+                )
+
+
+def _distillation(scale: Scale) -> Iterator[Stage]:
+    length = {"train_epochs": scale.distil_epochs, "checkpoint_epochs": scale.distil_epochs}
+    for student, depth in {"big": scale.big_depth, "small": scale.small_depth}.items():
+        for alpha in ALPHAS:
+            for seed in scale.seeds:
+                yield Stage(
+                    f"distilled_{student}_alpha{alpha}_{seed}",
+                    "digits_distill",
+                    {
+                        **length,
+                        "resnet_depth": depth,
+                        "distill_alpha": alpha,
+                        "label_fraction": FRACTIONS["1pct"],
+                        "label_seed": seed,
+                        "seed": seed,
+                    },
+                    start=f"finetuned_big_1pct_{seed}",
+                    start_flag="teacher",
+                )
+
+
+def _scratch(scale: Scale) -> Iterator[Stage]:
+    for fraction in FRACTIONS:
+        for seed in scale.seeds:
+            yield Stage(
+                f"scratch_big_{fraction}_{seed}",
+                "digits_supervised",
+                {
+                    **_labels(scale, fraction, seed),
+                    **_steps(scale.scratch_steps),
+                    "resnet_depth": scale.big_depth,
+                },
+            )
+
+
+def _labels(scale: Scale, fraction: str, seed: int) -> dict[str, object]:
+    return {
+        "train_batch_size": scale.label_batch_size,
+        "label_fraction": FRACTIONS[fraction],
+        "label_seed": seed,
+        "seed": seed,
+    }
+
+
+def _steps(steps: int) -> dict[str, object]:
+    return {"train_steps": steps, "checkpoint_steps": steps}

@@ -1,0 +1,75 @@
+"""How large the measurement of the paper's claims is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """The sizes of networks, data and trainings.
+
+    Attributes:
+        train_images: Images of Fashion-MNIST to pretrain and distil on, as many of each class.
+        test_images: Images that accuracies are measured on.
+        image_size: Pixels of the side that the network sees.
+        big_depth: Layers of the big ResNet.
+        small_depth: Layers of the small one.
+        pretrain_batch_size: Images of a step of pretraining.
+        pretrain_epochs: Epochs of pretraining.
+        memory_size: Keys that the momentum memory holds, where there is one.
+        memory_decay: Decay of its momentum encoder.
+        label_batch_size: Images of a step of fine-tuning and of supervised training.
+        finetune_steps: Steps of fine-tuning.
+        scratch_steps: Steps of supervised training from random weights.
+        distil_epochs: Epochs of distillation.
+        seeds: Seeds of the weights, the augmentation and the draw of the labels; one repetition each.
+    """
+
+    train_images: int
+    test_images: int
+    image_size: int
+    big_depth: int
+    small_depth: int
+    pretrain_batch_size: int
+    pretrain_epochs: int
+    memory_size: int
+    memory_decay: float
+    label_batch_size: int
+    finetune_steps: int
+    scratch_steps: int
+    distil_epochs: int
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+SMALL = Scale(
+    train_images=4000,
+    test_images=2000,
+    image_size=8,
+    big_depth=34,
+    small_depth=18,
+    pretrain_batch_size=32,
+    pretrain_epochs=12,
+    memory_size=512,
+    memory_decay=0.99,
+    label_batch_size=40,
+    finetune_steps=200,
+    scratch_steps=240,
+    distil_epochs=8,
+)
+PAPER = Scale(
+    train_images=60_000,
+    test_images=10_000,
+    image_size=28,
+    big_depth=50,
+    small_depth=18,
+    pretrain_batch_size=128,
+    pretrain_epochs=100,
+    memory_size=65_536,
+    memory_decay=0.999,
+    label_batch_size=128,
+    finetune_steps=1000,
+    scratch_steps=4000,
+    distil_epochs=40,
+)
+SCALES = {"small": SMALL, "paper": PAPER}

@@ -1,0 +1,81 @@
+"""Claims of the paper, measured again on Fashion-MNIST with small networks and three seeds.
+
+    python benchmarks/paper_claims.py [--scale=small] [--output=runs/paper_claims]
+    python benchmarks/paper_claims.py --output=runs/paper_claims --docs
+
+The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim;
+the numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as
+there are cores. Typing it again resumes. The second writes what was measured into docs/claims.md, with a
+figure for each claim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.claims import figures
+from benchmarks.claims.claim import claims
+from benchmarks.claims.execute import execute
+from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
+from benchmarks.claims.findings import find
+from benchmarks.claims.page import measured_part, rewrite, sentence, table
+from benchmarks.claims.plan import IMAGES, plan
+from benchmarks.claims.record import Record, claim_directory
+from benchmarks.claims.scale import SCALES, Scale
+from benchmarks.stages import a_process_a_core, be_quiet
+from flags import define_flags
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+
+
+def measure(scale: Scale, output: pathlib.Path, source: FashionSource) -> Record:
+    """Runs what is not there yet, and collects the numbers of all claims."""
+    claim_directory(output, scale)
+    write_image_folder(output / IMAGES, {"train": scale.train_images, "test": scale.test_images}, source)
+    with a_process_a_core() as processes:
+        results = execute(plan(scale, output), output, processes)
+    record = Record(scale, tuple(find(claim, results, scale.seeds) for claim in claims()))
+    record.write(output)
+    return record
+
+
+def write_docs(record: Record) -> None:
+    """Writes the measured part of docs/claims.md and its figures."""
+    for finding in record.findings:
+        figures.save(finding, DOCS / "images")
+    rewrite(DOCS / "claims.md", measured_part(record))
+
+
+def main() -> None:
+    """Measures, or writes the documentation of what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/paper_claims"))
+    parser.add_argument("--scale", choices=SCALES, default="small", help="paper takes many hours")
+    parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
+    parser.add_argument("--epochs", type=int, help="of pretraining, instead of the scale's")
+    parser.add_argument("--docs", action="store_true", help="write docs/claims.md from OUTPUT/claims.json")
+    arguments = parser.parse_args()
+    if arguments.docs:
+        write_docs(Record.read(arguments.output))
+        return
+    scale = SCALES[arguments.scale]
+    if arguments.epochs:
+        scale = dataclasses.replace(scale, pretrain_epochs=arguments.epochs)
+    define_flags()
+    be_quiet()
+    start = time.perf_counter()
+    for finding in measure(scale, arguments.output, arguments.source).findings:
+        print(f"\n({finding.letter}) {finding.title}\n{table(finding)}\n{sentence(finding)}")
+    print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

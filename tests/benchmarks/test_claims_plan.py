@@ -1,0 +1,115 @@
+"""The plan: which runs there are, what starts from what, and that every claim finds its numbers."""
+
+import collections
+import dataclasses
+import pathlib
+
+import pytest
+from absl import flags
+
+from benchmarks.claims.claim import LINEAR, claims
+from benchmarks.claims.execute import stage_config
+from benchmarks.claims.plan import plan
+from benchmarks.claims.scale import PAPER, SCALES, SMALL
+from flags import define_flags
+
+OUTPUT = pathlib.Path("runs/claims")
+STAGES = plan(SMALL, OUTPUT)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _defined():
+    """Flags can be defined once a process."""
+    if "train_mode" not in flags.FLAGS:
+        define_flags()
+
+
+def config(name, scale=SMALL):
+    return stage_config(next(stage for stage in plan(scale, OUTPUT) if stage.name == name), OUTPUT)
+
+
+def test_runs_are_shared():
+    """4 networks; 7 fine-tunings; 2 students with 3 alphas; 2 baselines: each with three seeds, each once."""
+    kinds = collections.Counter(stage.name.split("_")[0] for stage in STAGES)
+    assert kinds == {"pretrained": 12, "finetuned": 21, "distilled": 18, "scratch": 6}
+    assert len({stage.name for stage in STAGES}) == len(STAGES)
+
+
+def test_every_stage_comes_behind_the_one_it_starts_from():
+    before = set()
+    for stage in STAGES:
+        assert stage.start is None or stage.start in before, stage.name
+        before.add(stage.name)
+
+
+def test_every_run_belongs_to_a_claim():
+    """Directly, or since a run of a claim starts from it."""
+    measured = {f"{arm.stage}_{seed}" for claim in claims() for arm in claim.arms for seed in SMALL.seeds}
+    names = {stage.name for stage in STAGES}
+    assert measured <= names
+    starts = {stage.name: stage.start for stage in STAGES}
+    needed = set()
+    for name in measured:
+        while name:
+            needed.add(name)
+            name = starts[name]
+    assert needed == names
+
+
+def test_comparisons_are_of_arms_of_the_claim():
+    for claim in claims():
+        measured = {(arm.stage, arm.result) for arm in claim.arms}
+        for comparison in claim.comparisons:
+            assert {(arm.stage, arm.result) for arm in (*comparison.more, *comparison.less)} <= measured
+            assert len(comparison.more) == len(comparison.less)
+
+
+def test_a_probe_is_read_where_it_is_made():
+    probed = {arm.stage for claim in claims() for arm in claim.arms if arm.result == LINEAR}
+    assert probed
+    for stage in probed:
+        assert "linear" in config(f"{stage}_0").evaluation.protocols
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_every_run_is_possible(scale):
+    """Configs check themselves when they are built."""
+    for stage in plan(scale, OUTPUT):
+        made = stage_config(stage, OUTPUT)
+        assert made.run.model_dir == str(OUTPUT / stage.name)
+        assert made.model.image_size == scale.image_size
+        assert made.run.keep_hub_module_max == made.run.report_images == 0
+
+
+def test_big_and_small_differ_in_depth_alone():
+    big, small = config("pretrained_big_1"), config("pretrained_small_1")
+    assert (big.model.resnet_depth, small.model.resnet_depth) == (34, 18)
+    model = dataclasses.replace(big.model, resnet_depth=18)
+    run = dataclasses.replace(big.run, model_dir=small.run.model_dir)
+    assert dataclasses.replace(big, model=model, run=run) == small
+
+
+def test_memory_and_head_are_what_the_claims_vary():
+    small, memory = config("pretrained_small_2"), config("pretrained_memory_2")
+    assert (small.objective.memory_size, memory.objective.memory_size) == (0, 512)
+    assert memory.model == small.model and memory.training == small.training
+    shallow = config("finetuned_shallow_head_10pct_0").model
+    deep = config("finetuned_small_10pct_0").model
+    assert (shallow.num_proj_layers, shallow.ft_proj_selector) == (2, 0)
+    assert (deep.num_proj_layers, deep.ft_proj_selector) == (3, 1)
+
+
+def test_seeds_draw_other_labels_and_weights():
+    for seed in SMALL.seeds:
+        tuned = config(f"finetuned_big_1pct_{seed}")
+        assert tuned.data.label_fraction == 0.01
+        assert tuned.data.label_seed == tuned.training.seed == seed
+        assert tuned.run.checkpoint == str(OUTPUT / f"pretrained_big_{seed}")
+        student = config(f"distilled_small_alpha0.5_{seed}")
+        assert student.distillation.teacher == str(OUTPUT / f"finetuned_big_1pct_{seed}")
+        assert (student.distillation.distill_alpha, student.data.label_fraction) == (0.5, 0.01)
+        assert student.data.label_seed == student.training.seed == seed
+
+
+def test_the_paper_scale_is_the_whole_of_fashion_mnist():
+    assert (PAPER.train_images, PAPER.test_images, PAPER.image_size) == (60_000, 10_000, 28)
