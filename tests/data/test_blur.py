@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tests.goldens import weights
 from tf_simclrv2.data import batch_random_blur, example_seeds, gaussian_blur
+from tf_simclrv2.data import blur as blur_module
 from tf_simclrv2.data.seeds import uniform_of_seeds
 
 
@@ -28,6 +29,24 @@ def test_each_image_has_its_own_sigma(dtype):
     assert blurred.dtype == dtype
     expected = [reference_blur(i.astype("float64"), 3, s) for i, s in zip(images, sigmas, strict=True)]
     np.testing.assert_allclose(blurred, expected, atol=1e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("sigma", [0.7, [0.3, 1.0, 2.0]], ids=["one", "each"])
+@pytest.mark.parametrize("kernel_size", [0, 5, 22])
+def test_products_on_a_cpu_equal_shifts_on_an_accelerator(monkeypatch, kernel_size, sigma, padding):
+    images = tf.constant(weights.image(3, (30, 26), 3, 1))
+    on_cpu, elsewhere = (
+        _with_device(monkeypatch, cpu, lambda: gaussian_blur(images, kernel_size, sigma, padding))
+        for cpu in (True, False)
+    )
+    assert on_cpu.shape == elsewhere.shape
+    np.testing.assert_allclose(on_cpu, elsewhere, atol=1e-6)
+
+
+def _with_device(monkeypatch, cpu: bool, run) -> tf.Tensor:
+    monkeypatch.setattr(blur_module, "on_cpu", lambda: cpu)
+    return run()
 
 
 def test_half_of_the_images_are_blurred_with_uniform_sigmas():

@@ -2,16 +2,19 @@
 
 It runs on the device that trains, compiles under XLA and keeps the images' dtype. A separable
 blur is written as a weighted sum of shifted images, which takes a sigma for each image, fuses
-under XLA, and never falls to the reduced precision of matrix units.
+under XLA, and never falls to the reduced precision of matrix units. A CPU has none and does not
+fuse: there it is a product with a band matrix for each image.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.data.seeds import uniform_of_seeds
+from tf_simclrv2.distribution import on_cpu
 
 BLUR_PROBABILITY = 0.5
 SIGMA_RANGE = (0.1, 2.0)
@@ -72,10 +75,11 @@ def gaussian_blur(
     offsets = tf.range(-radius, radius + 1, dtype=images.dtype)
     weights = tf.exp(-0.5 * tf.square(offsets / sigma))
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
-    return _blur_along(_blur_along(images, weights, 1, padding), weights, 2, padding)
+    along = _blur_by_products if on_cpu() else _blur_by_shifts
+    return along(along(images, weights, 1, padding), weights, 2, padding)
 
 
-def _blur_along(images: tf.Tensor, weights: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
+def _blur_by_shifts(images: tf.Tensor, weights: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
     taps = weights.shape[1]
     if padding == "SAME":
         images = tf.pad(images, [[taps // 2] * 2 if dimension == axis else [0, 0] for dimension in range(4)])
@@ -85,3 +89,21 @@ def _blur_along(images: tf.Tensor, weights: tf.Tensor, axis: int, padding: str) 
         window = [slice(None)] * axis + [slice(tap, tap + length)]
         total += weights[:, tap, None, None, None] * images[tuple(window)]
     return total
+
+
+def _blur_by_products(images: tf.Tensor, weights: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
+    if axis == 2:
+        rows = _blur_by_products(tf.transpose(images, [0, 2, 1, 3]), weights, 1, padding)
+        return tf.transpose(rows, [0, 2, 1, 3])
+    _, height, width, channels = images.shape
+    blurred = tf.matmul(_band(weights, height, padding), tf.reshape(images, [-1, height, width * channels]))
+    return tf.reshape(blurred, [-1, blurred.shape[1], width, channels])
+
+
+def _band(weights: tf.Tensor, length: int, padding: str) -> tf.Tensor:
+    """The matrices [N, outputs, length] whose rows hold the taps, [N, taps], around the diagonal."""
+    taps = weights.shape[1]
+    margin = taps // 2 if padding == "SAME" else 0
+    tap = np.arange(length) - np.arange(length + 2 * margin - taps + 1)[:, np.newaxis] + margin
+    tap = np.where((tap >= 0) & (tap < taps), tap, taps)  # One past the last is a zero.
+    return tf.gather(tf.pad(weights, [[0, 0], [0, 1]]), tap, axis=1)
