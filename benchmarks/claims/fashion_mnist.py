@@ -85,5 +85,5 @@ def read_idx(folder: pathlib.Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _read_tfds(split: str) -> tuple[np.ndarray, np.ndarray]:
     import tensorflow_datasets as tfds
 
-    examples = tfds.as_numpy(tfds.load("fashion_mnist", split=split, batch_size=-1))
-    return examples["image"][..., 0], examples["label"].astype(int)
+    examples = list(tfds.as_numpy(tfds.load("fashion_mnist", split=split, as_supervised=True)))
+    return np.stack([image[..., 0] for image, _ in examples]), np.array([int(label) for _, label in examples])
