@@ -6,7 +6,7 @@
 Measures ResNet-18 at 32 px with batch 64 and ResNet-50 at 224 px with batch 8: forward, backward, LARS,
 the linear classifier and the metrics, on random views that are already in memory. An image counts once,
 though it is seen in two views. The step of PyTorch or lightly beside it has plain SGD and no metrics, so ours
-does more; each turn is a process of its own, and turns alternate. Prints a table and, with --json, the numbers.
+does more; each turn is a process of its own, and turns alternate. Prints a table; --json keeps the numbers.
 """
 
 from __future__ import annotations
