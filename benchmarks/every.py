@@ -43,7 +43,8 @@ BENCHMARKS = (
     Benchmark("input_pipeline", "input_pipeline", shared=PEERS + PUBLISHED),
     Benchmark("startup", "startup"),
     Benchmark("loss_scaling", "loss_scaling"),
-    Benchmark("memory", "memory"),
+    Benchmark("memory", "memory", shared=PEERS),
+    Benchmark("memory_bfloat16", "memory", ("--precision=mixed_bfloat16",), PEERS),
     Benchmark("replicas", "replicas"),
     Benchmark("serving", "serving", ("--repeats=3",), ("--torch_python",)),
 )

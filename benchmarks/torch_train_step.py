@@ -4,7 +4,7 @@
 
 The same network and batch, channels_last, plain SGD with momentum, and in bfloat16 autocast. PEER `torch` has
 NT-Xent of both views in one pass, as ours; `lightly` has lightly's NTXentLoss and one pass a view, as its
-examples have it. Prints the seconds of each step after the warm-up as JSON.
+examples have it. Prints in JSON the seconds of each step after the warm-up and the largest resident size.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -75,4 +76,6 @@ def step_times(peer: str, depth: int, size: int, batch: int, precision: str, ste
 if __name__ == "__main__":
     peer, *sizes, precision, steps = sys.argv[1:]
     depth, size, batch = map(int, sizes)
-    print(json.dumps(step_times(peer, depth, size, batch, precision, int(steps))))
+    seconds = step_times(peer, depth, size, batch, precision, int(steps))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"step_s": seconds, "peak_mb": peak_mb}))

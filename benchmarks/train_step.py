@@ -82,26 +82,26 @@ def step_times(point: str, precision: str, steps: int) -> dict[str, Any]:
     return {"first_step_s": first, "step_s": [timed() for _ in range(steps)]}
 
 
-def torch_command(python: str, peer: str, point: str, precision: str, steps: int) -> list[str]:
-    """What measures PyTorch or lightly at a point."""
-    model, batch_size = POINTS[point]
+def torch_command(
+    python: str, peer: str, model: ModelConfig, batch_size: int, precision: str, steps: int
+) -> list[str]:
+    """What measures steps of PyTorch or lightly."""
     values = (peer, model.resnet_depth, model.image_size, batch_size, precision, steps)
     return [python, str(pathlib.Path(__file__).with_name("torch_train_step.py")), *map(str, values)]
 
 
 def measure(point: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each contender's steps, turn by turn."""
-    options = [f"--point={point}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
+    words = [f"--point={point}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
     peer = arguments.peer
     found: dict[str, Any] = {"first_step_s": [], "ours": [], peer: []}
     for _ in range(arguments.rounds):
-        mine = numbers_of([sys.executable, __file__, "--here", *options])
+        mine = numbers_of([sys.executable, __file__, "--here", *words])
         found["first_step_s"].append(mine["first_step_s"])
         found["ours"] += mine["step_s"]
         if peer != "none" and not POINTS[point][0].sk_ratio:
-            found[peer] += numbers_of(
-                torch_command(arguments.torch_python, peer, point, arguments.precision, arguments.steps)
-            )
+            options = (*POINTS[point], arguments.precision, arguments.steps)
+            found[peer] += numbers_of(torch_command(arguments.torch_python, peer, *options))["step_s"]
     return found
 
 

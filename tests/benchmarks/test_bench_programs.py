@@ -4,7 +4,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from benchmarks import input_pipeline, loss_scaling, machine, train_step
+from benchmarks import input_pipeline, loss_scaling, machine, memory, train_step
 from benchmarks.pictures import write_pictures
 from tf_simclrv2 import ModelConfig, TrainingConfig
 
@@ -50,11 +50,16 @@ def test_a_whole_step_is_timed():
 
 def test_the_points_that_pytorch_measures_too():
     for point in ("r18_32px_b64", "r50_224px_b8"):
-        words = train_step.torch_command("python", "lightly", point, "float32", 3)
         model, batch_size = train_step.POINTS[point]
+        words = train_step.torch_command("python", "lightly", model, batch_size, "float32", 3)
         values = [model.resnet_depth, model.image_size, batch_size]
         assert words[0] == "python" and pathlib.Path(words[1]).exists()
         assert words[2:] == ["lightly", *map(str, values), "float32", "3"]
+
+
+def test_memory_of_plain_cases_is_measured_beside_pytorch():
+    plain = {name for name in memory.CASES if memory.is_plain(name)}
+    assert plain == {"r18_32px_b64", "r50_224px_b8"}
 
 
 def test_a_machine_is_named_with_its_versions():
