@@ -3,7 +3,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 COVERAGE ?= --cov=tf_simclrv2 --cov-report=term
 TESTS ?= tests
-BENCHMARK ?= train_step
+BENCHMARK ?= every
+BENCH_ARGS ?=
 SIGKILLS ?= 10
 SIGTERMS ?= 5
 LATE_KILLS ?= 3
@@ -59,8 +60,8 @@ format: $(installed)  ## Format the code and apply the safe fixes
 	$(python) -m ruff check --fix-only .
 	$(python) -m ruff format .
 
-bench: $(installed)  ## Measure throughput (another program: make bench BENCHMARK=NAME)
-	$(python) benchmarks/$(BENCHMARK).py
+bench: $(installed)  ## Measure everything, into runs/bench (one program: make bench BENCHMARK=NAME; options: BENCH_ARGS=)
+	$(python) benchmarks/$(BENCHMARK).py $(BENCH_ARGS)
 
 clean:  ## Remove .venv, caches and what packaging leaves; runs/ stays
 	rm -rf .venv .build dist *.egg-info .pytest_cache .ruff_cache .coverage

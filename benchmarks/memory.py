@@ -1,9 +1,11 @@
 """Peak memory of whole pretraining steps: in micro-batches, with rematerialised blocks, and plain.
 
-    python benchmarks/memory.py [--case=NAME ...] [--steps=2] [--json=FILE]
+    python benchmarks/memory.py [--case=NAME ...] [--precision=float32] [--steps=2] [--json=FILE]
+    python benchmarks/memory.py --peer=lightly|torch [--torch_python=PATH]
 
 Each case runs in a process of its own, whose largest resident size is taken after the network was built and
-after the steps; that of TensorFlow's import is in both. Prints a table and, with --json, the numbers.
+after the steps; that of TensorFlow's import is in both. The peer's peak is measured beside the plain cases,
+with its own import in it. Prints a table and, with --json, the numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.child import numbers_of
-from benchmarks.train_step import pretraining_config, pretraining_step
+from benchmarks.train_step import pretraining_config, pretraining_step, torch_command
 from tf_simclrv2 import ModelConfig, TrainingConfig
 
 R18 = ModelConfig(resnet_depth=18, image_size=32)
@@ -55,12 +57,20 @@ def measure(name: str, precision: str, steps: int) -> dict[str, float | list[flo
     return {"imported_mb": imported, "built_mb": built, "peak_mb": peak_mb(), "step_s": seconds}
 
 
+def is_plain(name: str) -> bool:
+    """Whether PyTorch's program can do the same."""
+    model, training = CASES[name]
+    return not (model.sk_ratio or training.microbatch_size or training.rematerialize)
+
+
 def main() -> None:
     """Measures the cases that are asked for and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", choices=CASES, action="append", help=f"default: all but {LARGE}")
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--peer", default="none", choices=["lightly", "torch", "none"])
+    parser.add_argument("--torch_python", default=sys.executable, help="an interpreter that has the peer")
     parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -79,6 +89,12 @@ def main() -> None:
             f"{found['step_s'][0]:>14.1f}{found['step_s'][-1]:>13.2f}",
             flush=True,
         )
+        if arguments.peer != "none" and is_plain(name):
+            model, training = CASES[name]
+            options = (model, training.train_batch_size, arguments.precision, arguments.steps)
+            command = torch_command(arguments.torch_python, arguments.peer, *options)
+            found[f"{arguments.peer}_peak_mb"] = peak = numbers_of(command)["peak_mb"]
+            print(f"{'  ' + arguments.peer:<38}{'':>20}{peak:>10.0f}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -1,17 +1,21 @@
 """Times the pretraining step in PyTorch, for `train_step.py`; a program without TensorFlow.
 
-    python benchmarks/torch_train_step.py DEPTH IMAGE_SIZE BATCH PRECISION STEPS
+    python benchmarks/torch_train_step.py PEER DEPTH IMAGE_SIZE BATCH PRECISION STEPS
 
-The same network, batch and loss: NT-Xent of two views, channels_last, plain SGD with momentum, and in
-bfloat16 autocast. Prints the seconds of each step after the warm-up as JSON.
+The same network and batch, channels_last, plain SGD with momentum, and in bfloat16 autocast. PEER `torch` has
+NT-Xent of both views in one pass, as ours; `lightly` has lightly's NTXentLoss and one pass a view, as its
+examples have it. Prints in JSON the seconds of each step after the warm-up and the largest resident size.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
+import resource
 import sys
 import time
+from collections.abc import Callable
 
 import torch  # pyright: ignore[reportMissingImports] # in the extra `bench`, not in the lock
 from torch import Tensor  # pyright: ignore[reportMissingImports]
@@ -31,11 +35,25 @@ def nt_xent(z: Tensor) -> Tensor:
     return 2 * functional.cross_entropy(logits, partners)
 
 
-def step_times(depth: int, size: int, batch: int, precision: str, steps: int) -> list[float]:
+def loss_of_peer(peer: str) -> Callable[[TorchSimCLR, Tensor], Tensor]:
+    """A network and [2N, 3, H, W] views, all first views first, to the loss."""
+    if peer == "torch":
+        return lambda network, views: nt_xent(network(views)["proj_head_3"])
+    criterion = importlib.import_module("lightly.loss").NTXentLoss(temperature=TEMPERATURE)
+
+    def loss(network: TorchSimCLR, views: Tensor) -> Tensor:
+        first, second = (network(view)["proj_head_3"] for view in views.chunk(2))
+        return criterion(first, second)
+
+    return loss
+
+
+def step_times(peer: str, depth: int, size: int, batch: int, precision: str, steps: int) -> list[float]:
     """Seconds of each step."""
     network = TorchSimCLR(depth, cifar=size <= 32).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     views = torch.rand(2 * batch, 3, size, size).to(memory_format=torch.channels_last)
+    loss_of = loss_of_peer(peer)
     autocast = (
         torch.autocast("cpu", torch.bfloat16) if precision == "mixed_bfloat16" else contextlib.nullcontext()
     )
@@ -44,8 +62,7 @@ def step_times(depth: int, size: int, batch: int, precision: str, steps: int) ->
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         with autocast:
-            z = network(views)["proj_head_3"]
-        loss = nt_xent(z)
+            loss = loss_of(network, views)
         loss.backward()
         optimizer.step()
         loss.item()
@@ -57,5 +74,8 @@ def step_times(depth: int, size: int, batch: int, precision: str, steps: int) ->
 
 
 if __name__ == "__main__":
-    depth, size, batch = map(int, sys.argv[1:4])
-    print(json.dumps(step_times(depth, size, batch, sys.argv[4], int(sys.argv[5]))))
+    peer, *sizes, precision, steps = sys.argv[1:]
+    depth, size, batch = map(int, sizes)
+    seconds = step_times(peer, depth, size, batch, precision, int(steps))
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"step_s": seconds, "peak_mb": peak_mb}))

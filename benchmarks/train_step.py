@@ -1,12 +1,12 @@
 """Throughput of the whole pretraining step, in images per second.
 
     python benchmarks/train_step.py [--point=r18_32px_b64] [--precision=float32] [--rounds=2] [--steps=5]
-    python benchmarks/train_step.py --peer=torch [--torch_python=PATH]
+    python benchmarks/train_step.py --peer=lightly|torch [--torch_python=PATH]
 
 Measures ResNet-18 at 32 px with batch 64 and ResNet-50 at 224 px with batch 8: forward, backward, LARS,
 the linear classifier and the metrics, on random views that are already in memory. An image counts once,
-though it is seen in two views. PyTorch's step beside it has plain SGD and no metrics, so ours does more; each
-turn is a process of its own, and turns alternate. Prints a table and, with --json, the numbers.
+though it is seen in two views. The step of PyTorch or lightly beside it has plain SGD and no metrics, so ours
+does more; each turn is a process of its own, and turns alternate. Prints a table; --json keeps the numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
@@ -25,10 +24,10 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import keras
 import tensorflow as tf
 
 from benchmarks.child import numbers_of
+from benchmarks.machine import machine
 from tf_simclrv2 import LARS, DataConfig, ExperimentConfig, ModelConfig, Pretraining, TrainingConfig
 
 POINTS = {
@@ -83,25 +82,26 @@ def step_times(point: str, precision: str, steps: int) -> dict[str, Any]:
     return {"first_step_s": first, "step_s": [timed() for _ in range(steps)]}
 
 
-def torch_command(python: str, point: str, precision: str, steps: int) -> list[str]:
-    """What measures PyTorch at a point."""
-    model, batch_size = POINTS[point]
-    values = (model.resnet_depth, model.image_size, batch_size, precision, steps)
+def torch_command(
+    python: str, peer: str, model: ModelConfig, batch_size: int, precision: str, steps: int
+) -> list[str]:
+    """What measures steps of PyTorch or lightly."""
+    values = (peer, model.resnet_depth, model.image_size, batch_size, precision, steps)
     return [python, str(pathlib.Path(__file__).with_name("torch_train_step.py")), *map(str, values)]
 
 
 def measure(point: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Seconds of each contender's steps, turn by turn."""
-    options = [f"--point={point}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
-    found: dict[str, Any] = {"first_step_s": [], "ours": [], "torch": []}
+    words = [f"--point={point}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
+    peer = arguments.peer
+    found: dict[str, Any] = {"first_step_s": [], "ours": [], peer: []}
     for _ in range(arguments.rounds):
-        mine = numbers_of([sys.executable, __file__, "--here", *options])
+        mine = numbers_of([sys.executable, __file__, "--here", *words])
         found["first_step_s"].append(mine["first_step_s"])
         found["ours"] += mine["step_s"]
-        if arguments.peer == "torch" and not POINTS[point][0].sk_ratio:
-            found["torch"] += numbers_of(
-                torch_command(arguments.torch_python, point, arguments.precision, arguments.steps)
-            )
+        if peer != "none" and not POINTS[point][0].sk_ratio:
+            options = (*POINTS[point], arguments.precision, arguments.steps)
+            found[peer] += numbers_of(torch_command(arguments.torch_python, peer, *options))["step_s"]
     return found
 
 
@@ -114,28 +114,26 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
     parser.add_argument("--rounds", type=int, default=2, help="turns of each contender")
     parser.add_argument("--steps", type=int, default=5, help="steps of a turn, after the warm-up")
-    parser.add_argument("--peer", default="none", choices=["torch", "none"])
-    parser.add_argument("--torch_python", default=sys.executable, help="an interpreter that has PyTorch")
+    parser.add_argument("--peer", default="none", choices=["lightly", "torch", "none"])
+    parser.add_argument("--torch_python", default=sys.executable, help="an interpreter that has the peer")
     parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.here:
         print(json.dumps(step_times(arguments.point[0], arguments.precision, arguments.steps)))
         return
-    versions = f"TensorFlow {tf.__version__}, Keras {keras.__version__}"
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {versions}"
-    print(f"{machine}, {arguments.precision}")
+    print(f"{machine()}, {arguments.precision}")
     columns = f"{'median step s':>15}{'fastest':>9}{'slowest':>9}{'images/s':>10}{'ours/this':>11}"
-    print(f"{'point':<18}{'':<7}{columns}")
+    print(f"{'point':<18}{'':<9}{columns}")
     results = {}
     for point in arguments.point or ["r18_32px_b64", "r50_224px_b8"]:
         results[point] = found = measure(point, arguments)
-        for name in ("ours", "torch"):
+        for name in ("ours", arguments.peer):
             if found[name]:
                 print_row(point, name, found)
         print(f"{point:<18}first step {statistics.median(found['first_step_s']):.2f} s, tracing included")
     if arguments.json:
-        numbers = {"machine": machine, "precision": arguments.precision, "points": results}
+        numbers = {"machine": machine(), "precision": arguments.precision, "points": results}
         arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
@@ -143,7 +141,7 @@ def print_row(point: str, name: str, found: dict[str, Any]) -> None:
     """A line of the table; the last column is the ratio of images/s, above 1 where ours is faster."""
     median, ours = statistics.median(found[name]), statistics.median(found["ours"])
     print(
-        f"{point:<18}{name:<7}{median:>15.3f}{min(found[name]):>9.3f}{max(found[name]):>9.3f}"
+        f"{point:<18}{name:<9}{median:>15.3f}{min(found[name]):>9.3f}{max(found[name]):>9.3f}"
         f"{POINTS[point][1] / median:>10.2f}{median / ours:>11.2f}",
         flush=True,
     )

@@ -1,0 +1,66 @@
+import math
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import input_pipeline, loss_scaling, machine, memory, train_step
+from benchmarks.pictures import write_pictures
+from tf_simclrv2 import ModelConfig, TrainingConfig
+
+
+def test_pictures_are_the_same_at_every_call_and_differ(tmp_path):
+    for name in ("first", "again"):
+        write_pictures(tmp_path / name, 3)
+    files = sorted((tmp_path / "first" / "train").iterdir())
+    assert len(files) == 3
+    pictures = []
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "again" / "train" / file.name).read_bytes()
+        with Image.open(file) as picture:
+            assert (picture.format, picture.size, picture.mode) == ("JPEG", (500, 375), "RGB")
+            pictures.append(np.asarray(picture, np.float32))
+    assert np.abs(pictures[0] - pictures[1]).mean() > 10
+
+
+def test_our_pipeline_makes_views_of_pictures(tmp_path: pathlib.Path):
+    write_pictures(tmp_path, 4)
+    for blur in (False, True):
+        seconds = input_pipeline.seconds_of_ours(str(tmp_path), 2, blur, batch_size=2, size=32)
+        assert 0 < seconds < 60
+
+
+def test_the_loss_is_timed_with_and_without_keys():
+    for keys in (0, 32):
+        found = loss_scaling.measure(4, keys)
+        assert len(found["step_s"]) == loss_scaling.CALLS and min(found["step_s"]) > 0
+        assert found["growth_mb"] >= 0
+    # 128 queries against 128 projections and 65,536 keys, four bytes each.
+    assert loss_scaling.logits_bytes(64, 65536) == 128 * (128 + 65536) * 4
+
+
+def test_a_whole_step_is_timed():
+    config = train_step.pretraining_config(
+        ModelConfig(resnet_depth=18, image_size=8), TrainingConfig(train_batch_size=4)
+    )
+    step = train_step.pretraining_step(config)
+    first, second = step(), step()
+    assert math.isfinite(first) and 0 < second < first  # The first one traces.
+
+
+def test_the_points_that_pytorch_measures_too():
+    for point in ("r18_32px_b64", "r50_224px_b8"):
+        model, batch_size = train_step.POINTS[point]
+        words = train_step.torch_command("python", "lightly", model, batch_size, "float32", 3)
+        values = [model.resnet_depth, model.image_size, batch_size]
+        assert words[0] == "python" and pathlib.Path(words[1]).exists()
+        assert words[2:] == ["lightly", *map(str, values), "float32", "3"]
+
+
+def test_memory_of_plain_cases_is_measured_beside_pytorch():
+    plain = {name for name in memory.CASES if memory.is_plain(name)}
+    assert plain == {"r18_32px_b64", "r50_224px_b8"}
+
+
+def test_a_machine_is_named_with_its_versions():
+    assert "TensorFlow 2." in machine.machine() and "cores of" in machine.machine()
