@@ -1,4 +1,4 @@
-"""Examines a configuration on random views in memory, in a process of its own: estimate and measured peak, in MB.
+"""Estimate and measured peak, in MB, of steps on random views in memory, in a process of its own.
 
 python tests/doctor/examined.py CONFIG_JSON STEPS
 """

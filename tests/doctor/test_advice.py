@@ -242,7 +242,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
 @pytest.mark.parametrize(
     ("rule", "unwise", "words", "well"),
     CASES,
-    ids=[f"{rule.__name__}-{words}" for rule, _, words, _ in CASES],
+    ids=[f"{case[0].__name__}-{case[2]}" for case in CASES],
 )
 def test_a_rule_speaks_where_it_is_unwise_and_only_there(rule: Rule, unwise: Case, words: str, well: Case):
     said = rule(unwise)
