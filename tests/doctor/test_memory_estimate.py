@@ -58,11 +58,10 @@ def test_bodies_are_counted_where_they_are_called():
 
 def test_a_loop_holds_one_round():
     def rounds(x):
-        return tf.while_loop(
-            lambda i, total: i < 1000,
-            lambda i, total: (i + 1, total + tf.reduce_sum(tf.sin(tf.cos(x)))),
-            (0, 0.0),
-        )[1]
+        def body(i, total):
+            return i + 1, total + tf.reduce_sum(tf.sin(tf.cos(x)))
+
+        return tf.while_loop(lambda i, total: i < 1000, body, (0, 0.0))[1]
 
     assert 2048 <= peak_of(rounds, KILO) < 2200
 

@@ -21,9 +21,7 @@ def main() -> None:
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="the model_dir of a run, or a config.json; default: the machine"
     )
-    parser.add_argument(
-        "--trial_steps", type=int, default=20, help="steps to try; 0 tries none (default: 20)"
-    )
+    parser.add_argument("--trial_steps", type=int, default=20, help="steps to try; 0 for none (default: 20)")
     parser.add_argument("--json", metavar="FILE", help="file for all that was found")
     arguments = parser.parse_args()
     try:

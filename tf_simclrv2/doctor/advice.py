@@ -1,4 +1,4 @@
-"""Unwise settings: each rule looks at a case and says what is unwise, why, and what to do instead, or nothing.
+"""Unwise settings: each rule looks at a case and says what is unwise, why, and what to do instead.
 
 The settings that the paper found good are from SimCLR (Chen et al. 2020, arXiv 2002.05709) and SimCLRv2
 (arXiv 2006.10029). A rule is silent where it is in doubt.
@@ -55,8 +55,8 @@ def learning_rate_far_from_the_papers(case: Case) -> str | None:
     if low / 2.5 <= peak <= 2.5 * high:
         return None
     return (
-        f"learning rate: its peak is {peak:.3g}, far {'below' if peak < low else 'above'} what the papers use "
-        f"for a batch of {case.batch} ({low:.3g} to {high:.3g}); try --learning_rate=0.1 "
+        f"learning rate: its peak is {peak:.3g}, far {'below' if peak < low else 'above'} what the papers "
+        f"use for a batch of {case.batch} ({low:.3g} to {high:.3g}); try --learning_rate=0.1 "
         "--learning_rate_scaling=sqrt."
     )
 
@@ -69,8 +69,8 @@ def small_batch_under_linear_scaling(case: Case) -> str | None:
     if not case.pretraining or not linear or case.plan.schedule.peak >= root / 4:
         return None
     return (
-        f"learning rate: linear scaling leaves {case.plan.schedule.peak:.3g} for a batch of {case.batch}, and "
-        f"the papers' root scaling {root:.3g}, which learns faster from small batches; try "
+        f"learning rate: linear scaling leaves {case.plan.schedule.peak:.3g} for a batch of {case.batch}, "
+        f"and the papers' root scaling {root:.3g}, which learns faster from small batches; try "
         "--learning_rate=0.075 --learning_rate_scaling=sqrt."
     )
 
@@ -134,8 +134,8 @@ def images_nearly_black(case: Case) -> str | None:
     if not case.images.count or case.images.brightest > 0.1:
         return None
     return (
-        f"images: the brightest of {case.images.count} that were looked at reaches {case.images.brightest:.3f} "
-        "of 1, so their range is wrong; scale their values to all of 8 or 16 bits when you write them."
+        f"images: the brightest of {case.images.count} that were looked at reaches "
+        f"{case.images.brightest:.3f} of 1, so their range is wrong; scale their values to all of 8 or 16 bits when you write them."
     )
 
 
@@ -145,8 +145,8 @@ def images_unreadable(case: Case) -> str | None:
         return None
     total = case.images.count + case.images.unreadable
     return (
-        f"images: {case.images.unreadable} of {total} that were looked at cannot be read and will be skipped; "
-        "repair them, or raise --max_skipped_fraction if the run stops."
+        f"images: {case.images.unreadable} of {total} that were looked at cannot be read and will be "
+        "skipped; repair them, or raise --max_skipped_fraction if the run stops."
     )
 
 
@@ -157,7 +157,8 @@ def images_enlarged(case: Case) -> str | None:
         return None
     return (
         f"image size: the images are {side:.0f} px and would be enlarged to {size}, which costs "
-        f"{(size / side) ** 2:.0f} times as much and shows nothing more; try --image_size={max(8, round(side))}."
+        f"{(size / side) ** 2:.0f} times as much and shows nothing more; try "
+        f"--image_size={max(8, round(side))}."
     )
 
 
@@ -213,8 +214,8 @@ def memory_larger_than_dataset(case: Case) -> str | None:
     if size <= 2 * images:
         return None
     return (
-        f"memory: {size:,} keys of {images:,} images hold each image more than once, as a negative of itself; "
-        f"use --memory_size of {images:,} or less."
+        f"memory: {size:,} keys of {images:,} images hold each image more than once, as a negative of "
+        f"itself; use --memory_size of {images:,} or less."
     )
 
 

@@ -17,8 +17,7 @@ from tf_simclrv2.doctor.machine import MEGABYTE, resident_mb
 
 # The output is the input's buffer under another shape or name.
 ALIASES = frozenset(
-    ("Identity", "IdentityN", "Reshape", "StopGradient", "PreventGradient", "ExpandDims", "Squeeze")
-    + ("CheckNumerics", "EnsureShape", "Snapshot")
+    "Identity IdentityN Reshape StopGradient PreventGradient ExpandDims Squeeze EnsureShape Snapshot".split()
 )
 # What they make is not the step's: constants belong to the graph, variables and arguments to its caller.
 FREE = frozenset(("Const", "Placeholder", "ReadVariableOp", "VarHandleOp", "NoOp"))
@@ -26,17 +25,17 @@ FREE = frozenset(("Const", "Placeholder", "ReadVariableOp", "VarHandleOp", "NoOp
 LOOK_AT_SHAPES = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"))
 # Element-wise operations write over an input that nobody needs after them.
 IN_PLACE = frozenset(
-    ("Relu", "ReluGrad", "Add", "AddV2", "Sub", "Mul", "RealDiv", "AddN", "BiasAdd", "Neg", "Exp", "Square")
-    + ("Maximum", "Minimum", "Sqrt", "Rsqrt", "Log", "SelectV2")
+    "Relu ReluGrad Add AddV2 Sub Mul RealDiv AddN BiasAdd Neg Exp Log Square Sqrt Rsqrt Maximum Minimum "
+    "SelectV2".split()
 )
 _BODIES = ("f", "body", "then_branch", "else_branch")
 
 
 def live_peak(graph: Any) -> int:
-    """Bytes of tensors that are alive at once, at most, while a function's graph runs in the order of its making.
+    """The most bytes of tensors that are alive at once, where a graph runs in the order of its making.
 
     Args:
-        graph: The graph of a `tf.function`, traced with static shapes. Its arguments and variables do not count.
+        graph: The graph of a `tf.function`, traced with static shapes. Arguments and variables do not count.
 
     Example:
         >>> doubled = tf.function(lambda x: tf.sin(x) + tf.cos(x))
