@@ -135,7 +135,8 @@ def images_nearly_black(case: Case) -> str | None:
         return None
     return (
         f"images: the brightest of {case.images.count} that were looked at reaches "
-        f"{case.images.brightest:.3f} of 1, so their range is wrong; scale their values to all of 8 or 16 bits when you write them."
+        f"{case.images.brightest:.3f} of 1, so their range is wrong; scale their values to all of 8 or 16 "
+        "bits when you write them."
     )
 
 

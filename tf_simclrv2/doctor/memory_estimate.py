@@ -16,18 +16,19 @@ import tensorflow as tf
 from tf_simclrv2.doctor.machine import MEGABYTE, resident_mb
 
 # The output is the input's buffer under another shape or name.
-ALIASES = frozenset(
-    "Identity IdentityN Reshape StopGradient PreventGradient ExpandDims Squeeze EnsureShape Snapshot".split()
-)
+ALIASES = {
+    *("Identity", "IdentityN", "Reshape", "StopGradient", "PreventGradient"),
+    *("ExpandDims", "Squeeze", "EnsureShape", "Snapshot"),
+}
 # What they make is not the step's: constants belong to the graph, variables and arguments to its caller.
-FREE = frozenset(("Const", "Placeholder", "ReadVariableOp", "VarHandleOp", "NoOp"))
+FREE = {"Const", "Placeholder", "ReadVariableOp", "VarHandleOp", "NoOp"}
 # They look at shapes, which are known beforehand.
-LOOK_AT_SHAPES = frozenset(("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"))
+LOOK_AT_SHAPES = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"}
 # Element-wise operations write over an input that nobody needs after them.
-IN_PLACE = frozenset(
-    "Relu ReluGrad Add AddV2 Sub Mul RealDiv AddN BiasAdd Neg Exp Log Square Sqrt Rsqrt Maximum Minimum "
-    "SelectV2".split()
-)
+IN_PLACE = {
+    *("Add", "AddN", "AddV2", "BiasAdd", "Exp", "Log", "Maximum", "Minimum", "Mul", "Neg", "RealDiv"),
+    *("Relu", "ReluGrad", "Rsqrt", "SelectV2", "Sqrt", "Square", "Sub"),
+}
 _BODIES = ("f", "body", "then_branch", "else_branch")
 
 
