@@ -71,6 +71,8 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
     Raises:
         ConfigError: The run would be refused, and why.
     """
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.training.seed)
     teacher = None
     if config.training.train_mode == "distill":
