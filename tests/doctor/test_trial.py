@@ -1,6 +1,7 @@
 """What a trial makes of steps and batches whose times are known."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
@@ -8,13 +9,10 @@ import tensorflow as tf
 from tf_simclrv2.doctor.trial import WARM_UP_STEPS, run_trial
 
 
-def slow_batches(seconds: float) -> tf.data.Dataset:
-    def generate():
-        while True:
-            time.sleep(seconds)
-            yield 1.0
-
-    return tf.data.Dataset.from_generator(generate, output_signature=tf.TensorSpec([], tf.float32))
+def slow_batches(seconds: float) -> Iterator[dict[str, tf.Tensor]]:
+    while True:
+        time.sleep(seconds)
+        yield {"image": tf.constant(1.0)}
 
 
 def test_waiting_and_computing_are_told_apart():
@@ -36,5 +34,5 @@ def test_waiting_and_computing_are_told_apart():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_few_steps_are_timed_all_the_same(steps):
-    trial = run_trial(lambda batch: {"total_loss": batch}, slow_batches(0.0), batch_size=8, steps=steps)
+    trial = run_trial(lambda batch: {"total_loss": batch["image"]}, slow_batches(0.0), batch_size=8, steps=steps)
     assert trial.steps == 1 and trial.step_s > 0 and trial.peak_mb > 100

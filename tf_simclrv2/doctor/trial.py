@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 from tqdm import tqdm
@@ -42,7 +42,7 @@ class Trial:
 
 def run_trial(
     step: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]],
-    batches: tf.data.Dataset,
+    batches: Iterable[dict[str, tf.Tensor]],
     batch_size: int,
     steps: int,
 ) -> Trial:
