@@ -34,5 +34,7 @@ def test_waiting_and_computing_are_told_apart():
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_few_steps_are_timed_all_the_same(steps):
-    trial = run_trial(lambda batch: {"total_loss": batch["image"]}, slow_batches(0.0), batch_size=8, steps=steps)
+    trial = run_trial(
+        lambda batch: {"total_loss": batch["image"]}, slow_batches(0.0), batch_size=8, steps=steps
+    )
     assert trial.steps == 1 and trial.step_s > 0 and trial.peak_mb > 100
