@@ -29,8 +29,8 @@ IN_PLACE = {
     *("Add", "AddN", "AddV2", "BiasAdd", "Exp", "Log", "Maximum", "Minimum", "Mul", "Neg", "RealDiv"),
     *("Relu", "ReluGrad", "Rsqrt", "SelectV2", "Sqrt", "Square", "Sub"),
 }
-# Measured on CPUs: what the optimized graph and its kernels take once, and how much more memory the allocator holds
-# than there are tensors in it.
+# Measured on CPUs: what the optimized graph and its kernels take once, and how much more memory the allocator
+# holds than there are tensors in it.
 RUNTIME_MB = 110
 ALLOCATED = 1.2
 _BODIES = ("f", "body", "then_branch", "else_branch")
