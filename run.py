@@ -13,9 +13,11 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, logging
+from absl.flags import FLAGS
 
 from flags import config_from_flags, define_flags, explicit_fields, flag_values, notes_on_flags
 from tf_simclrv2.config import ConfigError
+from tf_simclrv2.doctor.command import consult
 from tf_simclrv2.training.adoption import adopt
 from tf_simclrv2.training.loop import Run
 from tf_simclrv2.training.stops import EXIT_PREEMPTED, Preempted, RunError
@@ -32,6 +34,9 @@ def main(argv: list[str]) -> None:
         config = adopt(config_from_flags(), explicit_fields())
         for note in notes_on_flags():
             print(note)
+        if FLAGS.doctor:
+            consult(config, FLAGS.trial_steps, FLAGS.json)
+            return
         Run(config, flag_values()).execute()
     except (ConfigError, RunError) as error:
         sys.exit(f"error: {error}")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from flags import data, evaluation, model, optimization, run, training
+from flags import data, doctor, evaluation, model, optimization, run, training
 from tf_simclrv2.config import (
     DERIVED_FIELDS,
     FLAG_OF_FIELD,
@@ -29,7 +29,7 @@ _Config = TypeVar("_Config")
 
 def define_flags() -> None:
     """Defines all flags; once a process."""
-    for area in (run, training, optimization, model, data, evaluation):
+    for area in (run, training, optimization, model, data, evaluation, doctor):
         area.define()
 
 

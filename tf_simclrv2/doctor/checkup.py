@@ -1,0 +1,136 @@
+"""A checkup: a configuration on this machine, built, traced and tried, and what the rules say of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.data import ServiceClient, Share, SkippedImages
+from tf_simclrv2.doctor.advice import Case, advise
+from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
+from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
+from tf_simclrv2.doctor.memory_estimate import estimated_mb
+from tf_simclrv2.doctor.trial import Trial, run_trial
+from tf_simclrv2.optimization import build_optimizer
+from tf_simclrv2.tasks import Task, build_task
+from tf_simclrv2.training.run_plan import RunPlan, plan_run
+from tf_simclrv2.training.stage_batches import StageBatches
+from tf_simclrv2.training.teacher import load_teacher
+from tf_simclrv2.variable_paths import named_variables
+
+# One batch that is computed with, and what the pipeline holds ready.
+BATCHES_IN_MEMORY = 3
+# No trial where the estimate leaves the machine less than this share of its free memory.
+SPARED = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkup:
+    """What was found.
+
+    Attributes:
+        machine: What there is to compute with.
+        description: The run as it resolves, in a few lines.
+        parameters: Weights that are trained.
+        steps: Of the whole run.
+        checkpoint_mb: Size of one checkpoint.
+        checkpoints_kept: How many a run keeps.
+        memory_mb: Estimate of the most memory that training holds.
+        images: What some training images are like.
+        trial: The steps that were tried; None without.
+        no_trial: Why there was none, or empty.
+        hours: Estimate of the whole training; None without a trial.
+        advice: A sentence or two for each unwise setting.
+    """
+
+    machine: Machine
+    description: str
+    parameters: int
+    steps: int
+    checkpoint_mb: float
+    checkpoints_kept: int
+    memory_mb: float
+    images: ImageSample
+    trial: Trial | None
+    no_trial: str
+    hours: float | None
+    advice: tuple[str, ...]
+
+
+def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
+    """Examines a configuration on this machine, all on one device.
+
+    Args:
+        config: The run. Nothing is written to its `model_dir`.
+        trial_steps: Training steps to try; 0 tries none.
+
+    Raises:
+        ConfigError: The run would be refused, and why.
+    """
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.training.seed)
+    teacher = None
+    if config.training.train_mode == "distill":
+        teacher = load_teacher(str(config.distillation.teacher), config.training.precision)
+    machine = look_at_machine()
+    plan = plan_run(config, replicas=1, teacher_classes=teacher and teacher.num_classes)
+    images = sample_images(plan.train_source)
+    task = build_task(plan.config, teacher and teacher.predict)
+    task.compile(build_optimizer(plan.config.optimizer, plan.schedule))
+    skipped = SkippedImages(plan.train_source.num_examples, plan.config.data.max_skipped_fraction)
+    service = ServiceClient.of(plan.config.data) if trial_steps else None
+    batches = StageBatches(plan, skipped, service).training({}, Share())
+    step = tf.function(task.train_step)
+    graph = step.get_concrete_function(batches.element_spec).graph
+    memory_mb = estimated_mb(graph, _input_bytes(batches))
+    trial, no_trial = None, "trial_steps is 0"
+    if trial_steps:
+        no_trial = _why_not(memory_mb, machine)
+        if not no_trial:
+            with skipped.explained():
+                trial = run_trial(step, batches, plan.config.training.train_batch_size, trial_steps)
+    checkpoint_mb = _checkpoint_bytes(task) / MEGABYTE
+    return Checkup(
+        machine=machine,
+        description=plan.describe(),
+        parameters=sum(math.prod(weight.shape) for weight in task.network.trainable_variables),
+        steps=plan.steps,
+        checkpoint_mb=checkpoint_mb,
+        checkpoints_kept=_checkpoints_kept(plan),
+        memory_mb=memory_mb,
+        images=images,
+        trial=trial,
+        no_trial="" if trial else no_trial,
+        hours=plan.steps * trial.step_s / 3600 if trial else None,
+        advice=advise(Case(plan, machine, images, memory_mb, trial)),
+    )
+
+
+def _why_not(memory_mb: float, machine: Machine) -> str:
+    """Why a trial would end badly, or nothing."""
+    limit = resident_mb() + machine.free_mb * (1 - SPARED)
+    return f"it would need {memory_mb:,.0f} MB" if memory_mb > limit else ""
+
+
+def _input_bytes(batches: tf.data.Dataset) -> int:
+    one = sum(math.prod(spec.shape) * spec.dtype.size for spec in tf.nest.flatten(batches.element_spec))
+    return BATCHES_IN_MEMORY * one
+
+
+def _checkpoint_bytes(task: Task) -> int:
+    """Of what `training_checkpoint` saves."""
+    variables = (
+        *named_variables(task.network).values(),
+        *named_variables(task.optimizer).values(),
+        *task.memory().values(),
+    )
+    return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
+
+
+def _checkpoints_kept(plan: RunPlan) -> int:
+    return min(plan.config.run.keep_checkpoint_max, math.ceil(plan.steps / plan.checkpoint_interval))

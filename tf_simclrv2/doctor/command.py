@@ -1,0 +1,60 @@
+"""What both ways to the doctor do: `python -m tf_simclrv2.doctor` and `run.py --doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import tensorflow as tf
+
+from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
+from tf_simclrv2.doctor.checkup import Checkup, examine
+from tf_simclrv2.doctor.machine import Machine
+from tf_simclrv2.doctor.printout import printout
+
+
+def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = None) -> None:
+    """Examines a configuration, prints what was found and, where asked for, writes it as JSON.
+
+    Raises:
+        ConfigError: The run would be refused, or the file cannot be written.
+    """
+    if trial_steps < 0:
+        raise ConfigError(f"trial_steps is {trial_steps}; it must be at least 0, which tries none.")
+    checkup = examine(config, trial_steps)
+    print(printout(checkup), flush=True)
+    if json_file:
+        write_json(checkup, json_file)
+
+
+def write_json(found: Checkup | Machine, path: str) -> None:
+    """Leaves what was found in a file.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    try:
+        with tf.io.gfile.GFile(path, "w") as file:
+            file.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
+    except tf.errors.OpError as error:
+        reason = " ".join(error.message.split())
+        raise ConfigError(f"json is {path!r}, which cannot be written ({reason}); choose another.") from error
+
+
+def config_at(path: str) -> ExperimentConfig:
+    """The configuration in a run's directory, or in a file.
+
+    Raises:
+        ConfigError: There is none, or it cannot be read.
+    """
+    file = os.path.join(path, CONFIG_FILE) if tf.io.gfile.isdir(path) else path
+    if not tf.io.gfile.exists(file):
+        raise ConfigError(f"there is no {file}; name the model_dir of a run, or a config.json.")
+    try:
+        with tf.io.gfile.GFile(file) as opened:
+            return ExperimentConfig.from_json(opened.read())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{file} is not the configuration of a run ({error}); name the model_dir of a run."
+        ) from error

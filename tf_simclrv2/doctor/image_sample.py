@@ -1,0 +1,50 @@
+"""A few images of a source, as they are before any augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclrv2.data import Source, decode_image
+
+MOST = 32
+# An image whose values differ by less than a step of 8 bits shows nothing.
+ONE_STEP = 1 / 255
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSample:
+    """What some images of a source are like.
+
+    Attributes:
+        count: How many could be read.
+        unreadable: How many could not.
+        constant: How many are of one colour.
+        brightest: The largest value in any of them, of [0, 1].
+        median_side: Median of their shorter sides, in pixels.
+    """
+
+    count: int
+    unreadable: int
+    constant: int
+    brightest: float
+    median_side: float
+
+
+def sample_images(source: Source, most: int = MOST) -> ImageSample:
+    """Decodes images from all over a source."""
+    few = source.evenly_spaced(most)
+    sides, brightest, constant, unreadable = [], 0.0, 0, 0
+    for record in few.records:
+        try:
+            image = decode_image(source.read(record)).numpy()
+        except tf.errors.OpError:
+            unreadable += 1
+            continue
+        sides.append(min(image.shape[:2]))
+        brightest = max(brightest, float(image.max()))
+        constant += bool(np.ptp(image, axis=(0, 1)).max() < ONE_STEP)
+    median = float(np.median(sides)) if sides else 0.0
+    return ImageSample(len(sides), unreadable, constant, brightest, median)

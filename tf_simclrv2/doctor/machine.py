@@ -1,0 +1,104 @@
+"""What this machine can do: its devices, cores and memory, and how fast it computes in each precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+
+import psutil
+import tensorflow as tf
+
+MEGABYTE = 2**20
+PRECISIONS = ("float32", "bfloat16")
+REPEATS = 5
+# A 3x3 convolution of a residual block, with its gradients, and a square matrix product.
+CONV_BATCH, CONV_SIDE, CONV_CHANNELS = 32, 32, 64
+MATRIX_SIDE = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What there is to compute with.
+
+    Attributes:
+        devices: Names of the accelerators; empty without.
+        cores: Those that this process may use.
+        memory_mb: The machine's memory.
+        free_mb: What of it is free now.
+        conv_gflops: Billions of operations a second by precision: a 3x3 convolution and its gradients.
+        matmul_gflops: The same of a matrix product.
+    """
+
+    devices: tuple[str, ...]
+    cores: int
+    memory_mb: float
+    free_mb: float
+    conv_gflops: dict[str, float]
+    matmul_gflops: dict[str, float]
+
+    @property
+    def bfloat16_gain(self) -> float:
+        """How many times faster convolutions are in bfloat16 than in float32."""
+        return self.conv_gflops["bfloat16"] / self.conv_gflops["float32"]
+
+
+def look_at_machine() -> Machine:
+    """Looks at the machine, and measures for about a second."""
+    memory = psutil.virtual_memory()
+    accelerators = [device for kind in ("GPU", "TPU") for device in tf.config.list_logical_devices(kind)]
+    return Machine(
+        devices=tuple(device.name for device in accelerators),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_mb=memory.total / MEGABYTE,
+        free_mb=memory.available / MEGABYTE,
+        conv_gflops={precision: _conv_gflops(precision) for precision in PRECISIONS},
+        matmul_gflops={precision: _matmul_gflops(precision) for precision in PRECISIONS},
+    )
+
+
+def resident_mb() -> float:
+    """Memory that this process holds now."""
+    return psutil.Process().memory_info().rss / MEGABYTE
+
+
+def peak_resident_mb() -> float:
+    """The most memory that this process has held.
+
+    `getrusage` would count what the parent of this process held when it started this one.
+    """
+    with open("/proc/self/status") as status:
+        lines = dict(line.split(":", 1) for line in status)
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+def _conv_gflops(precision: str) -> float:
+    images = tf.ones([CONV_BATCH, CONV_SIDE, CONV_SIDE, CONV_CHANNELS], precision)
+    kernel = tf.ones([3, 3, CONV_CHANNELS, CONV_CHANNELS], precision)
+
+    @tf.function
+    def step(images: tf.Tensor, kernel: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([images, kernel])
+            out = tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
+        return tape.gradient(out, [images, kernel])
+
+    # The output itself is not needed for the gradients, so only these two are computed.
+    operations = 2 * 2 * CONV_BATCH * CONV_SIDE**2 * 9 * CONV_CHANNELS**2
+    return _gflops(operations, lambda: step(images, kernel)[1])
+
+
+def _matmul_gflops(precision: str) -> float:
+    matrix = tf.ones([MATRIX_SIDE, MATRIX_SIDE], precision)
+    return _gflops(2 * MATRIX_SIDE**3, lambda: tf.linalg.matmul(matrix, matrix))
+
+
+def _gflops(operations: int, compute: Callable[[], tf.Tensor]) -> float:
+    def seconds() -> float:
+        start = time.perf_counter()
+        compute().numpy()  # Waits until it is done.
+        return time.perf_counter() - start
+
+    seconds()
+    return operations / min(seconds() for _ in range(REPEATS)) / 1e9

@@ -1,0 +1,73 @@
+"""A checkup as aligned lines of text."""
+
+from __future__ import annotations
+
+import datetime
+import textwrap
+
+from tf_simclrv2.doctor.checkup import Checkup
+from tf_simclrv2.doctor.machine import Machine
+
+WIDTH = 110
+INDENT = 18
+
+
+def printout(checkup: Checkup) -> str:
+    """All that was found, for a terminal or a log."""
+    lines = ["this machine", *machine_lines(checkup.machine), "this run"]
+    description, *rest = checkup.description.splitlines()
+    lines += [_line("what", description), *(_line("", line) for line in rest)]
+    size = checkup.checkpoint_mb
+    kept = f"{checkup.checkpoints_kept} kept take {checkup.checkpoints_kept * size:,.0f} MB"
+    lines += [
+        _line("parameters", f"{checkup.parameters:,} are trained"),
+        _line("checkpoint", f"{size:,.1f} MB; {kept}"),
+        _line("memory", f"{checkup.memory_mb:,.0f} MB estimated{_measured(checkup)}"),
+        *_trial_lines(checkup),
+        "advice" if checkup.advice else "advice: none",
+    ]
+    for number, advice in enumerate(checkup.advice, 1):
+        lines += textwrap.wrap(
+            advice, WIDTH, initial_indent=f"{number:>4}  ", subsequent_indent=" " * 6, break_on_hyphens=False
+        )
+    return "\n".join(lines)
+
+
+def machine_lines(machine: Machine) -> list[str]:
+    """What a machine can do."""
+    speeds = {"convolution": machine.conv_gflops, "matrix product": machine.matmul_gflops}
+    return [
+        _line("devices", ", ".join(machine.devices) or "CPU only"),
+        _line("cores", str(machine.cores)),
+        _line("memory", f"{machine.memory_mb:,.0f} MB, of which {machine.free_mb:,.0f} are free"),
+        *(
+            _line(name, ", ".join(f"{precision} {speed:,.0f} GFLOP/s" for precision, speed in by.items()))
+            for name, by in speeds.items()
+        ),
+    ]
+
+
+def _measured(checkup: Checkup) -> str:
+    if checkup.trial is None:
+        return ""
+    peak = checkup.trial.peak_mb
+    return f", {peak:,.0f} measured ({checkup.memory_mb / peak - 1:+.1%})"
+
+
+def _trial_lines(checkup: Checkup) -> list[str]:
+    trial = checkup.trial
+    if trial is None or checkup.hours is None:
+        return [_line("trial", f"none: {checkup.no_trial}")]
+    whole = datetime.timedelta(seconds=round(checkup.hours * 3600))
+    return [
+        _line(
+            "speed",
+            f"{trial.examples_per_second:,.1f} images/s, {trial.step_s:.3f} s a step "
+            f"(median of {trial.steps}), {trial.data_wait:.0%} of it waiting for data",
+        ),
+        _line("whole run", f"{checkup.steps:,} steps in {whole}, without evaluation"),
+    ]
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<{INDENT}}{value}"
