@@ -44,6 +44,7 @@ class Pretrained:
         selector: The layer of the head that it is fine-tuned from.
         fractions: Which shares of the labels it is fine-tuned with.
         memory: Whether a memory of negatives is used.
+        probed: Whether a linear probe is fitted to it.
     """
 
     depth: int
@@ -51,14 +52,15 @@ class Pretrained:
     selector: int = 1
     fractions: tuple[str, ...] = tuple(FRACTIONS)
     memory: bool = False
+    probed: bool = False
 
 
 def pretrained_networks(scale: Scale) -> dict[str, Pretrained]:
     """The networks by name, the costliest first."""
     return {
         "big": Pretrained(scale.big_depth),
-        "memory": Pretrained(scale.small_depth, memory=True, fractions=("1pct",)),
-        "small": Pretrained(scale.small_depth),
+        "memory": Pretrained(scale.small_depth, fractions=("1pct",), memory=True, probed=True),
+        "small": Pretrained(scale.small_depth, probed=True),
         "shallow_head": Pretrained(scale.small_depth, head_layers=2, selector=0),
     }
 
@@ -98,6 +100,7 @@ def _pretraining(scale: Scale) -> Iterator[Stage]:
                     "train_batch_size": scale.pretrain_batch_size,
                     "resnet_depth": network.depth,
                     "num_proj_layers": network.head_layers,
+                    "eval_protocols": "online,linear" if network.probed else "online",
                     "probe_labels_per_class": 0,
                     "seed": seed,
                 },

@@ -64,11 +64,13 @@ def test_comparisons_are_of_arms_of_the_claim():
             assert len(comparison.more) == len(comparison.less)
 
 
-def test_a_probe_is_read_where_it_is_made():
-    probed = {arm.stage for claim in claims() for arm in claim.arms if arm.result == LINEAR}
-    assert probed
-    for stage in probed:
-        assert "linear" in config(f"{stage}_0").evaluation.protocols
+def test_probes_are_fitted_where_a_claim_reads_them():
+    read = {f"{arm.stage}_0" for claim in claims() for arm in claim.arms if arm.result == LINEAR}
+    networks = {
+        stage.name for stage in STAGES if stage.name.startswith("pretrained") and stage.name[-1] == "0"
+    }
+    assert read == {name for name in networks if "linear" in config(name).evaluation.protocols}
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
@@ -86,7 +88,7 @@ def test_big_and_small_differ_in_depth_alone():
     assert (big.model.resnet_depth, small.model.resnet_depth) == (34, 18)
     model = dataclasses.replace(big.model, resnet_depth=18)
     run = dataclasses.replace(big.run, model_dir=small.run.model_dir)
-    assert dataclasses.replace(big, model=model, run=run) == small
+    assert dataclasses.replace(big, model=model, run=run, evaluation=small.evaluation) == small
 
 
 def test_memory_and_head_are_what_the_claims_vary():
