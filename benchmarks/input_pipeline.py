@@ -1,6 +1,6 @@
 """Throughput of the input pipeline: JPEG files of 500x375 to two augmented views of 224 px, on the host.
 
-    python benchmarks/input_pipeline.py [--images=256] [--rounds=3]
+    python benchmarks/input_pipeline.py [--images=512] [--rounds=3]
     python benchmarks/input_pipeline.py --peer=lightly [--torch_python=PATH]
     python benchmarks/input_pipeline.py --published=FOLDER [--published_python=PATH]
 
@@ -85,7 +85,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--images", type=int, default=256, help=f"pairs of views of a turn, in batches of {BATCH}"
+        "--images", type=int, default=512, help=f"pairs of views of a turn, in batches of {BATCH}"
     )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contender")
     parser.add_argument(
