@@ -15,10 +15,12 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser help quickstart semi-supervised claims test soak lint format bench clean docs
+.PHONY: browser help install quickstart semi-supervised claims test soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(installed)  ## Make .venv from requirements.lock
 
 quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into runs/quickstart
 	$(python) run.py --flagfile=flags/recipes/quickstart.cfg
