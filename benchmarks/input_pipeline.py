@@ -19,18 +19,17 @@ import os
 import pathlib
 import sys
 import tempfile
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from benchmarks.batch_timing import seconds_of
 from benchmarks.comparison import Contender, markdown, take_turns
 from benchmarks.machine import machine
 from benchmarks.pictures import write_pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
 BATCH, SIZE = 32, 224
-WARM_UP_BATCHES = 2
 
 
 def seconds_of_ours(
@@ -56,12 +55,7 @@ def seconds_of_ours(
             views = [batch_random_blur(*pair, size) for pair in zip(views, seeds, strict=True)]
         return views
 
-    for _ in range(WARM_UP_BATCHES):
-        made()
-    start = time.perf_counter()
-    for _ in range(batches):
-        made()[0].numpy()
-    return time.perf_counter() - start
+    return seconds_of(lambda: made()[0].numpy(), batches)
 
 
 def contenders(folder: str, batches: int, blur: bool, arguments: argparse.Namespace) -> list[Contender]:

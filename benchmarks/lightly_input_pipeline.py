@@ -8,20 +8,17 @@ BATCHES batches after the warm-up, in a JSON list.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import pathlib
 import sys
-import time
 
+from batch_timing import WARM_UP_BATCHES, seconds_of
 from lightly.transforms.simclr_transform import (  # pyright: ignore[reportMissingImports] # in the extra `bench`
     SimCLRTransform,
 )
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset  # pyright: ignore[reportMissingImports]
-
-WARM_UP_BATCHES = 2
 
 
 class Pictures(Dataset):
@@ -48,12 +45,7 @@ def seconds(folder: pathlib.Path, batches: int, blur: bool, batch_size: int, siz
     loader = iter(
         DataLoader(pictures, batch_size, shuffle=True, num_workers=os.cpu_count() or 1, drop_last=True)
     )
-    for _ in itertools.islice(loader, WARM_UP_BATCHES):
-        pass
-    start = time.perf_counter()
-    for _ in itertools.islice(loader, batches):
-        pass
-    return time.perf_counter() - start
+    return seconds_of(lambda: next(loader), batches)
 
 
 if __name__ == "__main__":

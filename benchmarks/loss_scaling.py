@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.child import numbers_of
 from benchmarks.machine import machine
+from benchmarks.peak_memory import peak_bytes
 
 # Images, keys.
 CASES = ((64, 0), (64, 65536), (4096, 0))
@@ -53,11 +53,10 @@ def measure(images: int, keys: int) -> dict[str, Any]:
         gradient().numpy()
         return time.perf_counter() - start
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     timed()
     seconds = [timed() for _ in range(CALLS)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"step_s": seconds, "growth_mb": (peak - before) / 1024}
+    return {"step_s": seconds, "growth_mb": (peak_bytes() - before) / 2**20}
 
 
 def logits_bytes(images: int, keys: int) -> int:

@@ -15,13 +15,13 @@ import dataclasses
 import json
 import os
 import pathlib
-import resource
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.child import numbers_of
+from benchmarks.peak_memory import peak_bytes
 from benchmarks.train_step import pretraining_config, pretraining_step, torch_command
 from tf_simclrv2 import ModelConfig, TrainingConfig
 
@@ -43,7 +43,7 @@ LARGE = "r152_3x_sk_224px_b2_rematerialized"
 
 def peak_mb() -> float:
     """The largest resident size of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_bytes() / 2**20
 
 
 def measure(name: str, precision: str, steps: int) -> dict[str, float | list[float]]:

@@ -13,14 +13,13 @@ import inspect
 import json
 import os
 import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 from absl import flags
+from batch_timing import seconds_of
 
-WARM_UP_BATCHES = 2
 BUFFERED_BATCHES = 10
 
 
@@ -56,12 +55,7 @@ def seconds(tf2: str, folder: str, batches: int, blur: bool, batch_size: int, si
         views = tf.split(next(iterator), 2, axis=-1)
         return data_util.batch_random_blur(views, size, size) if blur else views
 
-    for _ in range(WARM_UP_BATCHES):
-        made()
-    start = time.perf_counter()
-    for _ in range(batches):
-        made()[0].numpy()
-    return time.perf_counter() - start
+    return seconds_of(lambda: made()[0].numpy(), batches)
 
 
 if __name__ == "__main__":

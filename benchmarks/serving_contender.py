@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from peak_memory import peak_bytes
 
 # Of the shorter side, as `evaluation_view` crops.
 EVALUATION_PROPORTION = 0.875
@@ -134,15 +135,6 @@ def random_images(batch: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).random((batch, size, size, 3), np.float32)
 
 
-def peak_memory_mb() -> float:
-    """The most that this process held in memory so far, in MB (Linux).
-
-    Not `ru_maxrss`: that one starts from what the parent held when it started this process.
-    """
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
-
-
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds that a call takes, and its result."""
     start = time.perf_counter()
@@ -161,9 +153,9 @@ def main() -> None:
     settings = Settings(**json.loads((folder / "settings.json").read_text()))
     name = sys.argv[1]
     importlib.import_module("tensorflow" if name == OURS else "torch")
-    import_mb = peak_memory_mb()
+    import_mb = peak_bytes() / 1e6
     load_s, contender = timed(lambda: CONTENDERS[name](folder, settings))
-    load_mb = peak_memory_mb()
+    load_mb = peak_bytes() / 1e6
     image = random_images(1, settings.image_size)
     first_s, outputs = timed(lambda: contender.signatures["serving_default"](image))
     answer(
@@ -173,7 +165,7 @@ def main() -> None:
         first_request_s=first_s,
         peak_import_mb=import_mb,
         peak_load_mb=load_mb,
-        peak_first_request_mb=peak_memory_mb(),
+        peak_first_request_mb=peak_bytes() / 1e6,
         outputs={name: output.tolist() for name, output in outputs.items()},
     )
     picture = (folder / "picture.jpg").read_bytes()

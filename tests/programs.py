@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -38,6 +39,26 @@ def start(command: Sequence[str], log: pathlib.Path, **environment: str) -> subp
             stdout=file,
             stderr=subprocess.STDOUT,
         )
+
+
+def finished(command: Sequence[str], patience: float, **options: Any) -> subprocess.CompletedProcess:
+    """What a command, run in the checkout without GPUs, leaves: its exit code and its words.
+
+    Args:
+        command: The interpreter comes first.
+        patience: Seconds until it must have ended.
+        options: Of `subprocess.run`.
+    """
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience,
+        **options,
+    )
 
 
 def newest_step(directory: pathlib.Path) -> int:

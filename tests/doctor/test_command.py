@@ -1,7 +1,6 @@
 """The doctor as a user types it, in processes of its own."""
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -9,9 +8,9 @@ import sys
 import pytest
 import tensorflow as tf
 
+from tests.programs import finished
 from tf_simclrv2.doctor import __main__ as program
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = [
     "--dataset=digits",
     "--train_split=train[:64]",
@@ -25,15 +24,7 @@ TINY = [
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return finished([sys.executable, *arguments], patience=300)
 
 
 @pytest.fixture(scope="module")

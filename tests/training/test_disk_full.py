@@ -1,6 +1,5 @@
 """A disk that fills up while a checkpoint is saved: one sentence, and the checkpoints from before."""
 
-import os
 import pathlib
 import resource
 import shutil
@@ -10,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from tests.programs import finished
 from tests.training.small_runs import weights_of
 from tf_simclrv2.training.verified_checkpoints import damage
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPTIONS = [
     "--dataset=digits",
     "--train_split=train[:32]",
@@ -30,16 +29,8 @@ OPTIONS = [
 
 
 def train(model_dir: pathlib.Path, prefix: tuple[str, ...] = (), **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*prefix, sys.executable, "run.py", f"--model_dir={model_dir}", *OPTIONS],
-        cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-        **options,
-    )
+    command = [*prefix, sys.executable, "run.py", f"--model_dir={model_dir}", *OPTIONS]
+    return finished(command, patience=600, **options)
 
 
 @pytest.fixture(scope="module")
