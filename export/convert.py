@@ -73,7 +73,7 @@ def convert(
     """
     with staged(output, overwrite) as part:
         weights = find_weights(source, "input", ft_proj_selector)
-        network = load_network(weights)
+        network = load_network(weights, say=print)
         _write(network, part, form)
     used = set(weights.keys[path] for path in named_variables(network))
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))

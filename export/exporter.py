@@ -15,6 +15,7 @@ from export.verification import verify_module, verify_tflite
 from tf_simclrv2.config import ConfigError
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.module_archive import ARCHIVE_SUFFIX, pack_module, unpack_module
+from tf_simclrv2.progress import Progress
 from tf_simclrv2.saved_model import RESULTS, Api, describe, exported_network, save_module
 
 FORMATS = ("saved_model", "hub", "serving", "tflite")
@@ -85,10 +86,12 @@ def export(config: ExportConfig) -> str:
         ConfigError: There is nothing to export, the place is taken, or the check failed. No half
             export is left.
     """
-    with staged(config.target, config.overwrite) as part:
+    steps = Progress("export, step", 3, print, unit="steps")
+    with steps, staged(config.target, config.overwrite) as part:
         trained = load_trained_network(config.model_dir)
         network = exported_network(trained.network, config.api, config.endpoint)
-        found = _WRITERS[config.format](network, trained, config, part)
+        steps.advance({"now": "writing"})
+        found = _WRITERS[config.format](_Job(network, trained, config, steps), part)
     if config.format == "serving":
         from export.serving_bundle import write_models_config
 
@@ -96,55 +99,72 @@ def export(config: ExportConfig) -> str:
     return f"exported to {config.target} (checked in a fresh process: {found})"
 
 
-def _write_saved_model(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
-    _save(network, trained, config, path)
-    return _verify(network, config, path)
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What the writers need."""
+
+    network: SimCLR
+    trained: TrainedNetwork
+    config: ExportConfig
+    steps: Progress
 
 
-def _write_hub(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+def _write_saved_model(job: _Job, path: str) -> str:
+    _save(job, path)
+    return _verify(job, path)
+
+
+def _write_hub(job: _Job, path: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         module, unpacked = os.path.join(folder, "module"), os.path.join(folder, "unpacked")
-        _save(network, trained, config, module)
+        _save(job, module)
         pack_module(module, path)
         unpack_module(path, unpacked)
-        return _verify(network, config, unpacked)
+        return _verify(job, unpacked)
 
 
-def _write_serving(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+def _write_serving(job: _Job, path: str) -> str:
     from export.serving_bundle import write_warmup
 
-    found = _write_saved_model(network, trained, config, path)
-    write_warmup(network, path, config.name)
+    found = _write_saved_model(job, path)
+    write_warmup(job.network, path, job.config.name)
     return found
 
 
-def _write_tflite(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> str:
+def _write_tflite(job: _Job, path: str) -> str:
+    network, trained = job.network, job.trained
     os.makedirs(path)
     write_tflite(network, path)
-    card = describe(network, trained.config, config.api, trained.class_names, trained.training)
+    card = describe(network, trained.config, job.config.api, trained.class_names, trained.training)
     card.write_description(path)
     if card.class_names:
         card.write_class_names(path)
-    return verify_tflite(network, path)
+    job.steps.advance({"now": "checking in a fresh process"})
+    found = verify_tflite(network, path)
+    job.steps.advance()
+    return found
 
 
-def _save(network: SimCLR, trained: TrainedNetwork, config: ExportConfig, path: str) -> None:
+def _save(job: _Job, path: str) -> None:
     save_module(
-        network,
+        job.network,
         path,
-        trained.config,
-        api=config.api,
-        endpoint=config.endpoint,
-        class_names=trained.class_names,
-        training=trained.training,
+        job.trained.config,
+        api=job.config.api,
+        endpoint=job.config.endpoint,
+        class_names=job.trained.class_names,
+        training=job.trained.training,
     )
 
 
-def _verify(network: SimCLR, config: ExportConfig, path: str) -> str:
-    return f"largest difference {verify_module(network, path, RESULTS.get(config.api)):.1e}"
+def _verify(job: _Job, path: str) -> str:
+    job.steps.advance({"now": "checking in a fresh process"})
+    difference = verify_module(job.network, path, RESULTS.get(job.config.api))
+    job.steps.advance()
+    return f"largest difference {difference:.1e}"
 
 
-_WRITERS: dict[str, Callable[[SimCLR, TrainedNetwork, ExportConfig, str], str]] = {
+_WRITERS: dict[str, Callable[[_Job, str], str]] = {
     "saved_model": _write_saved_model,
     "hub": _write_hub,
     "serving": _write_serving,

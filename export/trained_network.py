@@ -47,7 +47,8 @@ def load_trained_network(path: str) -> TrainedNetwork:
     directory = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
     step = _step(prefix)
     training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
-    return TrainedNetwork(load_network(weights), read_config(directory), _class_names(directory), training)
+    network = load_network(weights, say=print)
+    return TrainedNetwork(network, read_config(directory), _class_names(directory), training)
 
 
 def _step(prefix: str) -> int | None:

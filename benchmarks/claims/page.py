@@ -73,7 +73,7 @@ def _mean(sample: Sample, sign: str = "") -> str:
 def _scale_in_words(scale: Scale) -> str:
     return (
         f"Measured with {scale.train_images:,} training and {scale.test_images:,} test images at "
-        f"{scale.image_size} pixels; ResNet-{scale.big_depth} is the big network, ResNet-{scale.small_depth} "
-        f"the small one; {scale.pretrain_epochs} epochs of pretraining in batches of "
+        f"{scale.image_size} pixels, {scale.precision}; ResNet-{scale.big_depth} is the big network, "
+        f"ResNet-{scale.small_depth} the small one; {scale.pretrain_epochs} epochs of pretraining in batches of "
         f"{scale.pretrain_batch_size}; {len(scale.seeds)} seeds."
     )

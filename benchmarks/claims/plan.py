@@ -77,6 +77,7 @@ def plan(scale: Scale, output: pathlib.Path) -> list[Stage]:
         "data_dir": output / IMAGES,
         "cache_dataset": True,
         "image_size": scale.image_size,
+        "precision": scale.precision,
         "random_flip": True,
         "keep_hub_module_max": 0,
         "report_images": 0,

@@ -12,7 +12,9 @@ class Scale:
     Attributes:
         train_images: Images of Fashion-MNIST to pretrain and distil on, as many of each class.
         test_images: Images that accuracies are measured on.
-        image_size: Pixels of the side that the network sees.
+        image_size: Pixels of the side that the network sees; above 32 it has ImageNet's stem, whose maps
+            have a quarter of the side.
+        precision: `float32` or `mixed_bfloat16`.
         big_depth: Layers of the big ResNet.
         small_depth: Layers of the small one.
         pretrain_batch_size: Images of a step of pretraining.
@@ -29,6 +31,7 @@ class Scale:
     train_images: int
     test_images: int
     image_size: int
+    precision: str
     big_depth: int
     small_depth: int
     pretrain_batch_size: int
@@ -45,22 +48,24 @@ class Scale:
 SMALL = Scale(
     train_images=4000,
     test_images=2000,
-    image_size=8,
+    image_size=33,
+    precision="mixed_bfloat16",
     big_depth=34,
     small_depth=18,
     pretrain_batch_size=32,
-    pretrain_epochs=12,
+    pretrain_epochs=10,
     memory_size=512,
     memory_decay=0.99,
     label_batch_size=40,
     finetune_steps=200,
     scratch_steps=240,
-    distil_epochs=8,
+    distil_epochs=6,
 )
 PAPER = Scale(
     train_images=60_000,
     test_images=10_000,
     image_size=28,
+    precision="mixed_bfloat16",
     big_depth=50,
     small_depth=18,
     pretrain_batch_size=128,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orbit
 import tensorflow as tf
 
+from tf_simclrv2.progress import Progress
 from tf_simclrv2.tasks import Task
 
 
@@ -15,12 +16,20 @@ class ClassificationEvaluator(orbit.StandardEvaluator):
         task: The task; its evaluation metrics are reset and filled.
         dataset: Distributed batches of `image`, `label` and `mask`.
         strategy: The strategy.
+        progress: Advances with each batch.
     """
 
-    def __init__(self, task: Task, dataset: tf.data.Dataset, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self,
+        task: Task,
+        dataset: tf.data.Dataset,
+        strategy: tf.distribute.Strategy,
+        progress: Progress,
+    ) -> None:
         super().__init__(dataset)
         self.task = task
         self.strategy = strategy
+        self.progress = progress
 
     def eval_begin(self) -> None:
         for metric in self.task.eval_means.values():
@@ -31,6 +40,10 @@ class ClassificationEvaluator(orbit.StandardEvaluator):
 
     def _replica_step(self, batch: dict[str, tf.Tensor]) -> None:
         self.task.test_step(batch)
+
+    def eval_reduce(self, state: None = None, step_outputs: None = None) -> None:
+        """Orbit calls this outside the graph, after each step; metrics hold the state."""
+        self.progress.advance()
 
     def eval_end(self) -> dict[str, float]:
         return {f"eval/{name}": float(mean.result()) for name, mean in self.task.eval_means.items()}

@@ -16,6 +16,7 @@ from tf_simclrv2.evaluation.linear_probe import linear_probe
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.progress import Say, batches_told
 
 RANDOM_ENCODER = "random_encoder"
 BASELINE_ENDPOINT = "final_avg_pool"
@@ -43,7 +44,7 @@ class Protocol:
 
 
 def run_frozen_protocols(
-    network: SimCLR, train: Source, test: Source, config: ExperimentConfig, say: Callable[[str], None]
+    network: SimCLR, train: Source, test: Source, config: ExperimentConfig, say: Say
 ) -> dict[str, float]:
     """Runs the protocols that need only features, and tells what they reach.
 
@@ -65,8 +66,8 @@ def run_frozen_protocols(
         say("evaluation of frozen features is off: both splits need labels")
         return {}
     random = _random_network(network, train, config) if config.evaluation.probe_baselines else None
-    train_features, train_labels = _labelled(*_features(network, random, train, config))
-    test_features, test_labels = _labelled(*_features(network, random, test, config))
+    train_features, train_labels = _labelled(*_features(network, random, train, config, say))
+    test_features, test_labels = _labelled(*_features(network, random, test, config, say))
     for source, labels in ((train, train_labels), (test, test_labels)):
         if not len(labels):
             say(f"evaluation of frozen features is off: no image of {source.name} has a label")
@@ -118,18 +119,24 @@ def _neighbours(k: int) -> Accuracy:
 
 
 def _features(
-    network: SimCLR, random: SimCLR | None, source: Source, config: ExperimentConfig
+    network: SimCLR, random: SimCLR | None, source: Source, config: ExperimentConfig, say: Say
 ) -> tuple[Features, np.ndarray]:
     """Features of a split by row of the table, the trained encoder's first, then the baselines'."""
     skipped = _skipped(source, config)
     batches = _batches(source, config, skipped)
     endpoints = probed_endpoints(config.evaluation, network.config)
+
+    def extract(network: SimCLR, *endpoints: str) -> tuple[Features, np.ndarray]:
+        what = f"features of {source.name}"
+        told = batches_told(batches, what, config.evaluation.eval_batch_size, say)
+        return extract_features(network, told, endpoints)
+
     with skipped.explained():
         if random is None:
-            return extract_features(network, batches, endpoints)
-        features, labels = extract_features(network, batches, (*endpoints, RAW_PIXELS))
+            return extract(network, *endpoints)
+        features, labels = extract(network, *endpoints, RAW_PIXELS)
         raw = features.pop(RAW_PIXELS)
-        untrained, _ = extract_features(random, batches, (BASELINE_ENDPOINT,))
+        untrained, _ = extract(random, BASELINE_ENDPOINT)
     return {**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels
 
 

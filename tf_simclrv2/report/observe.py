@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation import extract_features
 from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
+from tf_simclrv2.progress import Say, batches_told
 from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.report.thumbnails import thumbnails
 from tf_simclrv2.tasks import Pretraining, Task
@@ -31,7 +32,7 @@ Batch = dict[str, tf.Tensor]
 
 
 def observe(
-    task: Task, source: Source, batch: Batch, train_examples: int, step: int, most: int
+    task: Task, source: Source, batch: Batch, train_examples: int, step: int, most: int, say: Say
 ) -> Observations:
     """Looks at a network.
 
@@ -42,11 +43,12 @@ def observe(
         train_examples: Images that the network was trained on.
         step: Steps that it was trained for.
         most: Images to look at.
+        say: Where lines on the progress go.
 
     Raises:
         ConfigError: More images are unreadable than `max_skipped_fraction` allows.
     """
-    images, outputs, labels = _look_at(task, source.evenly_spaced(most))
+    images, outputs, labels = _look_at(task, source.evenly_spaced(most), say)
     features = outputs[ENDPOINT]
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     neighbours = _neighbours(unit, max(NEIGHBOURS, VOTERS))
@@ -74,25 +76,23 @@ def observe(
     )
 
 
-def _look_at(task: Task, source: Source) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+def _look_at(task: Task, source: Source, say: Say) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     config = task.config
     skipped = SkippedImages(source.num_examples, config.data.max_skipped_fraction)
+    batch_size = min(config.evaluation.eval_batch_size, source.num_examples)
     batches = evaluation_batches(
-        source,
-        image_size=config.model.image_size,
-        batch_size=min(config.evaluation.eval_batch_size, source.num_examples),
-        skipped=skipped,
+        source, image_size=config.model.image_size, batch_size=batch_size, skipped=skipped
     )
     seen: list[np.ndarray] = []
 
-    def watched(batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
+    def watched() -> Iterator[Batch]:
+        for batch in batches_told(batches, "features for the report", batch_size, say):
             seen.append(thumbnails(batch["image"], THUMBNAIL_PIXELS)[batch["mask"].numpy()])
             yield batch
 
     endpoints = [ENDPOINT] + ([LOGITS] if task.network.supervised_head is not None else [])
     with skipped.explained():
-        outputs, labels = extract_features(task.network, watched(batches), endpoints)
+        outputs, labels = extract_features(task.network, watched(), endpoints)
     return np.concatenate(seen), outputs, labels
 
 

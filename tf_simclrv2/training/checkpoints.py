@@ -20,6 +20,7 @@ from tf_simclrv2.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_pre
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, config_from_dict
 from tf_simclrv2.model_card import DESCRIPTION_FILE
 from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.progress import Say, told
 from tf_simclrv2.published_weights import recognise
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.variable_paths import named_variables, variable_tree
@@ -170,12 +171,13 @@ def load_weights(network: SimCLR, path: str) -> LoadReport:
     return _load(network, find_weights(path))
 
 
-def load_network(weights: SavedWeights, precision: str = "float32") -> SimCLR:
+def load_network(weights: SavedWeights, precision: str = "float32", say: Say | None = None) -> SimCLR:
     """Builds the network that weights belong to, and loads all of it.
 
     Args:
         weights: What `find_weights` found.
         precision: Keras dtype policy.
+        say: Where the progress is told; None is silent.
 
     Raises:
         ConfigError: The architecture is not known, or variables are missing or misshapen.
@@ -188,7 +190,7 @@ def load_network(weights: SavedWeights, precision: str = "float32") -> SimCLR:
     model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
     network = SimCLR(model, name="simclr", dtype=precision)
     network.build((None, model.image_size, model.image_size, 3))
-    left = _load(network, weights).left
+    left = _load(network, weights, say).left
     if left:
         name, reason = next(iter(left.items()))
         raise ConfigError(
@@ -198,7 +200,7 @@ def load_network(weights: SavedWeights, precision: str = "float32") -> SimCLR:
     return network
 
 
-def _load(network: SimCLR, weights: SavedWeights) -> LoadReport:
+def _load(network: SimCLR, weights: SavedWeights, say: Say | None = None) -> LoadReport:
     shapes, variables = weights.shapes, named_variables(network)
     left = {
         name: reason
@@ -209,7 +211,7 @@ def _load(network: SimCLR, weights: SavedWeights) -> LoadReport:
     _refuse_mismatch(weights, shapes, wanted, network.config)
     for name in wanted:  # A damaged file is noticed before anything is changed.
         weights.reader.tensor(weights.keys[name])
-    for name, variable in wanted.items():
+    for name, variable in told(wanted.items(), "weights, variable", say):
         variable.assign(weights.reader.tensor(weights.keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
     return LoadReport(weights.reader.prefix, tuple(wanted), left, unused)

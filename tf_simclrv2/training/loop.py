@@ -13,6 +13,7 @@ from tf_simclrv2.config import ConfigError, ExperimentConfig
 from tf_simclrv2.data import ServiceClient, Share, SkippedImages
 from tf_simclrv2.distribution import make_strategy, split_cpu
 from tf_simclrv2.optimization import build_optimizer, describe_groups, parameter_groups
+from tf_simclrv2.progress import Say
 from tf_simclrv2.tasks import Task, build_task
 from tf_simclrv2.training.agreement import Agreement
 from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
@@ -23,9 +24,9 @@ from tf_simclrv2.training.lost_worker import lost_worker_explained
 from tf_simclrv2.training.measurement import Measurement, Result
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.not_finite import stop_if_not_finite
-from tf_simclrv2.training.orbit_output import Say, orbit_to_log, to_present_stdout
+from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout
 from tf_simclrv2.training.preemption import Preemption
-from tf_simclrv2.training.progress import Progress
+from tf_simclrv2.training.progress import TrainingProgress
 from tf_simclrv2.training.run_lock import run_lock
 from tf_simclrv2.training.run_plan import RunPlan, plan_run
 from tf_simclrv2.training.stage_batches import StageBatches
@@ -188,7 +189,7 @@ class Run:
             resume=self.survey.whole,
             writes=self.chief,
         )
-        progress: Progress | None = None
+        progress: TrainingProgress | None = None
         last: Result = {}
 
         def act(output: dict[str, tf.Tensor]) -> None:
@@ -228,7 +229,7 @@ class Run:
         )
         stopped = False
         batch_size, say = self.config.training.train_batch_size, to_present_stdout(self.say)
-        progress = Progress(total, start, batch_size, self.task.global_step, say)
+        progress = TrainingProgress(total, start, batch_size, self.task.global_step, say)
         try:
             with (
                 Preemption() as preemption,

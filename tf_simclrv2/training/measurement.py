@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import orbit
@@ -10,11 +11,12 @@ import tensorflow as tf
 from tf_simclrv2.data import Share, SkippedImages, evaluation_batches
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
+from tf_simclrv2.progress import Progress, Say
 from tf_simclrv2.report import BATCH, observe, write_projector, write_report
 from tf_simclrv2.saved_model import save_module
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.model_dir import ModelDir
-from tf_simclrv2.training.orbit_output import Say, orbit_to_log
+from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout
 from tf_simclrv2.training.run_plan import RunPlan
 from tf_simclrv2.training.stage_batches import StageBatches
 from tf_simclrv2.training.summaries import write_scalars
@@ -101,6 +103,7 @@ class Measurement:
                 train_examples=trained_on.num_examples,
                 step=self._step,
                 most=most,
+                say=self.say,
             )
             seen.save(self.model_dir.path)
             write_projector(self.model_dir.path, seen)
@@ -127,8 +130,13 @@ class Measurement:
                 steps=self.config.evaluation.eval_steps,
             )
         )
-        evaluator = ClassificationEvaluator(self.task, dataset, self.strategy)
-        with orbit_to_log():
+        batch_size, steps = self.config.evaluation.eval_batch_size, self.config.evaluation.eval_steps
+        total = min(-(-source.num_examples // batch_size), steps or sys.maxsize)
+        progress = Progress(
+            "evaluation, batch", total, to_present_stdout(self.say), unit="images", per_item=batch_size
+        )
+        evaluator = ClassificationEvaluator(self.task, dataset, self.strategy, progress)
+        with progress, orbit_to_log():
             controller = orbit.Controller(
                 global_step=self.task.global_step,
                 evaluator=evaluator,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Callable
 
 from absl import logging
 
-Say = Callable[[str], None]
+from tf_simclrv2.progress import Say
 
 
 class _Log(io.TextIOBase):

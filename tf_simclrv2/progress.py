@@ -1,0 +1,119 @@
+"""How far a piece of work is: a bar on a terminal; lines now and then where the output goes elsewhere."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeVar
+
+import tensorflow as tf
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30.0
+
+Say = Callable[[str], None]
+Item = TypeVar("Item")
+
+
+class Progress:
+    """Tells how much is done, how fast, and how long the rest takes.
+
+    A bar on standard error where that is a terminal; a plain line every `SECONDS_BETWEEN_LINES` where
+    standard output is none, as in a log.
+
+    Args:
+        what: What is counted: "step" makes `step 3 of 9: …`.
+        total: How many there are.
+        say: Where lines go.
+        start: How many are done already.
+        unit: What the rate counts.
+        per_item: Units in each of what is counted.
+        leave: Whether the bar stays when all is done.
+
+    Example:
+        >>> with Progress("page", 300, print, unit="words", per_item=250) as progress:
+        ...     for page in pages:
+        ...         read(page)
+        ...         progress.advance()
+    """
+
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        say: Say,
+        *,
+        start: int = 0,
+        unit: str = "items",
+        per_item: int = 1,
+        leave: bool = False,
+    ) -> None:
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            unit=what.rpartition(" ")[2],
+            desc=what,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            leave=leave,
+        )
+        self._say = say
+        self._lines = not sys.stdout.isatty()
+        self._what, self._total = what, total
+        self._unit, self._per_item = unit, per_item
+        self._done = self._line_done = start
+        self._time = self._line_time = time.perf_counter()
+
+    def advance(self, shown: Mapping[str, str] | None = None) -> None:
+        """One more is done; `shown` are words to show with it."""
+        self.reach(self._done + 1, shown)
+
+    def reach(self, done: int, shown: Mapping[str, str] | None = None) -> None:
+        """So many are done by now."""
+        now, words = time.perf_counter(), dict(shown or {})
+        rate = (done - self._done) / (now - self._time)
+        self._bar.set_postfix({f"{self._unit}/s": f"{rate * self._per_item:.1f}", **words}, refresh=False)
+        self._bar.update(done - self._done)
+        self._done, self._time = done, now
+        if self._lines and now - self._line_time >= SECONDS_BETWEEN_LINES:
+            self._say(self._line((done - self._line_done) / (now - self._line_time), words))
+            self._line_done, self._line_time = done, now
+
+    def _line(self, rate: float, words: dict[str, str]) -> str:
+        left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
+        parts = [f"{rate * self._per_item:.1f} {self._unit}/s", *(f"{k} {v}" for k, v in words.items())]
+        return f"{self._what} {self._done:,} of {self._total:,}: {', '.join(parts)}, {left} left"
+
+    def close(self) -> None:
+        """Leaves the bar as it stands, or takes it away."""
+        self._bar.close()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def told(items: Collection[Item], what: str, say: Say | None) -> Iterator[Item]:
+    """The same items, while it is told how many have been used; silent where `say` is None."""
+    if say is None:
+        yield from items
+        return
+    with Progress(what, len(items), say) as progress:
+        for item in items:
+            yield item
+            progress.advance()
+
+
+def batches_told(
+    batches: tf.data.Dataset, what: str, batch_size: int, say: Say
+) -> Iterator[dict[str, tf.Tensor]]:
+    """The same batches, of a number that is known, while it is told how many have been used."""
+    total = int(batches.cardinality())
+    with Progress(f"{what}, batch", total, say, unit="images", per_item=batch_size) as progress:
+        for batch in batches:
+            yield batch
+            progress.advance()
