@@ -74,6 +74,6 @@ def _scale_in_words(scale: Scale) -> str:
     return (
         f"Measured with {scale.train_images:,} training and {scale.test_images:,} test images at "
         f"{scale.image_size} pixels, {scale.precision}; ResNet-{scale.big_depth} is the big network, "
-        f"ResNet-{scale.small_depth} the small one; {scale.pretrain_epochs} epochs of pretraining in batches of "
-        f"{scale.pretrain_batch_size}; {len(scale.seeds)} seeds."
+        f"ResNet-{scale.small_depth} the small one; {scale.pretrain_epochs} epochs of pretraining in batches "
+        f"of {scale.pretrain_batch_size}; {len(scale.seeds)} seeds."
     )

@@ -116,7 +116,7 @@ def test_the_page_has_every_claim_and_its_figure():
     text = measured_part(made_up_record())
     for letter in "abcde":
         assert f"### ({letter}) " in text and f"(images/claims_{letter}.png)" in text
-    assert "4,000 training and 2,000 test images at 8 pixels" in text
+    assert "4,000 training and 2,000 test images at 33 pixels, mixed_bfloat16" in text
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
