@@ -40,6 +40,9 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("train_step", "train_step", shared=PEERS),
     Benchmark("train_step_bfloat16", "train_step", ("--precision=mixed_bfloat16",), PEERS),
+    Benchmark("profile_step", "profile_step"),
+    Benchmark("profile_step_bfloat16", "profile_step", ("--precision=mixed_bfloat16",)),
+    Benchmark("optimizer_share", "optimizer_share"),
     Benchmark("input_pipeline", "input_pipeline", shared=PEERS + PUBLISHED),
     Benchmark("startup", "startup"),
     Benchmark("loss_scaling", "loss_scaling"),

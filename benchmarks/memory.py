@@ -5,7 +5,8 @@
 
 Each case runs in a process of its own, whose largest resident size is taken after the network was built and
 after the steps; that of TensorFlow's import is in both. The peer's peak is measured beside the plain cases,
-with its own import in it. Prints a table and, with --json, the numbers.
+with its own import in it. Prints a table, the peak of each rematerialised case as a share of the same without,
+and, with --json, the numbers.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ CASES = {
     "r18_32px_b1024_parts_of_64": (R18, TrainingConfig(train_batch_size=1024, microbatch_size=64)),
     "r50_224px_b8": (R50, TrainingConfig(train_batch_size=8)),
     "r50_224px_b8_rematerialized": (R50, TrainingConfig(train_batch_size=8, rematerialize=True)),
+    "r50_224px_b32": (R50, TrainingConfig(train_batch_size=32)),
+    "r50_224px_b32_rematerialized": (R50, TrainingConfig(train_batch_size=32, rematerialize=True)),
     "r152_3x_sk_224px_b2_rematerialized": (
         R152_3X_SK,
         TrainingConfig(train_batch_size=2, rematerialize=True),
     ),
 }
 LARGE = "r152_3x_sk_224px_b2_rematerialized"
+REMATERIALIZED = "_rematerialized"
 
 
 def peak_mb() -> float:
@@ -61,6 +65,12 @@ def is_plain(name: str) -> bool:
     """Whether PyTorch's program can do the same."""
     model, training = CASES[name]
     return not (model.sk_ratio or training.microbatch_size or training.rematerialize)
+
+
+def shares_of_plain(peaks: dict[str, float]) -> dict[str, float]:
+    """The peak of each rematerialised case over that of the same one without, where both were measured."""
+    plain = {name: name.removesuffix(REMATERIALIZED) for name in peaks if name.endswith(REMATERIALIZED)}
+    return {name: peaks[name] / peaks[other] for name, other in plain.items() if other in peaks}
 
 
 def main() -> None:
@@ -95,6 +105,8 @@ def main() -> None:
             command = torch_command(arguments.torch_python, arguments.peer, *options)
             found[f"{arguments.peer}_peak_mb"] = peak = numbers_of(command)["peak_mb"]
             print(f"{'  ' + arguments.peer:<38}{'':>20}{peak:>10.0f}", flush=True)
+    for name, share in shares_of_plain({name: found["peak_mb"] for name, found in results.items()}).items():
+        print(f"{name} peaks at {share:.0%} of {name.removesuffix(REMATERIALIZED)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 

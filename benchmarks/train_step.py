@@ -28,7 +28,15 @@ import tensorflow as tf
 
 from benchmarks.child import numbers_of
 from benchmarks.machine import machine
-from tf_simclrv2 import LARS, DataConfig, ExperimentConfig, ModelConfig, Pretraining, TrainingConfig
+from tf_simclrv2 import (
+    LARS,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    Pretraining,
+    TrainingConfig,
+)
 
 POINTS = {
     "r18_32px_b64": (ModelConfig(resnet_depth=18, image_size=32), 64),
@@ -38,9 +46,12 @@ POINTS = {
 WARM_UP_STEPS = 2
 
 
-def pretraining_config(model: ModelConfig, training: TrainingConfig) -> ExperimentConfig:
+def pretraining_config(
+    model: ModelConfig, training: TrainingConfig, objective: ObjectiveConfig | None = None
+) -> ExperimentConfig:
     """A run as the benchmarks measure it: with blur where the paper has it."""
-    return ExperimentConfig(model=model, data=DataConfig(use_blur=model.image_size > 32), training=training)
+    data, objective = DataConfig(use_blur=model.image_size > 32), objective or ObjectiveConfig()
+    return ExperimentConfig(model=model, data=data, training=training, objective=objective)
 
 
 def random_views(config: ExperimentConfig) -> dict[str, tf.Tensor]:
@@ -55,11 +66,21 @@ def random_views(config: ExperimentConfig) -> dict[str, tf.Tensor]:
     }
 
 
-def pretraining_step(config: ExperimentConfig) -> Callable[[], float]:
-    """The whole step on random views in memory, as something to call; it returns the seconds that it took."""
+def pretraining_task(config: ExperimentConfig) -> Pretraining:
+    """What is trained, with its optimizer."""
     task = Pretraining(config)
     task.compile(LARS(0.1, weight_decay=1e-4))
-    batch = random_views(config)
+    return task
+
+
+def pretraining_step(config: ExperimentConfig) -> Callable[[], float]:
+    """The whole step on random views in memory, as something to call; it returns the seconds that it took."""
+    return timed_step(pretraining_task(config))
+
+
+def timed_step(task: Pretraining) -> Callable[[], float]:
+    """As `pretraining_step`, of a task that is there already."""
+    batch = random_views(task.config)
     step = tf.function(task.train_step)
 
     def timed() -> float:

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import pathlib
 
@@ -39,6 +40,12 @@ def test_the_loss_is_timed_with_and_without_keys():
     assert loss_scaling.logits_bytes(64, 65536) == 128 * (128 + 65536) * 4
 
 
+def test_what_keys_add_is_a_share_of_a_step_of_as_many_images():
+    # 0.4 s more, in eight steps of 1 s.
+    assert math.isclose(loss_scaling.added_share([0.5, 9.0, 0.1], [0.1], images=64, step=1.0), 0.05)
+    assert train_step.POINTS[loss_scaling.STEP_POINT][1] == loss_scaling.STEP_IMAGES
+
+
 def test_a_whole_step_is_timed():
     config = train_step.pretraining_config(
         ModelConfig(resnet_depth=18, image_size=8), TrainingConfig(train_batch_size=4)
@@ -59,7 +66,15 @@ def test_the_points_that_pytorch_measures_too():
 
 def test_memory_of_plain_cases_is_measured_beside_pytorch():
     plain = {name for name in memory.CASES if memory.is_plain(name)}
-    assert plain == {"r18_32px_b64", "r50_224px_b8"}
+    assert plain == {"r18_32px_b64", "r50_224px_b8", "r50_224px_b32"}
+
+
+def test_rematerialised_cases_are_held_against_the_same_without():
+    peaks = {"r18_32px_b64": 5.0, "a": 4.0, "a_rematerialized": 1.0, "alone_rematerialized": 1.0}
+    assert memory.shares_of_plain(peaks) == {"a_rematerialized": 0.25}
+    for name in (name for name in memory.CASES if name.startswith("r50") and memory.is_plain(name)):
+        model, training = memory.CASES[f"{name}_rematerialized"]
+        assert (model, dataclasses.replace(training, rematerialize=False)) == memory.CASES[name]
 
 
 def test_a_machine_is_named_with_its_versions():

@@ -54,8 +54,9 @@ class MomentumEncoder(keras.layers.Layer):
             average.assign(decay * average + (1.0 - decay) * source)
 
         def move_all(strategy: tf.distribute.Strategy) -> None:
-            for average, source in self._pairs.value:
-                strategy.extended.update(average, move, args=(source,), group=False)
+            with tf.name_scope("momentum_average"):  # What a profile of a step finds it by.
+                for average, source in self._pairs.value:
+                    strategy.extended.update(average, move, args=(source,), group=False)
 
         # Trainable variables have no rule for merging what replicas assign, so they are updated together.
         tf.__internal__.distribute.interim.maybe_merge_call(move_all, tf.distribute.get_strategy())

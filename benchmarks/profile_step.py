@@ -1,0 +1,149 @@
+"""Where the time of a whole pretraining step goes, by type of operation.
+
+    python benchmarks/profile_step.py [--point=r18_32px_b64 ...] [--precision=float32] [--steps=3]
+        [--memory_size=0] [--json=FILE]
+
+The points and the step are those of `train_step.py`, under TensorFlow's profiler on the CPU. The times of
+operations are those of their kernels, each on the thread that started it: where several run side by side they
+add up to more than the step took. Under the table is the share of the optimizer's operations, found by the
+scope of their names, and with `--memory_size` that of the momentum encoder's moving average.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterable
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.child import numbers_of
+from benchmarks.machine import machine
+from benchmarks.op_times import OpCall, profile
+from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config, pretraining_step
+from tf_simclrv2 import ExperimentConfig, ObjectiveConfig, TrainingConfig
+
+ROWS = 15
+GRADIENTS_OF_CONVOLUTIONS = {
+    "BackpropInput": "convolution, input gradient",
+    "BackpropFilter": "convolution, filter gradient",
+}
+# Scopes of names that are a part of the step of their own.
+PARTS = {"optimizer": "lars", "moving average": "momentum_average"}
+
+
+def kind(call: OpCall) -> str:
+    """The row of a call: its type, where it is no convolution."""
+    if "Conv2D" not in call.type:
+        return call.type
+    for ending, name in GRADIENTS_OF_CONVOLUTIONS.items():
+        if ending in call.type:
+            return name
+    return "convolution, forward"
+
+
+def times_by_kind(calls: Iterable[OpCall], steps: int) -> list[dict[str, Any]]:
+    """Milliseconds and calls a step of each kind of operation, and its share; the slowest come first."""
+    seconds: dict[str, float] = collections.defaultdict(float)
+    counts: dict[str, int] = collections.defaultdict(int)
+    for call in calls:
+        seconds[kind(call)] += call.seconds
+        counts[kind(call)] += 1
+    total = sum(seconds.values())
+    return [
+        {
+            "op": name,
+            "share": seconds[name] / total,
+            "ms": 1000 * seconds[name] / steps,
+            "calls": counts[name] / steps,
+        }
+        for name in sorted(seconds, key=lambda name: -seconds[name])
+    ]
+
+
+def times_by_part(calls: Iterable[OpCall], steps: int) -> list[dict[str, Any]]:
+    """As `times_by_kind`, of the parts that have a scope; those that did not run are left out."""
+    calls = list(calls)
+    total = sum(call.seconds for call in calls)
+    rows = []
+    for name, scope in PARTS.items():
+        inside = [call.seconds for call in calls if scope in call.name.split("/")]
+        if inside:
+            ms, count = 1000 * sum(inside) / steps, len(inside) / steps
+            rows.append({"op": name, "share": sum(inside) / total, "ms": ms, "calls": count})
+    return rows
+
+
+def measure(config: ExperimentConfig, steps: int) -> dict[str, Any]:
+    """Times of a step in this process, with the profiler and without."""
+    step = pretraining_step(config)
+    for _ in range(1 + WARM_UP_STEPS):
+        step()
+    plain = [step() for _ in range(steps)]
+    watched: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        calls = profile(lambda: watched.extend(step() for _ in range(steps)), pathlib.Path(folder))
+    return {
+        "step_s": plain,
+        "profiled_step_s": watched,
+        "kinds": times_by_kind(calls, steps),
+        "parts": times_by_part(calls, steps),
+    }
+
+
+def rest(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Many rows as one."""
+    sums = {column: sum(row[column] for row in rows) for column in ("share", "ms", "calls")}
+    return {"op": f"the other {len(rows)}", **sums}
+
+
+def table(point: str, found: dict[str, Any]) -> str:
+    """The kinds that take most of the time, the rest of them, and the parts."""
+    kinds = found["kinds"]
+    rows = [*kinds[:ROWS], *([rest(kinds[ROWS:])] if kinds[ROWS:] else []), rest(kinds) | {"op": "all"}]
+    rows += [row | {"op": f"of it {row['op']}"} for row in found["parts"]]
+    lines = [f"| {point} | share | ms a step | calls a step |", "| --- | --- | --- | --- |"]
+    lines += [f"| {row['op']} | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']:.0f} |" for row in rows]
+    plain, watched = (statistics.median(found[name]) for name in ("step_s", "profiled_step_s"))
+    return "\n".join([*lines, "", f"A step took {plain:.3f} s, with the profiler {watched:.3f} s.", ""])
+
+
+def main() -> None:
+    """Measures the points that are asked for, each in a process of its own, and prints them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--point", choices=sorted(POINTS), action="append", help="default: the two main points"
+    )
+    parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
+    parser.add_argument("--steps", type=int, default=3, help="with the profiler, and as many without")
+    parser.add_argument("--memory_size", type=int, default=0, help="past keys; 0 has no momentum encoder")
+    parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        model, batch_size = POINTS[arguments.point[0]]
+        training = TrainingConfig(precision=arguments.precision, train_batch_size=batch_size)
+        objective = ObjectiveConfig(memory_size=arguments.memory_size)
+        print(json.dumps(measure(pretraining_config(model, training, objective), arguments.steps)))
+        return
+    print(f"{machine()}, {arguments.precision}\n")
+    results = {}
+    for point in arguments.point or ["r18_32px_b64", "r50_224px_b8"]:
+        words = [f"--{name}={getattr(arguments, name)}" for name in ("precision", "steps", "memory_size")]
+        results[point] = numbers_of([sys.executable, __file__, "--here", f"--point={point}", *words])
+        print(table(point, results[point]), flush=True)
+    if arguments.json:
+        numbers = {"machine": machine(), "precision": arguments.precision, "points": results}
+        arguments.json.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
