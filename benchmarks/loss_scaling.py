@@ -5,9 +5,9 @@
 Loss and gradient of NT-Xent on random projections of width 128, float32, each turn in a process of its own,
 and turns alternate. Beside the seconds it prints the bytes of one [2N, 2N + K] tensor of logits (N images, K
 keys) and by how much the largest resident size of the process grew, gradient included. Last comes what the
-keys add to a ResNet-50 step of 64 images at 224 px. Such a step is taken as eight of `train_step.py` with 8 images
-each, since it would hold too much for a small machine; by default in bfloat16, in which steps are faster and the
-share is larger.
+keys add to a ResNet-50 step of 64 images at 224 px. Such a step is taken as eight of `train_step.py` with 8
+images each, since it would hold too much for a small machine; by default in bfloat16, in which the share is
+larger, for the step is faster.
 """
 
 from __future__ import annotations

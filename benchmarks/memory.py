@@ -5,8 +5,8 @@
 
 Each case runs in a process of its own, whose largest resident size is taken after the network was built and
 after the steps; that of TensorFlow's import is in both. The peer's peak is measured beside the plain cases,
-with its own import in it. Prints a table, the peak of each rematerialised case as a share of the same without,
-and, with --json, the numbers.
+with its own import in it. Prints a table, the peak of each rematerialised case as a share of the same one
+without and, with --json, the numbers.
 """
 
 from __future__ import annotations

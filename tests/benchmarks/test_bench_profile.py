@@ -111,8 +111,8 @@ def test_a_step_is_profiled_with_its_optimizer_and_moving_average():
     assert sum(row["share"] for row in found["kinds"]) == pytest.approx(1.0)
     calls = {row["op"]: row["calls"] for row in found["kinds"]}
     assert calls["convolution, filter gradient"] > 0
-    # One update for each of the network's variables: 20 convolutions, 3 dense kernels, 23 gammas with 22 betas,
-    # and the classifier's kernel and bias.
+    # One update for each of the network's variables: 20 convolutions, 3 dense kernels, 23 gammas with 22
+    # betas, and the classifier's kernel and bias.
     assert calls["ResourceApplyMomentum"] == 20 + 3 + 23 + 22 + 2
     optimizer, average = found["parts"]
     assert (optimizer["op"], average["op"]) == ("optimizer", "moving average")
