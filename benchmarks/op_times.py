@@ -38,8 +38,7 @@ def profile(run: Callable[[], object], folder: pathlib.Path) -> list[OpCall]:
     Returns:
         All calls of operations on the CPU, in no order.
     """
-    options = tf.profiler.experimental.ProfilerOptions(host_tracer_level=2, python_tracer_level=0)
-    tf.profiler.experimental.start(str(folder), options)
+    tf.profiler.experimental.start(str(folder))
     try:
         run()
     finally:

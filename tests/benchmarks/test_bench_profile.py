@@ -111,13 +111,14 @@ def test_a_step_is_profiled_with_its_optimizer_and_moving_average():
     assert sum(row["share"] for row in found["kinds"]) == pytest.approx(1.0)
     calls = {row["op"]: row["calls"] for row in found["kinds"]}
     assert calls["convolution, filter gradient"] > 0
-    # One update for each of the network's variables: 20 convolutions, 3 dense kernels, 23 gammas with 22
-    # betas, and the classifier's kernel and bias.
-    assert calls["ResourceApplyMomentum"] == 20 + 3 + 23 + 22 + 2
+    # One update for each of the network's variables: 21 convolutions (stem, 16 in blocks, 4 shortcuts), 3
+    # dense kernels, 24 gammas with 23 betas, and the classifier's kernel and bias.
+    followed = 21 + 3 + 24 + 23
+    assert calls["ResourceApplyMomentum"] == followed + 2
     optimizer, average = found["parts"]
     assert (optimizer["op"], average["op"]) == ("optimizer", "moving average")
     # Each average reads two variables and writes one.
-    assert optimizer["calls"] > calls["ResourceApplyMomentum"] and average["calls"] > 3 * (20 + 3 + 23 + 22)
+    assert optimizer["calls"] > calls["ResourceApplyMomentum"] and average["calls"] > 3 * followed
 
 
 def test_the_share_of_the_optimizer():
