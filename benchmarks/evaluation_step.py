@@ -3,9 +3,10 @@
     python benchmarks/evaluation_step.py [--point=r50_224px_b8] [--rounds=2] [--steps=10] [--json=FILE]
     python benchmarks/evaluation_step.py --published=FOLDER [--published_python=PATH]
 
-Ours is a task's `test_step`, as the evaluator runs it, in mixed_bfloat16 and in float32. The published program is
-a checkout of google-research/simclr, FOLDER its tf2/; it has the same step, in float32. The points are those of
-`train_step.py`. Each turn is a process of its own, and turns alternate. Prints a table; --json keeps the numbers.
+Ours is a task's `test_step`, as the evaluator runs it, in mixed_bfloat16 and in float32. The published
+program is a checkout of google-research/simclr, FOLDER its tf2/; it has the same step, in float32. The points
+are those of `train_step.py`. Each turn is a process of its own, and turns alternate. Prints a table; --json
+keeps the numbers.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
 TF2 is that folder of a checkout of google-research/simclr. Its model.py, objective.py, lars_optimizer.py and
 metrics.py make the step, put together as its run.py does: under MirroredStrategy, in float32, with batch norm
 over all replicas, and with the blur of 224 px on the device. It was written for Keras 2, so this Python needs
-tf_keras of TensorFlow's version. KIND is `train` or `eval`. Prints in JSON the seconds of the first step, those
-of each step after the warm-up, and when, as `time.time()` has it, import, building and first step were done.
+tf_keras of TensorFlow's version. KIND is `train` or `eval`. Prints in JSON the seconds of the first step,
+those of each step after the warm-up, and when, as `time.time()` has it, import, building and first step were
+done.
 """
 
 from __future__ import annotations

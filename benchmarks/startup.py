@@ -5,9 +5,9 @@
     python benchmarks/startup.py --peer=lightly|torch [--torch_python=PATH]
 
 Each turn is a process of its own. The points are those of `train_step.py`, and ResNet-152 with selective
-kernels at 224 px and batch 2. The published program is a checkout of google-research/simclr, FOLDER its tf2/; it
-is in float32 and makes its weights in the first step, not before. PyTorch and lightly have no selective kernels
-here. Prints a table of the parts and, with --json, every number.
+kernels at 224 px and batch 2. The published program is a checkout of google-research/simclr, FOLDER its tf2/;
+it is in float32 and makes its weights in the first step, not before. PyTorch and lightly have no selective
+kernels here. Prints a table of the parts and, with --json, every number.
 """
 
 from __future__ import annotations
