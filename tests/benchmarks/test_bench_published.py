@@ -19,7 +19,7 @@ OPTIONS = argparse.Namespace(
     published_python="python_of_published",
 )
 
-# A checkout of four files that do next to nothing, but read the flags and have the signatures of the published.
+# A checkout that does next to nothing, but reads flags and has the signatures of the published program.
 CHECKOUT = {
     "model.py": """
 import tensorflow.compat.v2 as tf
