@@ -17,6 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -66,6 +67,14 @@ DEFINE = {
 }
 
 Step = Callable[[], tf.Tensor]
+
+
+class LateDense(tf.keras.layers.Dense):
+    """A Dense whose width may be -1 until it is built, as in the Keras that the program was written for."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(max(units, 1), **kwargs)
+        self.units = units
 
 
 def define_flags(depth: int, width: int, sk_ratio: float, size: int, batch_size: int) -> None:
@@ -165,6 +174,8 @@ def main() -> None:
     folder, kind, *point, size, batch_size, steps = sys.argv[1:]
     depth, width, sk_ratio = int(point[0]), int(point[1]), float(point[2])
     sys.path.insert(0, folder)
+    tf.keras.layers.Dense = LateDense
+    tf.get_logger().setLevel("ERROR")
     define_flags(depth, width, sk_ratio, int(size), int(batch_size))
     make = {"train": train_step, "eval": evaluation_step}[kind]
     import model  # noqa: F401 # pyright: ignore[reportMissingImports, reportUnusedImport] # Part of the import.
