@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.child import numbers_of
 
@@ -38,11 +39,27 @@ def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[f
         contenders: In the order of their turns.
         rounds: Turns of each.
     """
-    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    turns = printed_in_turns({contender.name: contender.command for contender in contenders}, rounds)
+    return {name: [second for turn in found for second in turn] for name, found in turns.items()}
+
+
+def printed_in_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, list[Any]]:
+    """What the last line of each turn says, by contender. They alternate, as in `take_turns`.
+
+    Args:
+        commands: By contender, in the order of their turns.
+        rounds: Turns of each.
+    """
+    printed: dict[str, list[Any]] = {name: [] for name in commands}
     for _ in range(rounds):
-        for contender in contenders:
-            seconds[contender.name] += numbers_of(contender.command)
-    return seconds
+        for name, command in commands.items():
+            printed[name].append(numbers_of(command))
+    return printed
+
+
+def steps_of(turns: dict[str, list[Any]]) -> dict[str, list[float]]:
+    """The `step_s` of all of a contender's turns, from what they printed."""
+    return {name: [second for turn in found for second in turn["step_s"]] for name, found in turns.items()}
 
 
 def spread(seconds: Sequence[float]) -> Spread:

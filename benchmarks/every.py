@@ -38,13 +38,14 @@ class Benchmark:
 
 
 BENCHMARKS = (
-    Benchmark("train_step", "train_step", shared=PEERS),
-    Benchmark("train_step_bfloat16", "train_step", ("--precision=mixed_bfloat16",), PEERS),
+    Benchmark("train_step", "train_step", shared=PEERS + PUBLISHED),
+    Benchmark("train_step_bfloat16", "train_step", ("--precision=mixed_bfloat16",), PEERS + PUBLISHED),
+    Benchmark("evaluation_step", "evaluation_step", shared=PUBLISHED),
     Benchmark("profile_step", "profile_step"),
     Benchmark("profile_step_bfloat16", "profile_step", ("--precision=mixed_bfloat16",)),
     Benchmark("optimizer_share", "optimizer_share"),
     Benchmark("input_pipeline", "input_pipeline", shared=PEERS + PUBLISHED),
-    Benchmark("startup", "startup"),
+    Benchmark("startup", "startup", shared=PEERS + PUBLISHED),
     Benchmark("loss_scaling", "loss_scaling"),
     Benchmark("memory", "memory", shared=PEERS),
     Benchmark("memory_bfloat16", "memory", ("--precision=mixed_bfloat16",), PEERS),

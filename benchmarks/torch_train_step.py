@@ -4,7 +4,8 @@
 
 The same network and batch, channels_last, plain SGD with momentum, and in bfloat16 autocast. PEER `torch` has
 NT-Xent of both views in one pass, as ours; `lightly` has lightly's NTXentLoss and one pass a view, as its
-examples have it. Prints in JSON the seconds of each step after the warm-up and the largest resident size.
+examples have it. Prints in JSON the seconds of each step after the warm-up, the largest resident size, and
+when, as `time.time()` has it, import, building and the first step were done.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ def loss_of_peer(peer: str) -> Callable[[TorchSimCLR, Tensor], Tensor]:
     return loss
 
 
-def step_times(peer: str, depth: int, size: int, batch: int, precision: str, steps: int) -> list[float]:
-    """Seconds of each step."""
+def step_times(
+    peer: str, depth: int, size: int, batch: int, precision: str, steps: int
+) -> tuple[list[float], dict[str, float]]:
+    """Seconds of each step, and the moments on the way to the first one's end."""
+    moments = {"imported": time.time()}
     network = TorchSimCLR(depth, cifar=size <= 32).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     views = torch.rand(2 * batch, 3, size, size).to(memory_format=torch.channels_last)
@@ -68,13 +72,16 @@ def step_times(peer: str, depth: int, size: int, batch: int, precision: str, ste
         loss.item()
         return time.perf_counter() - start
 
-    for _ in range(WARM_UP_STEPS):
+    moments["built"] = time.time()
+    step()
+    moments["first_step"] = time.time()
+    for _ in range(WARM_UP_STEPS - 1):
         step()
-    return [step() for _ in range(steps)]
+    return [step() for _ in range(steps)], moments
 
 
 if __name__ == "__main__":
     peer, *sizes, precision, steps = sys.argv[1:]
     depth, size, batch = map(int, sizes)
-    seconds = step_times(peer, depth, size, batch, precision, int(steps))
-    print(json.dumps({"step_s": seconds, "peak_mb": peak_bytes() / 2**20}))
+    seconds, moments = step_times(peer, depth, size, batch, precision, int(steps))
+    print(json.dumps({"step_s": seconds, "peak_mb": peak_bytes() / 2**20, "moments": moments}))

@@ -2,11 +2,14 @@
 
     python benchmarks/train_step.py [--point=r18_32px_b64] [--precision=float32] [--rounds=2] [--steps=5]
     python benchmarks/train_step.py --peer=lightly|torch [--torch_python=PATH]
+    python benchmarks/train_step.py --published=FOLDER [--published_python=PATH]
 
 Measures ResNet-18 at 32 px with batch 64 and ResNet-50 at 224 px with batch 8: forward, backward, LARS,
 the linear classifier and the metrics, on random views that are already in memory. An image counts once,
 though it is seen in two views. The step of PyTorch or lightly beside it has plain SGD and no metrics, so ours
-does more; each turn is a process of its own, and turns alternate. Prints a table; --json keeps the numbers.
+does more. The published program is a checkout of google-research/simclr, FOLDER its tf2/; its step does what
+ours does and is always in float32. Each turn is a process of its own, and turns alternate. Prints a table;
+--json keeps the numbers.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
 
-from benchmarks.child import numbers_of
+from benchmarks.comparison import printed_in_turns, steps_of
 from benchmarks.machine import machine
+from benchmarks.published import published_command
 from tf_simclrv2 import (
     LARS,
     DataConfig,
@@ -111,19 +115,27 @@ def torch_command(
     return [python, str(pathlib.Path(__file__).with_name("torch_train_step.py")), *map(str, values)]
 
 
-def measure(point: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each contender's steps, turn by turn."""
-    words = [f"--point={point}", f"--precision={arguments.precision}", f"--steps={arguments.steps}"]
-    peer = arguments.peer
-    found: dict[str, Any] = {"first_step_s": [], "ours": [], peer: []}
-    for _ in range(arguments.rounds):
-        mine = numbers_of([sys.executable, __file__, "--here", *words])
-        found["first_step_s"].append(mine["first_step_s"])
-        found["ours"] += mine["step_s"]
-        if peer != "none" and not POINTS[point][0].sk_ratio:
-            options = (*POINTS[point], arguments.precision, arguments.steps)
-            found[peer] += numbers_of(torch_command(arguments.torch_python, peer, *options))["step_s"]
-    return found
+def contenders(point: str, arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """The command of each contender at a point, ours first."""
+    model, batch_size = POINTS[point]
+    precision, steps = arguments.precision, arguments.steps
+    words = [f"--point={point}", f"--precision={precision}", f"--steps={steps}"]
+    commands = {"ours": [sys.executable, __file__, "--here", *words]}
+    if arguments.peer != "none" and not model.sk_ratio:
+        commands[arguments.peer] = torch_command(
+            arguments.torch_python, arguments.peer, model, batch_size, precision, steps
+        )
+    if arguments.published:
+        commands["published"] = published_command(
+            arguments.published_python, arguments.published, "train", model, batch_size, steps
+        )
+    return commands
+
+
+def measure(commands: dict[str, list[str]], rounds: int) -> dict[str, Any]:
+    """Seconds of each contender's steps, turn by turn, and those of our first ones."""
+    turns = printed_in_turns(commands, rounds)
+    return {"first_step_s": [turn["first_step_s"] for turn in turns["ours"]], **steps_of(turns)}
 
 
 def main() -> None:
@@ -137,6 +149,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="steps of a turn, after the warm-up")
     parser.add_argument("--peer", default="none", choices=["lightly", "torch", "none"])
     parser.add_argument("--torch_python", default=sys.executable, help="an interpreter that has the peer")
+    parser.add_argument("--published", help="tf2/ of a checkout of google-research/simclr")
+    parser.add_argument("--published_python", default=sys.executable, help="an interpreter that runs it")
     parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -148,10 +162,10 @@ def main() -> None:
     print(f"{'point':<18}{'':<9}{columns}")
     results = {}
     for point in arguments.point or ["r18_32px_b64", "r50_224px_b8"]:
-        results[point] = found = measure(point, arguments)
-        for name in ("ours", arguments.peer):
-            if found[name]:
-                print_row(point, name, found)
+        commands = contenders(point, arguments)
+        results[point] = found = measure(commands, arguments.rounds)
+        for name in commands:
+            print_row(point, name, found)
         print(f"{point:<18}first step {statistics.median(found['first_step_s']):.2f} s, tracing included")
     if arguments.json:
         numbers = {"machine": machine(), "precision": arguments.precision, "points": results}

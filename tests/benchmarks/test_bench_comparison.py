@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from benchmarks import every
-from benchmarks.comparison import Contender, Spread, markdown, spread, take_turns
+from benchmarks.comparison import Contender, Spread, markdown, printed_in_turns, spread, steps_of, take_turns
 
 # Notes its name in a file and says how many names are there by now.
 PROGRAM = """
@@ -26,6 +26,17 @@ def test_contenders_alternate_and_keep_their_own_seconds(tmp_path):
     seconds = take_turns([fake("a", log), fake("b", log)], rounds=3)
     assert log.read_text() == "ababab"
     assert seconds == {"a": [1, 0.5, 3, 0.5, 5, 0.5], "b": [2, 0.5, 4, 0.5, 6, 0.5]}
+
+
+def test_steps_of_programs_that_print_more_than_their_steps(tmp_path):
+    log = tmp_path / "turns"
+    program = PROGRAM.replace(
+        "[len(log.read_text()), 0.5]", '{"step_s": [len(log.read_text())], "name": sys.argv[2]}'
+    )
+    commands = {name: [sys.executable, "-c", program, str(log), name] for name in "ab"}
+    turns = printed_in_turns(commands, rounds=2)
+    assert [turn["name"] for turn in turns["b"]] == ["b", "b"]
+    assert steps_of(turns) == {"a": [1, 3], "b": [2, 4]}
 
 
 def test_spread():
@@ -53,6 +64,7 @@ def test_every_program_exists_and_is_given_what_it_takes(benchmark, tmp_path):
     for option in words[2:]:
         assert f'"{option.split("=")[0]}"' in text
     assert ("--peer=lightly" in words) == ("--peer" in benchmark.shared)
+    assert ("--published=tf2" in words) == ("--published" in benchmark.shared)
     assert not any(word.endswith("=None") for word in words)
     assert words[-1] == f"--json={tmp_path / benchmark.name}.json"
 

@@ -104,23 +104,33 @@ class BatchNormRelu(keras.layers.Layer):
         self.moving_variance = weight("moving_variance", "ones", trainable=False, aggregation="mean")
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if training and self.trainable and self._has_kernel(x):
+        frozen = self.is_frozen(training)
+        if not frozen and self._has_kernel(x):
             y = self._by_kernel(x)
             return tf.nn.relu(y) if self.relu else y
         full = full_precision(x)
-        if training and self.trainable:
+        if frozen:
+            scale, offset = self.moving_scale_and_offset(full.dtype)
+        else:
             mean, variance = batch_moments(full, self.global_bn)
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
-        else:
-            mean = tf.cast(self.moving_mean, full.dtype)
-            variance = tf.cast(self.moving_variance, full.dtype)
-        scale = tf.math.rsqrt(variance + EPSILON) * tf.cast(self.gamma, full.dtype)
-        offset = -mean * scale
-        if self.beta is not None:
-            offset += tf.cast(self.beta, full.dtype)
+            scale, offset = self._scale_and_offset(mean, variance)
         y = tf.cast(full * scale + offset, x.dtype)
         return tf.nn.relu(y) if self.relu else y
+
+    def is_frozen(self, training: bool) -> bool:
+        """Whether the moving statistics are used, so that this is `moving_scale_and_offset`, then ReLU."""
+        return not (training and self.trainable)
+
+    def moving_scale_and_offset(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
+        """What each channel is multiplied with in inference mode, and what is added, [C]."""
+        return self._scale_and_offset(tf.cast(self.moving_mean, dtype), tf.cast(self.moving_variance, dtype))
+
+    def _scale_and_offset(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        scale = tf.math.rsqrt(variance + EPSILON) * tf.cast(self.gamma, mean.dtype)
+        offset = -mean * scale
+        return scale, offset if self.beta is None else offset + tf.cast(self.beta, mean.dtype)
 
     def _has_kernel(self, x: tf.Tensor) -> bool:
         """The fused kernels know feature maps and no float64; over replicas, only those of a CPU will do."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.folding import convolve_and_normalise
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 
@@ -74,7 +75,7 @@ class ProjectionShortcut(keras.layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if self.resnet_d:
             x = average_pool_2x2(x, self.strides)
-        return self.norm(self.conv(x), training=training)
+        return convolve_and_normalise(self.conv, self.norm, x, training)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
@@ -152,9 +153,12 @@ class _Block(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x, training=training)
-        for layer in self.branch:
-            moves = isinstance(layer, BatchNormRelu | SelectiveKernel)
-            x = layer(x, training=training) if moves else layer(x)
+        layers = iter(self.branch)
+        for layer in layers:
+            if isinstance(layer, Conv2DFixedPadding):  # Batch norm follows each.
+                x = convolve_and_normalise(layer, next(layers), x, training)
+            else:
+                x = layer(x, training=training) if isinstance(layer, SelectiveKernel) else layer(x)
         return tf.nn.relu(x + shortcut)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -51,19 +51,25 @@ class Conv2DFixedPadding(keras.layers.Layer):
             initializer=keras.initializers.VarianceScaling(
                 1.0, mode="fan_in", distribution="truncated_normal"
             ),
+            autocast=False,  # `convolve` casts, after whatever is done to the kernel in full precision.
         )
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.convolve(x, tf.convert_to_tensor(self.kernel))
+
+    def convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """What the layer does, with another kernel of the same shape."""
+        kernel = tf.cast(kernel, x.dtype)
         before, side = (self.kernel_size - 1) // 2, x.shape[1]
         if side == x.shape[2] and side is not None and side <= min(self.strides, self.kernel_size - before):
             # One output position is left: the other taps meet nothing but padding.
-            taps = tf.convert_to_tensor(self.kernel)[before : before + side, before : before + side]
+            taps = kernel[before : before + side, before : before + side]
             return tf.nn.conv2d(x, taps, 1, "VALID")
         # Padding first, then VALID: on CPUs a strided convolution with explicit padding has a slow kernel.
         if self.strides > 1 and self.kernel_size > 1:
             x = pad_evenly(x, self.kernel_size)
         padding = "SAME" if self.strides == 1 else "VALID"
-        return tf.nn.conv2d(x, tf.convert_to_tensor(self.kernel), self.strides, padding)
+        return tf.nn.conv2d(x, kernel, self.strides, padding)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])

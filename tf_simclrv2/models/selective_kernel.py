@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.folding import convolve_and_normalise
 from tf_simclrv2.precision import full_precision
 
 MIN_BOTTLENECK = 32
@@ -65,12 +66,16 @@ class SelectiveKernel(keras.layers.Layer):
         self.expand.build((None, None, None, self.squeeze.filters))
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        streams = tf.stack(tf.split(self.streams_norm(self.streams(x), training=training), 2, axis=-1))
-        pooled = tf.reduce_mean(tf.reduce_sum(full_precision(streams), axis=0), axis=[1, 2], keepdims=True)
+        streams = convolve_and_normalise(self.streams, self.streams_norm, x, training)
+        # Pooled before they are added: the sum of two feature maps would be a map more.
+        pooled = tf.add_n(
+            tf.split(tf.reduce_mean(full_precision(streams), [1, 2], keepdims=True), 2, axis=-1)
+        )
         hidden = self.squeeze_norm(self.squeeze(tf.cast(pooled, x.dtype)), training=training)
         logits = tf.stack(tf.split(full_precision(self.expand(hidden)), 2, axis=-1))
-        mix = tf.cast(tf.nn.softmax(logits, axis=0), x.dtype)
-        return tf.reduce_sum(streams * mix, axis=0)
+        mix = tf.unstack(tf.cast(tf.nn.softmax(logits, axis=0), x.dtype))
+        first, second = tf.split(streams, 2, axis=-1)
+        return first * mix[0] + second * mix[1]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         return (*self.streams.compute_output_shape(input_shape)[:3], self.filters)

@@ -1,0 +1,41 @@
+"""A convolution and the batch norm behind it, which inference folds into the kernel."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.conv import Conv2DFixedPadding
+
+
+def convolve_and_normalise(
+    conv: Conv2DFixedPadding, norm: BatchNormRelu, x: tf.Tensor, training: bool
+) -> tf.Tensor:
+    """`norm(conv(x))`, in inference mode with fewer passes over the feature map.
+
+    There batch norm is a factor and an offset for each channel. The factor goes into the kernel and the
+    offset is a bias, which TensorFlow computes, with the ReLU, inside the convolution.
+
+    Args:
+        conv: Built.
+        norm: Built, over the channels of `conv`.
+        x: [N, H, W, C].
+        training: As of `norm`.
+
+    Returns:
+        What `norm` returns.
+    """
+    if not norm.is_frozen(training) or not _is_worth_it(conv, x):
+        return norm(conv(x), training=training)
+    kernel = tf.convert_to_tensor(conv.kernel)
+    scale, offset = norm.moving_scale_and_offset(kernel.dtype)
+    y = tf.nn.bias_add(conv.convolve(x, kernel * scale), tf.cast(offset, x.dtype))
+    return tf.nn.relu(y) if norm.relu else y
+
+
+def _is_worth_it(conv: Conv2DFixedPadding, x: tf.Tensor) -> bool:
+    """Folding takes a pass over the kernel in each call to spare some over the output, the larger of them."""
+    batch_size, height, width, _ = conv.compute_output_shape(x.shape)
+    if height is None or width is None:
+        return False
+    return (batch_size or 1) * height * width >= conv.kernel_size**2 * x.shape[-1]
