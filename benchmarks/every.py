@@ -1,7 +1,7 @@
 """Runs every benchmark, one after the other; for a quiet machine.
 
-    python benchmarks/every.py [--output=runs/bench] [--only=NAME ...] [--peer=lightly|torch|none]
-        [--torch_python=PATH] [--published=FOLDER] [--published_python=PATH]
+    python benchmarks/every.py [--output=runs/bench] [--only=NAME ...] [--rounds=N]
+        [--peer=lightly|torch|none] [--torch_python=PATH] [--published=FOLDER] [--published_python=PATH]
 
 Each program's words go to the screen and, one after the other, to OUTPUT/tables.md; its numbers to
 OUTPUT/NAME.json. A program that fails stops the rest.
@@ -17,7 +17,14 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = ("--peer", "--torch_python")
+ROUNDS = ("--rounds",)
 PUBLISHED = ("--published", "--published_python")
+BFLOAT16 = "--precision=mixed_bfloat16"
+STEPS = tuple(f"--point={point}" for point in ("r18_32px_b64", "r50_224px_b8", "r50_sk_224px_b8"))
+SMALL_CASES = tuple(
+    f"--case={case}"
+    for case in ("r18_32px_b64", "r50_224px_b8", "r50_224px_b32", "r50_224px_b32_rematerialized")
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,18 +45,18 @@ class Benchmark:
 
 
 BENCHMARKS = (
-    Benchmark("train_step", "train_step", shared=PEERS + PUBLISHED),
-    Benchmark("train_step_bfloat16", "train_step", ("--precision=mixed_bfloat16",), PEERS + PUBLISHED),
-    Benchmark("evaluation_step", "evaluation_step", shared=PUBLISHED),
+    Benchmark("train_step", "train_step", STEPS, PEERS + PUBLISHED + ROUNDS),
+    Benchmark("train_step_bfloat16", "train_step", (*STEPS, BFLOAT16), PEERS + PUBLISHED + ROUNDS),
+    Benchmark("evaluation_step", "evaluation_step", shared=PUBLISHED + ROUNDS),
     Benchmark("profile_step", "profile_step"),
-    Benchmark("profile_step_bfloat16", "profile_step", ("--precision=mixed_bfloat16",)),
-    Benchmark("optimizer_share", "optimizer_share"),
-    Benchmark("input_pipeline", "input_pipeline", shared=PEERS + PUBLISHED),
-    Benchmark("startup", "startup", shared=PEERS + PUBLISHED),
-    Benchmark("loss_scaling", "loss_scaling"),
+    Benchmark("profile_step_bfloat16", "profile_step", (BFLOAT16,)),
+    Benchmark("optimizer_share", "optimizer_share", (BFLOAT16,), ROUNDS),
+    Benchmark("input_pipeline", "input_pipeline", shared=PEERS + PUBLISHED + ROUNDS),
+    Benchmark("startup", "startup", shared=PEERS + PUBLISHED + ROUNDS),
+    Benchmark("loss_scaling", "loss_scaling", shared=ROUNDS),
     Benchmark("memory", "memory", shared=PEERS),
-    Benchmark("memory_bfloat16", "memory", ("--precision=mixed_bfloat16",), PEERS),
-    Benchmark("replicas", "replicas"),
+    Benchmark("memory_bfloat16", "memory", (*SMALL_CASES, BFLOAT16), PEERS),
+    Benchmark("replicas", "replicas", shared=ROUNDS),
     Benchmark("serving", "serving", ("--repeats=3",), ("--torch_python",)),
 )
 
@@ -97,13 +104,14 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/bench"))
     names = [benchmark.name for benchmark in BENCHMARKS]
     parser.add_argument("--only", choices=names, action="append", help="default: all")
+    parser.add_argument("--rounds", help="turns of each contender, instead of each program's own number")
     parser.add_argument("--peer", default="none", choices=["lightly", "torch", "none"])
     parser.add_argument("--torch_python", help="an interpreter that has the peer")
     parser.add_argument("--published", help="tf2/ of a checkout of google-research/simclr")
     parser.add_argument("--published_python", help="an interpreter that runs it")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    shared = {name: getattr(arguments, name.removeprefix("--")) for name in PEERS + PUBLISHED}
+    shared = {name: getattr(arguments, name.removeprefix("--")) for name in PEERS + PUBLISHED + ROUNDS}
     tables = arguments.output / "tables.md"
     tables.write_text("")
     for benchmark in BENCHMARKS:

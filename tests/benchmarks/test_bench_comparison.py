@@ -52,7 +52,13 @@ def test_the_table_holds_all_to_the_first():
     assert "images" not in markdown("views", {"ours": [2.0]})
 
 
-SHARED = {"--peer": "lightly", "--torch_python": None, "--published": "tf2", "--published_python": None}
+SHARED = {
+    "--peer": "lightly",
+    "--torch_python": None,
+    "--published": "tf2",
+    "--published_python": None,
+    "--rounds": "1",
+}
 
 
 @pytest.mark.parametrize("benchmark", every.BENCHMARKS, ids=lambda benchmark: benchmark.name)
@@ -64,6 +70,7 @@ def test_every_program_exists_and_is_given_what_it_takes(benchmark, tmp_path):
     for option in words[2:]:
         assert f'"{option.split("=")[0]}"' in text
     assert ("--peer=lightly" in words) == ("--peer" in benchmark.shared)
+    assert ("--rounds=1" in words) == ("--rounds" in benchmark.shared)
     assert ("--published=tf2" in words) == ("--published" in benchmark.shared)
     assert not any(word.endswith("=None") for word in words)
     assert words[-1] == f"--json={tmp_path / benchmark.name}.json"
