@@ -47,15 +47,15 @@ def test_other_threads_leave_the_handler_alone():
 def test_a_run_that_is_stopped_between_checkpoints_saves_on_the_same_steps(tmp_path, monkeypatch):
     """A signal at step 3 of 6 with checkpoints every 2: later ones are where they always were."""
 
-    class StopsAtThree(loop.Progress):
+    class StopsAtThree(loop.TrainingProgress):
         def __call__(self, output):
             super().__call__(output)
-            if self._step == 3:
+            if int(self._global_step.numpy()) == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     options = {"mode": "train", "train_steps": 6, "steps_per_loop": 1, "keep_checkpoint_max": 9}
     execute(config_for(tmp_path / "whole", **options))
-    monkeypatch.setattr(loop, "Progress", StopsAtThree)
+    monkeypatch.setattr(loop, "TrainingProgress", StopsAtThree)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted, match=r"stopped by SIGTERM at step 3 of 6; all is saved in .*ckpt-3,"):
         execute(config_for(tmp_path / "stopped", **options))

@@ -7,6 +7,9 @@ import tensorflow as tf
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
 
+# A batch of this size or more gains.
+FEW_IMAGES = 8
+
 
 def convolve_and_normalise(
     conv: Conv2DFixedPadding, norm: BatchNormRelu, x: tf.Tensor, training: bool
@@ -34,8 +37,11 @@ def convolve_and_normalise(
 
 
 def _is_worth_it(conv: Conv2DFixedPadding, x: tf.Tensor) -> bool:
-    """Folding takes a pass over the kernel in each call to spare some over the output, the larger of them."""
-    batch_size, height, width, _ = conv.compute_output_shape(x.shape)
+    """Folding takes a pass over the kernel in each call to spare some over the output, the larger of them.
+
+    The batch at hand does not count: what becomes of an image does not depend on how many are beside it.
+    """
+    _, height, width, _ = conv.compute_output_shape(x.shape)
     if height is None or width is None:
         return False
-    return (batch_size or 1) * height * width >= conv.kernel_size**2 * x.shape[-1]
+    return FEW_IMAGES * height * width >= conv.kernel_size**2 * x.shape[-1]
