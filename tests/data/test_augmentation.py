@@ -185,10 +185,31 @@ def test_a_strength_above_the_published_range_floors_the_factors_at_zero():
     assert images.max() > 0.2 * 2.1
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 2, 0], [2, 3, 0, 1]], ids=str)
+def test_the_compiled_jitter_is_that_of_tf_image(order):
+    image, changes = golden_input("wide"), tf.constant([1.4, 0.6, 1.7, -0.15])
+    compiled = augmentation._compiled_adjust(image, changes, tf.constant(order))
+    operations = [
+        tf.multiply,
+        tf.image.adjust_contrast,
+        tf.image.adjust_saturation,
+        tf.image.adjust_hue,
+    ]
+    expected = image
+    for chosen in order:
+        expected = tf.clip_by_value(operations[chosen](expected, changes[chosen]), 0, 1)
+    assert np.abs(expected - image).max() > 0.1
+    np.testing.assert_allclose(compiled, expected, atol=1e-5)
+
+
 def test_the_operations_of_the_jitter_come_in_all_orders():
     subtract, double = lambda x: x - 0.25, lambda x: x * 2  # They do not commute.
     image = tf.fill([1, 1, 3], 0.4)
-    images = over_seeds(lambda s: augmentation._in_random_order(image, [subtract, double], s), 1000)
+
+    def run(seed):
+        return augmentation._in_order(image, [subtract, double], augmentation._random_order(2, seed))
+
+    images = over_seeds(run, 1000)
     first = np.isclose(images[:, 0, 0, 0], 0.3)
     assert np.all(first | np.isclose(images[:, 0, 0, 0], 0.55))
     assert abs(first.mean() - 0.5) < 0.07

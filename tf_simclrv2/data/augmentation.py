@@ -13,6 +13,8 @@ from tf_simclrv2.config import DataConfig
 
 JITTER_PROBABILITY = 0.8
 GRAYSCALE_PROBABILITY = 0.2
+# From which the colour jitter is compiled.
+COMPILED_PIXELS = 64 * 64
 EVALUATION_PROPORTION = 0.875
 
 
@@ -159,19 +161,11 @@ def color_jitter(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tenso
     def jittered() -> tf.Tensor:
         amounts = tf.random.stateless_uniform([4], amount_seed)
         low, high = max(0.0, 1.0 - 0.8 * strength), 1.0 + 0.8 * strength
-        brightness, contrast, saturation = tf.unstack(low + (high - low) * amounts[:3])
         # tf.image.adjust_hue takes shifts of at most one whole turn.
-        hue = tf.math.floormod(0.2 * strength * (2.0 * amounts[3] - 1.0) + 0.5, 1.0) - 0.5
-        return _in_random_order(
-            image,
-            [
-                lambda x: x * tf.cast(brightness, x.dtype),
-                lambda x: tf.image.adjust_contrast(x, contrast),
-                lambda x: tf.image.adjust_saturation(x, saturation),
-                lambda x: tf.image.adjust_hue(x, hue),
-            ],
-            order_seed,
-        )
+        hue = tf.math.floormod(0.2 * strength * (2.0 * amounts[3:] - 1.0) + 0.5, 1.0) - 0.5
+        changes = tf.concat([low + (high - low) * amounts[:3], hue], axis=0)
+        adjust = _compiled_adjust if _is_large(image) else _adjust
+        return adjust(image, changes, _random_order(4, order_seed))
 
     return tf.cond(_happens(JITTER_PROBABILITY, chance_seed), jittered, lambda: image)
 
@@ -203,15 +197,39 @@ def check_unit_range(images: tf.Tensor) -> None:
     )
 
 
-def _in_random_order(
-    image: tf.Tensor, operations: list[Callable[[tf.Tensor], tf.Tensor]], seed: tf.Tensor
+def _adjust(image: tf.Tensor, changes: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+    """Brightness, contrast, saturation and hue (`changes`, float [4]) in an order, int [4]."""
+    brightness, contrast, saturation, hue = tf.unstack(changes)
+    operations = [
+        lambda x: x * tf.cast(brightness, x.dtype),
+        lambda x: tf.image.adjust_contrast(x, contrast),
+        lambda x: tf.image.adjust_saturation(x, saturation),
+        lambda x: tf.image.adjust_hue(x, hue),
+    ]
+    return _in_order(image, operations, order)
+
+
+# All changes in a pass or two over memory, in half the time of the ops one by one; compiled by every process.
+_compiled_adjust = tf.function(_adjust, jit_compile=True)
+
+
+def _is_large(image: tf.Tensor) -> bool:
+    """Whether there is more to gain by compiling than it takes; other shapes than one would each take it."""
+    return (image.shape.num_elements() or 0) >= COMPILED_PIXELS * 3
+
+
+def _in_order(
+    image: tf.Tensor, operations: list[Callable[[tf.Tensor], tf.Tensor]], order: tf.Tensor
 ) -> tf.Tensor:
     def step(current: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
         changed = tf.switch_case(chosen, [lambda op=op: op(current) for op in operations])
         return tf.clip_by_value(changed, 0.0, 1.0)
 
-    order = tf.argsort(tf.random.stateless_uniform([len(operations)], seed))
     return tf.foldl(step, order, initializer=image)
+
+
+def _random_order(count: int, seed: tf.Tensor) -> tf.Tensor:
+    return tf.argsort(tf.random.stateless_uniform([count], seed))
 
 
 def _happens(probability: float, seed: tf.Tensor) -> tf.Tensor:
