@@ -47,10 +47,17 @@ def batch_random_blur(
     low, high = SIGMA_RANGE
     sigmas = low + (high - low) * tf.cast(uniform_of_seeds(seeds, 1), images.dtype)
     if sigma_per == "batch":
-        sigmas = sigmas[0]
-    blurred = gaussian_blur(images, kernel_size=image_size // 10, sigma=sigmas)
-    blurred = tf.clip_by_value(blurred, 0.0, 1.0)
-    return tf.where(chosen[:, None, None, None], blurred, images)
+        sigmas = tf.broadcast_to(sigmas[0], tf.shape(sigmas))
+
+    def blurred(images: tf.Tensor, sigmas: tf.Tensor) -> tf.Tensor:
+        return tf.clip_by_value(gaussian_blur(images, image_size // 10, sigmas), 0.0, 1.0)
+
+    if not on_cpu():
+        return tf.where(chosen[:, None, None, None], blurred(images, sigmas), images)
+    # How many there are is known late, which a TPU does not allow; it leaves out half of the work.
+    rows = tf.where(chosen)
+    some = blurred(tf.gather_nd(images, rows), tf.gather_nd(sigmas, rows))
+    return tf.tensor_scatter_nd_update(images, rows, some)
 
 
 def gaussian_blur(
