@@ -53,7 +53,7 @@ setup(
             "ruff>=0.9",
         ],
         "export": ["tensorflow-serving-api~=2.20.0"],  # export/ --format=serving
-        "bench": ["lightly>=1.5", "torch>=2.4"],  # the peers that benchmarks/ measures beside
+        "bench": ["lightly>=1.5", "tf_keras>=2.16", "torch>=2.4"],  # what benchmarks/ measures beside
     },
     # A folder called build would collide with the file BUILD where names ignore case.
     options={"build": {"build_base": ".build"}},
