@@ -6,8 +6,6 @@ import re
 import pytest
 import tensorflow as tf
 
-from export.convert import convert
-from export.exporter import ExportConfig, export
 from tests.training.small_runs import Lines, config_for, execute
 from tf_simclrv2 import progress
 from tf_simclrv2.progress import Progress, told
@@ -90,16 +88,3 @@ def test_lines_of_a_run_reach_standard_output(tmp_path, line_each_time, monkeypa
     ):
         found = re.findall(counted.format(what), said, re.MULTILINE)
         assert found == [(str(i), str(batches)) for i in range(1, batches + 1)], (what, said)
-
-
-def test_export_and_conversion_tell_their_steps(tmp_path, line_each_time, capsys):
-    execute(config_for(tmp_path / "run", train_steps=1))
-    export(ExportConfig(str(tmp_path / "run"), str(tmp_path / "module")))
-    said = capsys.readouterr().out
-    found = re.findall(r"^export, step (\d) of 3: ", said, re.MULTILINE)
-    assert found == ["1", "2", "3"]
-    assert "now checking in a fresh process" in said
-    convert(str(tmp_path / "run"), str(tmp_path / "converted"), "published")
-    said = capsys.readouterr().out
-    (total,) = set(re.findall(r"^weights, variable \d+ of (\d+): ", said, re.MULTILINE))
-    assert f"weights, variable {total} of {total}: " in said

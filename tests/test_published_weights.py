@@ -34,6 +34,7 @@ from tf_simclrv2 import (
     ModelConfig,
     SimCLR,
     load_published_weights,
+    progress,
     save_module,
     save_published_checkpoint,
 )
@@ -520,7 +521,7 @@ def test_converting_to_our_form(published, tmp_path, form):
         assert_published_numbers(network, "r18_32px")
 
 
-def test_a_run_of_ours_in_the_published_form(tmp_path):
+def test_a_run_of_ours_in_the_published_form(tmp_path, monkeypatch, capsys):
     model = ModelConfig(resnet_depth=18, image_size=8, num_classes=10, zero_init_logits_layer=True)
     network = SimCLR(model, name="simclr")
     network.build((None, 8, 8, 3))
@@ -528,7 +529,9 @@ def test_a_run_of_ours_in_the_published_form(tmp_path):
         variable = named_variables(network)[name.path]
         variable.assign(value(name.tf2, variable.shape))
     save_module(network, str(tmp_path / "module"), ExperimentConfig(model=model))
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     convert(str(tmp_path / "module"), str(tmp_path / "out"), "published")
+    assert "weights, variable 121 of 121: " in capsys.readouterr().out
     reader = tf.train.load_checkpoint(str(tmp_path / "out"))
     for row in MODEL_ROWS:
         np.testing.assert_array_equal(reader.get_tensor(row.key), value(row.name, row.shape), row.name)

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from export.trained_network import load_trained_network
 from export.verification import verify_module
 from tests.goldens import assign_published_weights, image
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import ConfigError, SimCLR, save_module
+from tf_simclrv2 import ConfigError, SimCLR, progress, save_module
 from tf_simclrv2.published_weights import save_published_checkpoint
 from tf_simclrv2.training.loop import Run
 
@@ -81,9 +82,13 @@ def test_the_module_that_a_run_leaves_is_as_complete(run):
     assert (module / "README.md").exists()
 
 
-def test_hub_archive(run, network, tmp_path):
+def test_hub_archive(run, network, tmp_path, monkeypatch, capsys):
     archive = tmp_path / "simclr.tar.gz"
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     export(ExportConfig(str(run), str(archive), format="hub"))
+    said = capsys.readouterr().out
+    assert re.findall(r"^export, step (\d) of 3: ", said, re.MULTILINE) == ["1", "2", "3"]
+    assert "now checking in a fresh process" in said
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments) -> None:
