@@ -156,7 +156,7 @@ def reusable_module(
 def _mode(network: SimCLR, images: tf.TensorSpec, training: bool) -> Infer:
     """The network in one mode, traced once for all that calls it; outputs have the type of the images."""
 
-    @tf.function(input_signature=[images])
+    @tf.function(input_signature=[images], autograph=False)
     def run(images: tf.Tensor) -> Endpoints:
         outputs = network(images, training=training)
         return {name: tf.cast(output, images.dtype) for name, output in outputs.items()}

@@ -52,7 +52,7 @@ def extract_features(
 
 
 def _outputs(network: SimCLR, endpoints: tuple[str, ...]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
-    @tf.function
+    @tf.function(autograph=False)
     def run(images: tf.Tensor) -> list[tf.Tensor]:
         found: dict[str, tf.Tensor] = {}
         if any(name != RAW_PIXELS for name in endpoints):

@@ -94,6 +94,7 @@ class Task(keras.Model):
         settings = self.config.optimizer
         return weight_decay_loss(parameter_groups(self.network), settings.weight_decay, settings.optimizer)
 
+    @tf.autograph.experimental.do_not_convert  # Branches are ops already; converting takes seconds.
     def train_step(self, batch: dict[str, tf.Tensor]) -> Scalars:
         """One step on this replica's part of the global batch.
 
@@ -201,6 +202,7 @@ class Task(keras.Model):
     def _loss_dtype(self) -> str:
         return "float64" if self.variable_dtype == "float64" else "float32"
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: dict[str, tf.Tensor]) -> Scalars:
         """One step of evaluation.
 
