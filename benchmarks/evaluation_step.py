@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import sys
-import time
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,7 +26,7 @@ import tensorflow as tf
 from benchmarks.comparison import markdown, printed_in_turns, steps_of
 from benchmarks.machine import machine
 from benchmarks.published import published_command
-from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config
+from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config, timed
 from tf_simclrv2 import ModelConfig, Pretraining, TrainingConfig
 
 PRECISIONS = ("mixed_bfloat16", "float32")
@@ -40,22 +39,15 @@ def evaluation_step(model: ModelConfig, batch_size: int, precision: str) -> Call
     shape = [batch_size, model.image_size, model.image_size, 3]
     batch = {"image": tf.random.uniform(shape), "label": tf.zeros([batch_size], tf.int64)}
     step = tf.function(task.test_step)
-
-    def timed() -> float:
-        start = time.perf_counter()
-        logs = step(batch)
-        float(logs["label_top_1_accuracy"])  # Waits until the step is done.
-        return time.perf_counter() - start
-
-    return timed
+    return timed(lambda: step(batch)["label_top_1_accuracy"])
 
 
 def step_times(point: str, precision: str, steps: int) -> dict[str, list[float]]:
     """Seconds of each step after the warm-up, in this process."""
-    timed = evaluation_step(*POINTS[point], precision)
+    step = evaluation_step(*POINTS[point], precision)
     for _ in range(WARM_UP_STEPS):
-        timed()
-    return {"step_s": [timed() for _ in range(steps)]}
+        step()
+    return {"step_s": [step() for _ in range(steps)]}
 
 
 def contenders(point: str, arguments: argparse.Namespace) -> dict[str, list[str]]:

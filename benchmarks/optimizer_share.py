@@ -17,7 +17,6 @@ import os
 import pathlib
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +32,7 @@ from benchmarks.train_step import (
     WARM_UP_STEPS,
     pretraining_config,
     pretraining_task,
+    timed,
     timed_step,
 )
 from tf_simclrv2 import ModelConfig, ObjectiveConfig, Pretraining, TrainingConfig
@@ -48,8 +48,8 @@ def contenders(model: ModelConfig, training: TrainingConfig, keys: int) -> dict[
     return {
         STEP: timed_step(plain),
         STEP_WITH_MEMORY: timed_step(remembering),
-        LARS_ALONE: timed(update_of(remembering), remembering.global_step),
-        AVERAGE_ALONE: timed(average_of(remembering), remembering.global_step),
+        LARS_ALONE: timed_graph(update_of(remembering), remembering.global_step),
+        AVERAGE_ALONE: timed_graph(average_of(remembering), remembering.global_step),
     }
 
 
@@ -67,7 +67,7 @@ def average_of(task: Pretraining) -> Callable[[], None]:
     return lambda: encoder.follow(task.global_step)
 
 
-def timed(work: Callable[[], None], after: tf.Variable) -> Callable[[], float]:
+def timed_graph(work: Callable[[], None], after: tf.Variable) -> Callable[[], float]:
     """The seconds of a call, in a graph."""
 
     @tf.function
@@ -75,12 +75,7 @@ def timed(work: Callable[[], None], after: tf.Variable) -> Callable[[], float]:
         work()
         return tf.identity(after)
 
-    def seconds() -> float:
-        start = time.perf_counter()
-        graph().numpy()  # Waits until all of the graph is done.
-        return time.perf_counter() - start
-
-    return seconds
+    return timed(graph)
 
 
 def measure(

@@ -86,25 +86,29 @@ def timed_step(task: Pretraining) -> Callable[[], float]:
     """As `pretraining_step`, of a task that is there already."""
     batch = random_views(task.config)
     step = tf.function(task.train_step)
+    return timed(lambda: step(batch)["total_loss"])
 
-    def timed() -> float:
+
+def timed(run: Callable[[], tf.Tensor]) -> Callable[[], float]:
+    """The seconds of a call until its number is there."""
+
+    def seconds() -> float:
         start = time.perf_counter()
-        logs = step(batch)
-        float(logs["total_loss"])  # Waits until the step is done.
+        run().numpy()  # Waits until all is done.
         return time.perf_counter() - start
 
-    return timed
+    return seconds
 
 
 def step_times(point: str, precision: str, steps: int) -> dict[str, Any]:
     """Seconds of the first step, tracing included, and of each step after the warm-up, in this process."""
     model, batch_size = POINTS[point]
     training = TrainingConfig(precision=precision, train_batch_size=batch_size)
-    timed = pretraining_step(pretraining_config(model, training))
-    first = timed()
+    step = pretraining_step(pretraining_config(model, training))
+    first = step()
     for _ in range(WARM_UP_STEPS):
-        timed()
-    return {"first_step_s": first, "step_s": [timed() for _ in range(steps)]}
+        step()
+    return {"first_step_s": first, "step_s": [step() for _ in range(steps)]}
 
 
 def torch_command(

@@ -22,6 +22,7 @@ from tf_simclrv2.data.pipeline import (
     distillation_batches,
     evaluation_batches,
     finetuning_batches,
+    num_evaluation_batches,
     pretraining_batches,
 )
 from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
@@ -48,6 +49,7 @@ __all__ = [
     "distillation_batches",
     "draw_per_class",
     "evaluation_batches",
+    "num_evaluation_batches",
     "evaluation_view",
     "example_seeds",
     "finetune_view",

@@ -206,8 +206,7 @@ def evaluation_batches(
         return {"image": image, "label": example["label"], "mask": tf.constant(True)}
 
     prepare = _decoded_then(whole_view, source.read)
-    batches = -(-source.num_examples // batch_size)
-    batches = min(batches, steps) if steps else batches
+    batches = num_evaluation_batches(source, batch_size, steps)
     return (
         _readable(_in_parallel(share.of(source.records, batch_size), prepare), skipped)
         .concatenate(_fillers(image_size))
@@ -216,6 +215,12 @@ def evaluation_batches(
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())
     )
+
+
+def num_evaluation_batches(source: Source, batch_size: int, steps: int = 0) -> int:
+    """How many batches `evaluation_batches` makes; arguments as there."""
+    batches = -(-source.num_examples // batch_size)
+    return min(batches, steps) if steps else batches
 
 
 def _fillers(image_size: int) -> tf.data.Dataset:

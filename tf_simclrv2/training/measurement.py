@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import orbit
 import tensorflow as tf
 
-from tf_simclrv2.data import Share, SkippedImages, evaluation_batches
+from tf_simclrv2.data import Share, SkippedImages, evaluation_batches, num_evaluation_batches
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.progress import Progress, Say
@@ -119,19 +118,19 @@ class Measurement:
                 "accuracy is not evaluated: there is no classifier, or the evaluation split has no labels"
             )
             return {"eval/regularization_loss": float(self.task.weight_decay())}
+        batch_size, steps = self.config.evaluation.eval_batch_size, self.config.evaluation.eval_steps
         skipped = SkippedImages(source.num_examples, self.config.data.max_skipped_fraction)
         dataset = self.strategy.distribute_datasets_from_function(
             lambda context: evaluation_batches(
                 source,
                 image_size=self.config.model.image_size,
-                batch_size=self.config.evaluation.eval_batch_size,
+                batch_size=batch_size,
                 skipped=skipped,
                 share=Share.of_context(context),
-                steps=self.config.evaluation.eval_steps,
+                steps=steps,
             )
         )
-        batch_size, steps = self.config.evaluation.eval_batch_size, self.config.evaluation.eval_steps
-        total = min(-(-source.num_examples // batch_size), steps or sys.maxsize)
+        total = num_evaluation_batches(source, batch_size, steps)
         progress = Progress(
             "evaluation, batch", total, to_present_stdout(self.say), unit="images", per_item=batch_size
         )
