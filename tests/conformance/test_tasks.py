@@ -15,7 +15,7 @@ from tests.conformance.descriptors import STAGES, Stage
 from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
 from tf_simclrv2.config import TRAIN_MODES
 from tf_simclrv2.data import blur
-from tf_simclrv2.models import batch_norm
+from tf_simclrv2.models import batch_norm, kernel_gradient
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.checkpoints import training_checkpoint
 from tf_simclrv2.training.trainer import Trainer
@@ -136,7 +136,7 @@ def test_xla_does_not_matter(
 def test_a_tpu_refuses_nothing(
     stage: Stage, replicas: Callable, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (batch_norm, blur):  # A TPU is no CPU, and gets what those trace elsewhere.
+    for module in (batch_norm, blur, kernel_gradient):  # A TPU is no CPU, and gets what those trace elsewhere.
         monkeypatch.setattr(module, "on_cpu", lambda: False)
     assert tpu_refusals(Running(stage, replicas(count), "mixed_bfloat16").traced) == []
 

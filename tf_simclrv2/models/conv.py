@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_simclrv2.models.kernel_gradient import conv2d_by_products, prefers_products
+
 
 def pad_evenly(x: tf.Tensor, kernel_size: int) -> tf.Tensor:
     """Pads height and width by (kernel_size - 1) / 2 zeros on every side.
@@ -65,11 +67,14 @@ class Conv2DFixedPadding(keras.layers.Layer):
             # One output position is left: the other taps meet nothing but padding.
             taps = kernel[before : before + side, before : before + side]
             return tf.nn.conv2d(x, taps, 1, "VALID")
+        if self.strides == 1:
+            if prefers_products(x, kernel):
+                return conv2d_by_products(x, kernel)
+            return tf.nn.conv2d(x, kernel, 1, "SAME")
         # Padding first, then VALID: on CPUs a strided convolution with explicit padding has a slow kernel.
-        if self.strides > 1 and self.kernel_size > 1:
+        if self.kernel_size > 1:
             x = pad_evenly(x, self.kernel_size)
-        padding = "SAME" if self.strides == 1 else "VALID"
-        return tf.nn.conv2d(x, kernel, self.strides, padding)
+        return tf.nn.conv2d(x, kernel, self.strides, "VALID")
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
