@@ -21,7 +21,8 @@ from tests.small_module import (
     relative,
 )
 from tf_simclrv2 import ConfigError, ModelConfig, save_module
-from tf_simclrv2.models import resnet
+from tf_simclrv2.models import SimCLR, resnet
+from tf_simclrv2.saved_model import exported_network
 
 NETWORKS = {
     "r18": R18,
@@ -105,6 +106,20 @@ def test_a_frozen_network_is_exported_to_be_trained(tmp_path):
     images = image(2, 32, 3, 5)
     expected = frozen(images, training=False)
     assert all(relative(value, expected[name]) < 1e-5 for name, value in module(images).items())
+
+
+def test_a_rematerialising_network_is_exported_plain(tmp_path):
+    network = SimCLR(R18, rematerialize=True)
+    network.build((None, 32, 32, 3))
+    part = exported_network(network)
+    assert not part.rematerialize and part.config == network.config
+    save_module(network, str(tmp_path / "module"))
+    module = tf.saved_model.load(str(tmp_path / "module"))
+    images = image(2, 32, 3, 5)
+    for training in (False, True):
+        expected = part(images, training=training)
+        found = module(images, training=training)
+        assert all(relative(value, expected[name]) < 1e-5 for name, value in found.items())
 
 
 FINE_TUNE = """

@@ -21,10 +21,15 @@ def num_replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-@functools.cache
 def on_cpu() -> bool:
     """Whether there is no accelerator, so that what only a CPU's kernels do can be relied on."""
-    return not any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
+    # Another host's TPU is none of this host's devices.
+    return not (_has_accelerators() or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy))
+
+
+@functools.cache
+def _has_accelerators() -> bool:
+    return any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
 
 
 def replica_id() -> tf.Tensor | int:

@@ -82,9 +82,11 @@ class Progress:
             self._line_done, self._line_time = done, now
 
     def _line(self, rate: float, words: dict[str, str]) -> str:
-        left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
         parts = [f"{rate * self._per_item:.1f} {self._unit}/s", *(f"{k} {v}" for k, v in words.items())]
-        return f"{self._what} {self._done:,} of {self._total:,}: {', '.join(parts)}, {left} left"
+        if rate:  # Steps that mixed_float16 skips are none.
+            left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
+            parts.append(f"{left} left")
+        return f"{self._what} {self._done:,} of {self._total:,}: {', '.join(parts)}"
 
     def close(self) -> None:
         """Leaves the bar as it stands, or takes it away."""

@@ -101,7 +101,8 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
         endpoint: See `save_module`.
 
     Returns:
-        The network itself where it is all wanted, else a smaller one with the same weights.
+        The network itself where it is all wanted, else one with the same weights that holds this part, and
+        whose blocks keep what they compute: a module has no switch for `rematerialize`.
 
     Raises:
         ConfigError: There is no such endpoint, or no classifier for `classification`.
@@ -117,7 +118,7 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
             f"endpoint is {cut!r}, which does not feed the classifier; leave it out, or use "
             f"--endpoint=proj_head_{network.config.classifier_layer}."
         )
-    if config == network.config:
+    if config == network.config and not network.rematerialize:
         return network
     part = SimCLR(config, name=network.name, dtype=network.dtype_policy)
     part.build((None, config.image_size, config.image_size, 3))

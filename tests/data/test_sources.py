@@ -170,6 +170,16 @@ def test_tfds_datasets(tmp_path, name, classes):
     assert len({record["path"].numpy() for record in source.records}) == 7
 
 
+def test_few_images_of_a_tfds_dataset_are_its_first():
+    with tfds.testing.mock_data(num_examples=9):
+        source = load_source(DataConfig(dataset="cifar10"), "train")
+    few = source.evenly_spaced(4)
+    paths = [record["path"].numpy() for record in source.records]
+    assert not source.light and few.num_examples == 4
+    assert [record["path"].numpy() for record in few.records] == paths[:4]
+    assert source.evenly_spaced(100).num_examples == 9
+
+
 def test_tfds_without_labels(tmp_path):
     with tfds.testing.mock_data(num_examples=2):
         source = load_source(DataConfig(dataset="div2k", data_dir=str(tmp_path)), "train")

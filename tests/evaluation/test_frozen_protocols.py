@@ -121,3 +121,18 @@ def test_an_unknown_endpoint_is_refused_before_training(tmp_path):
     with pytest.raises(ConfigError, match="probe_endpoints has 'block_group9'"):
         execute(config_for(tmp_path / "run", probe_endpoints=("block_group9",)))
     assert not (tmp_path / "run").exists()
+
+
+def test_one_class_cannot_be_separated():
+    source = load_source(DataConfig(dataset="digits"), "train[:40]")
+    records = source.records.map(lambda record: {**record, "label": tf.constant(3, tf.int64)})
+    source = dataclasses.replace(source, records=records)
+    config = ExperimentConfig(
+        model=ModelConfig(resnet_depth=18, image_size=8),
+        evaluation=EvaluationConfig(eval_batch_size=40, protocols=("linear", "knn")),
+    )
+    lines = Lines()
+    result = run_frozen_protocols(Pixels(config.model), source, source, config, lines)
+    assert "linear evaluation is off: all images of digits/train[:40] are of one class" in lines
+    assert result and set(result.values()) == {1.0}
+    assert not any(name.startswith("linear") for name in result)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2.objectives import supervised_loss, top_k_correct
+from tf_simclrv2.objectives.supervised import accuracy
 
 RNG = np.random.default_rng(6)
 LOGITS = 3.0 * RNG.standard_normal((9, 5))
@@ -55,3 +56,17 @@ def test_top_k_equals_numpy(k: int, label_type: str) -> None:
 def test_negative_labels_are_never_correct() -> None:
     labels = tf.constant(np.where(np.arange(9) < 4, -1, LABELS))
     np.testing.assert_array_equal(top_k_correct(tf.constant(LOGITS), labels, 5), np.arange(9) >= 4)
+
+
+def test_rows_without_a_label_cost_nothing_and_do_not_count() -> None:
+    labels = np.where(np.arange(9) % 3 == 0, -1, LABELS)
+    known, logits = labels >= 0, tf.constant(LOGITS)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = supervised_loss(logits, tf.constant(labels))
+    expected = _cross_entropy(LOGITS[known], LABELS[known]) * known.mean()
+    assert float(loss) == pytest.approx(expected, rel=1e-13)
+    np.testing.assert_array_equal(tape.gradient(loss, logits).numpy().any(axis=1), known)
+    right = LOGITS[known].argmax(axis=1) == LABELS[known]
+    assert float(accuracy(logits, tf.constant(labels))) == pytest.approx(right.mean())
+    assert float(accuracy(logits, tf.fill([9], -1))) == 0.0

@@ -15,6 +15,7 @@ from tf_simclrv2.report import Observations, write_comparison, write_report
 from tf_simclrv2.report.confusion import confusion_of
 from tf_simclrv2.report.label_efficiency import label_efficiency
 from tf_simclrv2.report.neighbours import hardest_rows, right_share, some_rows
+from tf_simclrv2.report.observations import DamagedObservations
 from tf_simclrv2.report.run_record import read_run
 
 MEGABYTES = 10**6
@@ -159,6 +160,36 @@ def test_neighbours_are_marked_by_their_labels():
     for row in [*hardest, *some_rows(seen)]:
         for shown in row.neighbours:
             assert shown.alt.endswith(", right" if shown.right else ", wrong")
+
+
+def test_neighbours_of_a_split_that_is_labelled_in_part():
+    seen = observed(60)
+    labels = np.where(np.arange(60) % 4 == 0, seen.labels, -1)
+    right = [
+        [labels[other] == labels[query] for other in seen.neighbours[query] if labels[other] >= 0]
+        for query in range(0, 60, 4)
+    ]
+    partly = dataclasses.replace(seen, labels=labels)
+    assert right_share(partly) == pytest.approx(np.concatenate(right).mean())
+    hardest = hardest_rows(partly)
+    shares = sorted(np.mean(row) for row in right if row and not all(row))
+    assert len(hardest) == min(len(shares), 8)
+    for row, share in zip(hardest, shares, strict=False):
+        assert np.mean([shown.right for shown in row.neighbours if shown.right is not None]) == share
+    assert right_share(dataclasses.replace(seen, labels=np.full(60, -1))) is None
+
+
+def test_a_damaged_file_of_observations_is_told(tmp_path):
+    observed(10).save(str(tmp_path))
+    (path,) = tmp_path.iterdir()
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), max(len(whole) // 200, 1)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            Observations.load(str(tmp_path))
+        except DamagedObservations:
+            refused += 1
+    assert refused > 100
 
 
 def test_confusion():

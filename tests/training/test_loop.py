@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.small_runs import config_for, copy_checkpoint, execute, weights_of
+from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2.models import SimCLR
 from tf_simclrv2.report.event_files import read_scalars
+from tf_simclrv2.training.knn_curve import KnnCurve
 from tf_simclrv2.training.run_plan import plan_run
 from tf_simclrv2.training.stops import NotFiniteError
 from tf_simclrv2.training.verified_checkpoints import damage
@@ -92,6 +94,19 @@ def test_the_curve_of_neighbours_needs_labels(tmp_path):
     }
     plan = plan_run(config_for(tmp_path / "run", train_batch_size=2, knn_epochs=1, **folder), 1)
     assert "nearest neighbours while training are off: both splits need labels" in plan.describe()
+
+
+def test_the_curve_of_neighbours_ends_where_no_image_has_a_label(tmp_path):
+    """ImageNet's test split has a label feature, but only -1 in it."""
+    config, lines = config_for(tmp_path, train_batch_size=20, knn_epochs=1), Lines()
+    plan = plan_run(config, 1)
+    records = plan.eval_source.records.map(lambda record: {**record, "label": tf.constant(-1, tf.int64)})
+    source = dataclasses.replace(plan.eval_source, records=records)
+    network = SimCLR(plan.config.model)
+    curve = KnnCurve(network, dataclasses.replace(plan, eval_source=source), str(tmp_path), True, lines)
+    for step in (curve.interval, 2 * curve.interval):
+        curve.extend(step)
+    assert lines == [f"nearest neighbours while training are off: no image of {source.name} has a label"]
 
 
 def test_saved_model_gives_what_the_checkpoint_holds(finished):

@@ -54,7 +54,14 @@ class Source:
         return bool(self.class_names)
 
     def evenly_spaced(self, most: int) -> Source:
-        """Every k-th record, at most so many: the first ones of a folder are all of one class."""
+        """Every k-th record, at most so many: the first ones of a folder are all of one class.
+
+        Records that hold images are the first ones instead. Every other would be read in vain, and TFDS has
+        shuffled its files.
+        """
+        if not self.light:
+            count = min(most, self.num_examples)
+            return dataclasses.replace(self, records=self.records.take(count), num_examples=count)
         every = math.ceil(self.num_examples / most)
         count = math.ceil(self.num_examples / every)
         return dataclasses.replace(self, records=self.records.shard(every, 0), num_examples=count)

@@ -69,7 +69,7 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
         trial_steps: Training steps to try; 0 tries none.
 
     Raises:
-        ConfigError: The run would be refused, and why.
+        ConfigError: A run would refuse the settings or the data, and why.
     """
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -113,6 +113,8 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
 
 def _why_not(memory_mb: float, machine: Machine) -> str:
     """Why a trial would end badly, or nothing."""
+    if machine.devices:
+        return ""  # Their memory counts, and is not known.
     limit = resident_mb() + machine.free_mb * (1 - SPARED)
     return f"it would need {memory_mb:,.0f} MB" if memory_mb > limit else ""
 

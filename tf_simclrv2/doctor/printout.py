@@ -48,7 +48,7 @@ def machine_lines(machine: Machine) -> list[str]:
 
 
 def _measured(checkup: Checkup) -> str:
-    if checkup.trial is None:
+    if checkup.trial is None or checkup.machine.devices:  # What a device holds is not seen.
         return ""
     peak = checkup.trial.peak_mb
     return f", {peak:,.0f} measured ({checkup.memory_mb / peak - 1:+.1%})"

@@ -72,6 +72,8 @@ def run_frozen_protocols(
         if not len(labels):
             say(f"evaluation of frozen features is off: no image of {source.name} has a label")
             return {}
+    if "linear" in config.evaluation.protocols and not _can_be_separated(train_labels):
+        say(f"linear evaluation is off: all images of {train.name} are of one class")
     result: dict[str, float] = {}
     for protocol in _protocols(config, train_labels):
         say(f"{protocol.title}, top-1 on {len(test_labels)} images:")
@@ -103,7 +105,7 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
     def linear(*data: np.ndarray) -> float:
         return linear_probe(*data, seed=seed).accuracy
 
-    if "linear" in config.evaluation.protocols:
+    if "linear" in config.evaluation.protocols and _can_be_separated(labels):
         title = "linear evaluation on frozen features"
         yield Protocol("linear", f"{title}, all labels", every, linear)
         if few:
@@ -112,6 +114,10 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
     if "knn" in config.evaluation.protocols:
         for k in NEIGHBOURS:
             yield Protocol(f"knn_{k}", f"{k} nearest neighbours", every, _neighbours(k))
+
+
+def _can_be_separated(labels: np.ndarray) -> bool:
+    return len(np.unique(labels)) > 1
 
 
 def _neighbours(k: int) -> Accuracy:

@@ -41,12 +41,12 @@ def linear_probe(
 ) -> ProbeResult:
     """Fits logistic regression to standardised features.
 
-    The strength of the penalty is the best of a sweep on a fifth of the training rows, stratified, of
-    every class at least one but never its only one; the final fit takes all of them.
+    The strength of the penalty is the best of a sweep on a fifth of the training rows, stratified, but
+    never on the only one of a class; the final fit takes all of them.
 
     Args:
         train_features: [N, D].
-        train_labels: int [N].
+        train_labels: int [N], of two classes at least.
         test_features: [M, D].
         test_labels: int [M].
         seed: Of the held-out part.

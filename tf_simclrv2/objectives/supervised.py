@@ -8,17 +8,32 @@ from tf_simclrv2.precision import full_precision
 
 
 def supervised_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Mean cross entropy.
+    """Mean cross entropy; rows without a label cost nothing.
 
     Args:
         logits: [N, classes].
-        labels: int [N].
+        labels: int [N]; negative ones are none.
 
     Returns:
         Scalar, float32 or wider.
     """
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, full_precision(logits))
-    return tf.reduce_mean(losses)
+    some_label = tf.maximum(labels, tf.zeros([], labels.dtype))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(some_label, full_precision(logits))
+    return tf.reduce_mean(tf.where(labels >= 0, losses, tf.zeros_like(losses)))
+
+
+def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Share of the labelled rows whose label has the highest logit.
+
+    Args:
+        logits: [N, classes].
+        labels: int [N]; negative ones are none.
+
+    Returns:
+        Scalar float32; 0 without a label.
+    """
+    labelled = tf.reduce_sum(tf.cast(labels >= 0, tf.float32))
+    return tf.math.divide_no_nan(tf.reduce_sum(top_k_correct(logits, labels, 1)), labelled)
 
 
 def top_k_correct(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:

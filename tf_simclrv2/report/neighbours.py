@@ -43,18 +43,21 @@ def some_rows(seen: Observations) -> list[Row]:
 
 def hardest_rows(seen: Observations) -> list[Row]:
     """Of the images whose neighbours are most often of another class; none whose neighbours are all right."""
-    rows = _right(seen)
-    order = np.argsort(rows.mean(axis=1), kind="stable")[:ROWS]
-    return [_row(seen, int(query)) for query in order if seen.labels[query] >= 0 and not rows[query].all()]
+    shares = _right(seen).mean(axis=1).filled(1.0)
+    order = np.argsort(shares, kind="stable")[:ROWS]
+    return [_row(seen, int(query)) for query in order if shares[query] < 1.0]
 
 
-def right_share(seen: Observations) -> float:
-    """Share of neighbours that are of the query's class."""
-    return float(_right(seen)[seen.labels >= 0].mean())
+def right_share(seen: Observations) -> float | None:
+    """Share of neighbours that are of the query's class; None where no pair has labels."""
+    share = _right(seen).mean()
+    return None if share is np.ma.masked else float(share)
 
 
-def _right(seen: Observations) -> np.ndarray:
-    return seen.labels[seen.neighbours] == seen.labels[:, np.newaxis]
+def _right(seen: Observations) -> np.ma.MaskedArray:
+    """Whether a neighbour is of the query's class, where both are labelled."""
+    of_query, of_neighbour = seen.labels[:, np.newaxis], seen.labels[seen.neighbours]
+    return np.ma.masked_array(of_neighbour == of_query, (of_query < 0) | (of_neighbour < 0))
 
 
 def _row(seen: Observations, query: int) -> Row:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,17 @@ import tensorflow as tf
 from tf_simclrv2.report.thumbnails import pack, unpack
 
 OBSERVATIONS_FILE = "report_data.npz"
+# What reading a file of this kind can raise if it is damaged or out of reach.
+DAMAGES = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tf.errors.OpError,
+)
 
 
 class DamagedObservations(ValueError):
@@ -98,5 +110,5 @@ class Observations:
             count, size = values.pop("shape").tolist()
             values["images"] = unpack(values["images"], count, size)
             return cls(**values, **{**plain, "class_names": tuple(plain["class_names"])})
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGES as error:
             raise DamagedObservations(str(error) or type(error).__name__) from error

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.objectives.distillation import distillation_loss
-from tf_simclrv2.objectives.supervised import supervised_loss, top_k_correct
+from tf_simclrv2.objectives.supervised import accuracy, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 from tf_simclrv2.untracked import Untracked
 
@@ -57,5 +57,5 @@ class Distillation(Task):
             labelled = logits[-tf.shape(batch["label"])[0] :]
             weight = 1.0 - settings.distill_alpha
             losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
-            metrics["supervised_acc"] = tf.reduce_mean(top_k_correct(labelled, batch["label"], 1))
+            metrics["supervised_acc"] = accuracy(labelled, batch["label"])
         return losses, metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclrv2.objectives.supervised import supervised_loss, top_k_correct
+from tf_simclrv2.objectives.supervised import accuracy, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
@@ -23,6 +23,4 @@ class FineTuning(Task):
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         logits = self.network(batch["image"], training=True)["logits_sup"]
         loss = supervised_loss(logits, batch["label"])
-        return {"supervised_loss": loss}, {
-            "supervised_acc": tf.reduce_mean(top_k_correct(logits, batch["label"], 1))
-        }
+        return {"supervised_loss": loss}, {"supervised_acc": accuracy(logits, batch["label"])}

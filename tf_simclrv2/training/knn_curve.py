@@ -10,12 +10,13 @@ from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation.features import FeatureExtractor
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
 from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.progress import Say
 from tf_simclrv2.training.run_plan import RunPlan
 
 ENDPOINT = "final_avg_pool"
 K = NEIGHBOURS[0]
 TAG = f"knn_{K}/{ENDPOINT}/while_training"
-# Of each split, evenly spaced: enough for a curve, and a small part of an epoch.
+# Of each split: enough for a curve, and a small part of an epoch.
 IMAGES = 2000
 
 
@@ -27,13 +28,15 @@ class KnnCurve:
         plan: The run.
         directory: Of the event files.
         active: Whether this worker measures and writes.
+        say: Where it is told why there is no curve.
     """
 
-    def __init__(self, network: SimCLR, plan: RunPlan, directory: str, active: bool) -> None:
+    def __init__(self, network: SimCLR, plan: RunPlan, directory: str, active: bool, say: Say) -> None:
         self._config = plan.config
         images = plan.config.evaluation.knn_epochs * plan.train_source.num_examples
         self.interval = max(images // plan.config.training.train_batch_size, 1) if images else 0
         self._sources: list[Source] = []
+        self._say = say
         if self.interval and active and plan.neighbours_are_known:
             assert plan.eval_source is not None
             self._sources = [source.evenly_spaced(IMAGES) for source in (plan.train_source, plan.eval_source)]
@@ -43,13 +46,17 @@ class KnnCurve:
     def extend(self, step: int) -> None:
         """Adds a point if the step is one of the curve's."""
         if self._sources and step % self.interval == 0:
+            train, test = ((source, *self._features(source)) for source in self._sources)
+            for source, _, labels in (train, test):
+                if not len(labels):
+                    self._say(
+                        f"nearest neighbours while training are off: no image of {source.name} has a label"
+                    )
+                    self._sources = []
+                    return
             with self._writer.as_default():
-                tf.summary.scalar(TAG, self._accuracy(), step=step)
+                tf.summary.scalar(TAG, knn_accuracy(*train[1:], *test[1:], k=K), step=step)
             self._writer.flush()
-
-    def _accuracy(self) -> float:
-        train, test = (self._features(source) for source in self._sources)
-        return knn_accuracy(*train, *test, k=K)
 
     def _features(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
         config = self._config

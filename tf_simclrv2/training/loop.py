@@ -205,7 +205,7 @@ class Run:
             assert progress is not None
             progress(output)
 
-        curve = KnnCurve(self.task.network, self.plan, self.model_dir.path, self.chief)
+        curve = KnnCurve(self.task.network, self.plan, self.model_dir.path, self.chief, self.say)
         steps_per_loop = self._steps_per_loop(curve.interval)
         with orbit_to_log():
             controller = orbit.Controller(
