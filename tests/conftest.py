@@ -26,6 +26,10 @@ def pytest_configure() -> None:
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES)
     if "PYTEST_XDIST_WORKER" in os.environ:
         tf.config.threading.set_intra_op_parallelism_threads(1)
+    # Tracing makes so much garbage that looking through all of TensorFlow for more takes a part of the time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @functools.cache

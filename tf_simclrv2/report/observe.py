@@ -38,7 +38,7 @@ def observe(
 
     Args:
         task: Holds the network.
-        source: Images to look at, evenly spaced where there are more than `most`.
+        source: Images to look at, a sample where there are more than `most`.
         batch: Training images as the task takes them; `BATCH` are enough.
         train_examples: Images that the network was trained on.
         step: Steps that it was trained for.
