@@ -24,7 +24,12 @@ def num_replicas() -> int:
 def on_cpu() -> bool:
     """Whether there is no accelerator, so that what only a CPU's kernels do can be relied on."""
     # Another host's TPU is none of this host's devices.
-    return not (_has_accelerators() or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy))
+    return not (_has_accelerators() or on_tpu())
+
+
+def on_tpu() -> bool:
+    """Whether the strategy in scope is a TPU's."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
 @functools.cache

@@ -136,11 +136,8 @@ def test_xla_does_not_matter(
 def test_a_tpu_refuses_nothing(
     stage: Stage, replicas: Callable, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (
-        batch_norm,
-        blur,
-        kernel_gradient,
-    ):  # A TPU is no CPU, and gets what those trace elsewhere.
+    # A TPU is no CPU, and gets what these trace elsewhere.
+    for module in (batch_norm, blur, kernel_gradient):
         monkeypatch.setattr(module, "on_cpu", lambda: False)
     assert tpu_refusals(Running(stage, replicas(count), "mixed_bfloat16").traced) == []
 

@@ -173,11 +173,11 @@ def test_tfds_datasets(tmp_path, name, classes):
 def test_few_images_of_a_tfds_dataset_are_its_first():
     with tfds.testing.mock_data(num_examples=9):
         source = load_source(DataConfig(dataset="cifar10"), "train")
-    few = source.evenly_spaced(4)
+    few = source.sample(4)
     paths = [record["path"].numpy() for record in source.records]
     assert not source.light and few.num_examples == 4
     assert [record["path"].numpy() for record in few.records] == paths[:4]
-    assert source.evenly_spaced(100).num_examples == 9
+    assert source.sample(100).num_examples == 9
 
 
 def test_tfds_without_labels(tmp_path):

@@ -53,11 +53,11 @@ class Source:
     def has_labels(self) -> bool:
         return bool(self.class_names)
 
-    def evenly_spaced(self, most: int) -> Source:
-        """Every k-th record, at most so many: the first ones of a folder are all of one class.
+    def sample(self, most: int) -> Source:
+        """At most so many records: every k-th one, or the first ones where records hold images.
 
-        Records that hold images are the first ones instead. Every other would be read in vain, and TFDS has
-        shuffled its files.
+        The first ones of a folder would be all of one class. TFDS has shuffled its files, and every image
+        between two of a sample would be read in vain.
         """
         if not self.light:
             count = min(most, self.num_examples)

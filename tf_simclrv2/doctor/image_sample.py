@@ -35,7 +35,7 @@ class ImageSample:
 
 def sample_images(source: Source, most: int = MOST) -> ImageSample:
     """Decodes images from all over a source."""
-    few = source.evenly_spaced(most)
+    few = source.sample(most)
     sides, brightest, constant, unreadable = [], 0.0, 0, 0
     for record in few.records:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_simclrv2.distribution import on_cpu
+from tf_simclrv2.models.padding import pad_evenly
 
 # The widest feature map whose shifted copies cost less than the products gain.
 _WIDEST_MAP = 8
@@ -62,8 +63,7 @@ def kernel_gradient(x: tf.Tensor, dy: tf.Tensor, kernel_size: int) -> tf.Tensor:
         [k, k, C, D]; tap (i, j) is the sum over all positions of the input under it times dy.
     """
     height, width, channels = x.shape[1:]
-    before = kernel_size // 2
-    padded = tf.pad(x, [[0, 0], [before, before], [before, before], [0, 0]])
+    padded = pad_evenly(x, kernel_size)
     dy = tf.reshape(dy, [-1, dy.shape[-1]])
 
     def tap(i: int, j: int) -> tf.Tensor:

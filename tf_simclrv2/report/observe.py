@@ -48,7 +48,7 @@ def observe(
     Raises:
         ConfigError: More images are unreadable than `max_skipped_fraction` allows.
     """
-    images, outputs, labels = _look_at(task, source.evenly_spaced(most), say)
+    images, outputs, labels = _look_at(task, source.sample(most), say)
     features = outputs[ENDPOINT]
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     neighbours = _neighbours(unit, max(NEIGHBOURS, VOTERS))

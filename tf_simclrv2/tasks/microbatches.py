@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution import num_replicas
+from tf_simclrv2.distribution import num_replicas, on_tpu
 
 State = TypeVar("State")
 
@@ -81,4 +81,4 @@ def join_views(parts: tf.Tensor) -> tf.Tensor:
 
 def _loops_can_sum_over_replicas() -> bool:
     """On GPUs and CPUs a sum merges the replicas' threads, which a loop in the graph does not allow."""
-    return num_replicas() == 1 or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+    return num_replicas() == 1 or on_tpu()

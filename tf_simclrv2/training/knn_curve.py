@@ -39,15 +39,15 @@ class KnnCurve:
         self._say = say
         if self.interval and active and plan.neighbours_are_known:
             assert plan.eval_source is not None
-            self._sources = [source.evenly_spaced(IMAGES) for source in (plan.train_source, plan.eval_source)]
+            self._sources = [source.sample(IMAGES) for source in (plan.train_source, plan.eval_source)]
             self._extract = FeatureExtractor(network, (ENDPOINT,))
             self._writer = tf.summary.create_file_writer(directory, filename_suffix=".knn")
 
     def extend(self, step: int) -> None:
         """Adds a point if the step is one of the curve's."""
         if self._sources and step % self.interval == 0:
-            train, test = ((source, *self._features(source)) for source in self._sources)
-            for source, _, labels in (train, test):
+            train, test = (self._features(source) for source in self._sources)
+            for source, (_, labels) in zip(self._sources, (train, test), strict=True):
                 if not len(labels):
                     self._say(
                         f"nearest neighbours while training are off: no image of {source.name} has a label"
@@ -55,7 +55,7 @@ class KnnCurve:
                     self._sources = []
                     return
             with self._writer.as_default():
-                tf.summary.scalar(TAG, knn_accuracy(*train[1:], *test[1:], k=K), step=step)
+                tf.summary.scalar(TAG, knn_accuracy(*train, *test, k=K), step=step)
             self._writer.flush()
 
     def _features(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
