@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from tf_simclrv2.config import PRECISIONS, TRAIN_MODES
+from tf_simclrv2.config import COMPILE_MODES, PRECISIONS, TRAIN_MODES
 
 
 def define() -> None:
@@ -23,6 +23,12 @@ def define() -> None:
     flags.DEFINE_enum("precision", "float32", list(PRECISIONS), "Keras dtype policy.")
     flags.DEFINE_integer("seed", 0, "Root of all randomness.")
     flags.DEFINE_bool("deterministic", False, "Use deterministic kernels only.")
+    flags.DEFINE_enum(
+        "compile",
+        "auto",
+        list(COMPILE_MODES),
+        "What XLA compiles: the whole step, clusters of it, or none; auto chooses by device.",
+    )
     flags.DEFINE_float("temperature", 0.1, "Temperature of the contrastive loss.")
     flags.DEFINE_bool("hidden_norm", True, "Compare normalised projections.")
     flags.DEFINE_integer("memory_size", 0, "Momentum keys of past batches to contrast with; 0 is off.")

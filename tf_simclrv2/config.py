@@ -22,6 +22,7 @@ CONFIG_FILE = "config.json"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
 TRAIN_MODES = ("pretrain", "finetune", "supervised", "distill")
 EVALUATION_PROTOCOLS = ("online", "linear", "knn")
+COMPILE_MODES = ("auto", "none", "xla", "cluster")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 
 _Config = TypeVar("_Config")
@@ -347,6 +348,8 @@ class TrainingConfig:
         precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
         seed: Root of all randomness.
         deterministic: Ask TensorFlow for deterministic kernels.
+        compile: `none`, `xla` (the replica's whole step), `cluster` (the parts that TensorFlow picks), or
+            `auto`: whole on one GPU, clusters on several, none on a CPU; a TPU compiles by itself.
     """
 
     train_mode: Literal["pretrain", "finetune", "supervised", "distill"] = "pretrain"
@@ -359,6 +362,7 @@ class TrainingConfig:
     precision: str = "float32"
     seed: int = 0
     deterministic: bool = False
+    compile: Literal["auto", "none", "xla", "cluster"] = "auto"
 
     def __post_init__(self) -> None:
         _require_one_of("train_mode", self.train_mode, TRAIN_MODES)
@@ -378,6 +382,7 @@ class TrainingConfig:
             "train_epochs and train_steps are both 0; set one of them.",
         )
         _require_one_of("precision", self.precision, PRECISIONS)
+        _require_one_of("compile", self.compile, COMPILE_MODES)
         _require(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be at least 0 and below 2147483648.")
 
 

@@ -27,6 +27,11 @@ def on_cpu() -> bool:
     return not (_has_accelerators() or on_tpu())
 
 
+def on_gpu() -> bool:
+    """Whether this host's GPUs compute, rather than a TPU or the CPU."""
+    return bool(tf.config.list_physical_devices("GPU")) and not on_tpu()
+
+
 def on_tpu() -> bool:
     """Whether the strategy in scope is a TPU's."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
@@ -114,11 +119,12 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
         config: `strategy`, `virtual_devices`, `cluster_timeout` and the TPU's name.
 
     Returns:
-        A strategy, the default one for a single device.
+        A strategy, the default one for the CPU as a single device.
 
     Raises:
         ConfigError: A worker or the TPU cannot be reached, or the machine has no such devices.
     """
+    _let_memory_grow()
     kind = config.strategy
     if kind == "auto":
         kind = _best_kind(config)
@@ -126,7 +132,7 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
         return _tpu_strategy(config)
     if kind == "multi_worker":
         return _multi_worker_strategy(_cluster_of(config), config.cluster_timeout)
-    return _mirrored_strategy() if kind == "mirrored" else tf.distribute.get_strategy()
+    return _mirrored_strategy() if kind == "mirrored" else _one_device_strategy()
 
 
 def input_workers(strategy: tf.distribute.Strategy) -> int:
@@ -146,6 +152,19 @@ def _best_kind(config: RunConfig) -> str:
     if cluster_of_environment():
         return "multi_worker"
     return "mirrored" if len(_accelerators_or_cpus()) > 1 else "one_device"
+
+
+def _let_memory_grow() -> None:
+    """Has TensorFlow take a GPU's memory as it needs it, so that others can use the rest."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started; it keeps what it has.
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _one_device_strategy() -> tf.distribute.Strategy:
+    gpus = tf.config.list_logical_devices("GPU")
+    # Unlike the default strategy, this one has batches on the GPU before a step wants them.
+    return tf.distribute.OneDeviceStrategy(gpus[0].name) if gpus else tf.distribute.get_strategy()
 
 
 def _mirrored_strategy() -> tf.distribute.Strategy:

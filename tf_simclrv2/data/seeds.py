@@ -42,7 +42,8 @@ def uniform_of_seeds(seeds: tf.Tensor, draw: int) -> tf.Tensor:
     Returns:
         float32 [N] in [0, 1).
     """
-    stream, example = tf.unstack(tf.bitcast(tf.cast(seeds, tf.int32), tf.uint32), num=2, axis=1)
+    seeds = tf.bitcast(tf.cast(seeds, tf.int32), tf.uint32)
+    stream, example = seeds[:, 0], seeds[:, 1]  # Unstacking has no kernel for uint32 on a GPU.
     shifted = stream + tf.constant(draw * 0x9E3779B9 % 2**32, tf.uint32)
     bits = _mixed(tf.bitwise.bitwise_xor(_mixed(shifted), _mixed(example)))
     # As many bits as a float32 holds.

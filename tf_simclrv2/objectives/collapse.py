@@ -12,6 +12,24 @@ UNIFORMITY_SCALE = 2.0
 ROUNDING_ERRORS = 4
 
 
+def collapse_gauges(z_1: tf.Tensor, z_2: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Computes the three numbers of a batch's projections.
+
+    Args:
+        z_1: [N, D], first views.
+        z_2: [N, D], second views of the same images.
+
+    Returns:
+        Scalars `alignment`, `uniformity` (the mean of that of the first views and of the second ones) and
+        `effective_rank` (of both views together).
+    """
+    return {
+        "alignment": alignment(z_1, z_2),
+        "uniformity": (uniformity(z_1) + uniformity(z_2)) / 2.0,
+        "effective_rank": effective_rank(tf.concat([z_1, z_2], axis=0)),
+    }
+
+
 def alignment(z_1: tf.Tensor, z_2: tf.Tensor) -> tf.Tensor:
     """Mean squared distance of the two views of an image, on the unit sphere; 0 is perfect.
 

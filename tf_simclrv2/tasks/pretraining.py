@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -11,11 +13,12 @@ from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.distribution import num_replicas, replica_id
 from tf_simclrv2.models.batch_norm import moving_statistics_kept
 from tf_simclrv2.models.momentum_encoder import MomentumEncoder
-from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
+from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
 from tf_simclrv2.objectives.memory import KeyQueue, nt_xent_with_memory
 from tf_simclrv2.objectives.supervised import accuracy, supervised_loss
 from tf_simclrv2.precision import full_precision
+from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
 from tf_simclrv2.tasks.task import Scalars, Task
 from tf_simclrv2.variable_paths import named_variables
@@ -42,7 +45,7 @@ class Pretraining(Task):
     """
 
     loss_names = ("contrast_loss",)
-    metric_names = ("contrast_acc", "contrast_entropy", "alignment", "uniformity", "effective_rank")
+    metric_names = ("contrast_acc", "contrast_entropy")
 
     def __init__(self, config: ExperimentConfig, **kwargs) -> None:
         if config.model.num_classes:
@@ -50,6 +53,7 @@ class Pretraining(Task):
             self.metric_names = (*self.metric_names, "supervised_acc")
         super().__init__(config, **kwargs)
         settings = config.objective
+        self._last: LastProjections | None = None
         self.momentum_encoder, self.queue = None, None
         if settings.memory_size:
             self.momentum_encoder = MomentumEncoder(
@@ -58,6 +62,23 @@ class Pretraining(Task):
             self.queue = KeyQueue(
                 settings.memory_size, self._key_width(), settings.hidden_norm, dtype=config.training.precision
             )
+
+    def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
+        super().compile(optimizer, **kwargs)
+        rows = 2 * self.config.training.train_batch_size // num_replicas()
+        self._last = LastProjections(rows, self._key_width(), self._loss_dtype)
+
+    def gauges(self) -> Scalars:
+        """Alignment, uniformity and effective rank of the last step's projections, of all replicas.
+
+        Computed on the host, where a decomposition into eigenvalues costs least. Empty before a step with
+        a batch of `train_batch_size`.
+        """
+        z = None if self._last is None else self._last.of_all_replicas()
+        if z is None:
+            return {}
+        with tf.device("CPU:0"):
+            return collapse_gauges(*tf.split(z, 2))
 
     def _key_width(self) -> int:
         head = self.network.projection_head
@@ -151,14 +172,12 @@ class Pretraining(Task):
                 z, keys, *queue, settings.temperature, settings.hidden_norm
             )
             self.queue.enqueue(keys)
-        z_1, z_2 = tf.split(z, 2)
+        if self._last is not None and self._last.fits(z):
+            self._last.keep(z)
         # Of this replica's rows; the means over replicas are what is logged.
         return {"contrast_loss": loss}, {
             "contrast_acc": contrastive_accuracy(logits, labels),
             "contrast_entropy": contrastive_entropy(logits),
-            "alignment": alignment(z_1, z_2),
-            "uniformity": (uniformity(z_1) + uniformity(z_2)) / 2.0,
-            "effective_rank": effective_rank(z),
         }
 
     def _classify(self, endpoints: Scalars, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:

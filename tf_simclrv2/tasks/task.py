@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_simclrv2.compilation import start_compiling
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.augmentation import check_unit_range
 from tf_simclrv2.distribution import num_replicas
@@ -63,9 +64,14 @@ class Task(keras.Model):
         return keras.metrics.Mean(name, dtype=self._loss_dtype)
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
-        """Sets the optimizer, frees the right parameters from LARS, and creates the optimizer's state."""
+        """Sets the optimizer, frees the right parameters from LARS, and creates the optimizer's state.
+
+        Call it in the strategy's scope. `jit_compile` follows from `config.training.compile`.
+        """
         if isinstance(optimizer, LARS) and not optimizer.built:
             exclude_from_lars(optimizer, parameter_groups(self.network))
+        self.compile_mode = start_compiling(self.config.training.compile)
+        kwargs.setdefault("jit_compile", self.compile_mode == "xla")
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.network.trainable_variables)
 
@@ -84,6 +90,10 @@ class Task(keras.Model):
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         """The losses of this replica's batch, which are added up, and further metrics, by name."""
         raise NotImplementedError(type(self).__name__)
+
+    def gauges(self) -> Scalars:
+        """Numbers that are computed where they are logged, rather than in every step, by name."""
+        return {}
 
     def memory(self) -> dict[str, keras.Variable]:
         """What must be saved beside the network and the optimizer, by path."""

@@ -25,6 +25,7 @@ from tf_simclrv2.training.measurement import Measurement, Result
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.not_finite import stop_if_not_finite
 from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout
+from tf_simclrv2.training.performance import Performance
 from tf_simclrv2.training.preemption import Preemption
 from tf_simclrv2.training.progress import TrainingProgress
 from tf_simclrv2.training.run_lock import run_lock
@@ -108,10 +109,14 @@ class Run:
         self.skipped = SkippedImages(
             self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
         )
+        training = self.config.training
+        performance = Performance(training.train_batch_size, training.deterministic)
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
-            self.trainer = Trainer(self.task, None, self.strategy, self.skipped, self.agreement)
+            self.trainer = Trainer(
+                self.task, None, self.strategy, self.skipped, self.agreement, performance
+            )
         self.service = ServiceClient.of(self.config.data)
         self.batches = StageBatches(self.plan, self.skipped, self.service)
         self.measurement = Measurement(

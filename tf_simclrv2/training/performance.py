@@ -13,7 +13,7 @@ MEGABYTE = 2**20
 
 
 class Performance:
-    """Measures loops of training steps; made in the strategy's scope.
+    """Measures loops of training steps. Make it outside the strategy's scope: its clock is the host's alone.
 
     Args:
         batch_size: Examples a step.
@@ -23,13 +23,8 @@ class Performance:
     def __init__(self, batch_size: int, deterministic: bool = False) -> None:
         self._batch_size = batch_size
         self._deterministic = deterministic
-        self._waited = tf.Variable(
-            0.0,
-            dtype=tf.float64,
-            trainable=False,
-            name="data_wait",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        with tf.device("CPU:0"):
+            self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="data_wait")
         self._steps_before = 0
         self._start = time.perf_counter()
 

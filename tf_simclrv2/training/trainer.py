@@ -5,6 +5,7 @@ from __future__ import annotations
 import orbit
 import tensorflow as tf
 
+from tf_simclrv2.compilation import compiled
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.tasks import Task
@@ -24,6 +25,7 @@ class Trainer(orbit.StandardTrainer):
         strategy: The strategy.
         skipped: The unreadable images, whose number is reported with the losses.
         agreement: Adds up what the workers have skipped; None for a process alone.
+        performance: Measures the loops, made outside the strategy's scope; by default made here.
 
     Attributes:
         positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), where a resumed
@@ -38,6 +40,7 @@ class Trainer(orbit.StandardTrainer):
         strategy: tf.distribute.Strategy,
         skipped: SkippedImages | None = None,
         agreement: Agreement | None = None,
+        performance: Performance | None = None,
     ) -> None:
         super().__init__(dataset)
         self.task = task
@@ -47,7 +50,8 @@ class Trainer(orbit.StandardTrainer):
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
         training = task.config.training
-        self.performance = Performance(training.train_batch_size, training.deterministic)
+        self.performance = performance or Performance(training.train_batch_size, training.deterministic)
+        self._compiled_step = compiled(self.replica_step, task.compile_mode)
 
     @staticmethod
     def _counter(name: str, value: int) -> tf.Variable:
@@ -64,10 +68,10 @@ class Trainer(orbit.StandardTrainer):
         return int(self.task.global_step.numpy())
 
     def train_step(self, iterator) -> None:
-        self.strategy.run(self.replica_step, args=(self.performance.next_batch(iterator),))
+        self.strategy.run(self._compiled_step, args=(self.performance.next_batch(iterator),))
 
     def replica_step(self, batch: dict[str, tf.Tensor]) -> None:
-        """What each replica does of a step: all that is compiled for a TPU."""
+        """What each replica does of a step: all that is compiled."""
         step = tf.cast(self.task.global_step, tf.int64)
         means = self.task.train_step(batch)
         for name, position in self.positions.items():
@@ -79,6 +83,8 @@ class Trainer(orbit.StandardTrainer):
 
     def train_loop_end(self) -> dict[str, tf.Tensor]:
         means = {f"train/{name}": mean.result() for name, mean in self.task.train_means.items()}
+        with self.strategy.scope():
+            means |= {f"train/{name}": value for name, value in self.task.gauges().items()}
         if self.skipped is not None:
             count = self.skipped.count
             count = self.agreement.sum(count) if self.agreement else count

@@ -1,0 +1,71 @@
+"""How the replica's part of a step is compiled: not at all, as a whole, or in clusters that TensorFlow picks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ConfigError
+from tf_simclrv2.distribution import num_replicas, on_gpu
+
+CompileMode = Literal["none", "xla", "cluster"]
+
+
+def compile_mode(asked: str) -> CompileMode:
+    """Resolves `TrainingConfig.compile` for the strategy in scope.
+
+    `auto` compiles the whole step on one GPU. Replicas on several GPUs exchange sums in the middle of a
+    step, so there only the parts between the exchanges can be compiled, in clusters. A TPU compiles by
+    itself. A CPU is faster without: oneDNN's convolutions are not XLA's.
+
+    Args:
+        asked: `auto`, `none`, `xla` or `cluster`.
+
+    Returns:
+        What will be done.
+
+    Raises:
+        ConfigError: `xla` is asked for on several replicas.
+
+    Example:
+        >>> compile_mode("auto")  # On a CPU.
+        'none'
+    """
+    several = num_replicas() > 1
+    if asked == "xla" and several:
+        raise ConfigError(
+            f"compile is 'xla', but {num_replicas()} replicas exchange sums in the middle of a step, which "
+            "then cannot be compiled as a whole; use --compile=cluster or --compile=auto."
+        )
+    if asked != "auto":
+        return asked
+    if not on_gpu():
+        return "none"
+    return "cluster" if several else "xla"
+
+
+def start_compiling(asked: str) -> CompileMode:
+    """Resolves the mode and, for `cluster`, turns TensorFlow's clustering on for the whole process.
+
+    Args:
+        asked: As in `compile_mode`.
+    """
+    mode = compile_mode(asked)
+    if mode == "cluster":
+        tf.config.optimizer.set_jit("autoclustering")
+    return mode
+
+
+def compiled(function: Callable[..., Any], mode: CompileMode) -> Callable[..., Any]:
+    """Wraps what a replica runs so that XLA compiles it as a whole, where the mode says so.
+
+    Args:
+        function: From tensors of static shapes to tensors, without host callbacks.
+        mode: From `compile_mode`.
+
+    Returns:
+        The compiled function for `xla`, else `function` itself.
+    """
+    return tf.function(function, autograph=False, jit_compile=True) if mode == "xla" else function
