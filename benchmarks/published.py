@@ -17,6 +17,7 @@ def published_command(
     model: ModelConfig,
     batch_size: int,
     steps: int,
+    calls: int = 1,
 ) -> list[str]:
     """What measures steps of the published program, always in float32.
 
@@ -27,6 +28,7 @@ def published_command(
         model: The network.
         batch_size: Images of a step.
         steps: Those after the warm-up.
+        calls: Steps that each of these times is the mean of.
     """
-    point = (model.resnet_depth, model.width_multiplier, model.sk_ratio, model.image_size, batch_size, steps)
-    return [python, str(PROGRAM), folder, kind, *map(str, point)]
+    point = (model.resnet_depth, model.width_multiplier, model.sk_ratio, model.image_size)
+    return [python, str(PROGRAM), folder, kind, *map(str, (*point, batch_size, steps, calls))]

@@ -1,13 +1,13 @@
 """Times steps of the published program, for `train_step.py`, `evaluation_step.py` and `startup.py`.
 
-    python benchmarks/published_steps.py TF2 KIND DEPTH WIDTH SK_RATIO SIZE BATCH STEPS
+    python benchmarks/published_steps.py TF2 KIND DEPTH WIDTH SK_RATIO SIZE BATCH STEPS [CALLS]
 
 TF2 is that folder of a checkout of google-research/simclr. Its model.py, objective.py, lars_optimizer.py and
 metrics.py make the step, put together as its run.py does: under MirroredStrategy, in float32, with batch norm
 over all replicas, and with the blur of 224 px on the device. It was written for Keras 2, so this Python needs
 tf_keras of TensorFlow's version. KIND is `train` or `eval`. Prints in JSON the seconds of the first step,
-those of each step after the warm-up, and when, as `time.time()` has it, import, building and first step were
-done.
+those of each step after the warm-up (each a mean of CALLS steps, 1 by default), and when, as `time.time()`
+has it, import, building and first step were done.
 """
 
 from __future__ import annotations
@@ -162,21 +162,22 @@ def evaluation_step(strategy: tf.distribute.Strategy, size: int, batch_size: int
     return step
 
 
-def seconds_of(step: Step) -> float:
-    """The time until a step's result is there."""
+def seconds_of(step: Step, calls: int = 1) -> float:
+    """The time of a step: a mean of some calls, until the last one's result is there."""
     start = time.perf_counter()
-    float(step())
-    return time.perf_counter() - start
+    for _ in range(calls):
+        result = step()
+    float(result)
+    return (time.perf_counter() - start) / calls
 
 
 def main() -> None:
     """Measures the point that is asked for."""
-    folder, kind, *point, size, batch_size, steps = sys.argv[1:]
-    depth, width, sk_ratio = int(point[0]), int(point[1]), float(point[2])
+    folder, kind, depth, width, sk_ratio, size, batch_size, steps, *calls = sys.argv[1:]
     sys.path.insert(0, folder)
     tf.keras.layers.Dense = LateDense
     tf.get_logger().setLevel("ERROR")
-    define_flags(depth, width, sk_ratio, int(size), int(batch_size))
+    define_flags(int(depth), int(width), float(sk_ratio), int(size), int(batch_size))
     make = {"train": train_step, "eval": evaluation_step}[kind]
     import model  # noqa: F401 # pyright: ignore[reportMissingImports, reportUnusedImport] # Part of the import.
 
@@ -188,8 +189,11 @@ def main() -> None:
     if int(steps):
         for _ in range(WARM_UP_STEPS):
             step()
-    seconds = [seconds_of(step) for _ in range(int(steps))]
-    print(json.dumps({"first_step_s": first, "step_s": seconds, "moments": moments}))
+    seconds = [seconds_of(step, int(calls[0]) if calls else 1) for _ in range(int(steps))]
+    found = {"first_step_s": first, "step_s": seconds, "moments": moments}
+    if tf.config.list_physical_devices("GPU"):
+        found["device_peak_mb"] = tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Times the pretraining step in PyTorch, for `train_step.py`; a program without TensorFlow.
 
-    python benchmarks/torch_train_step.py PEER DEPTH IMAGE_SIZE BATCH PRECISION STEPS
+    python benchmarks/torch_train_step.py PEER DEPTH IMAGE_SIZE BATCH PRECISION STEPS [CALLS]
 
-The same network and batch, channels_last, plain SGD with momentum, and in bfloat16 autocast. PEER `torch` has
-NT-Xent of both views in one pass, as ours; `lightly` has lightly's NTXentLoss and one pass a view, as its
-examples have it. Prints in JSON the seconds of each step after the warm-up, the largest resident size, and
-when, as `time.time()` has it, import, building and the first step were done.
+On a GPU where PyTorch sees one, else on the CPU. The same network and batch, channels_last, plain SGD with
+momentum, and in bfloat16 autocast. PEER `torch` has NT-Xent of both views in one pass, as ours, and `compile`
+the same under `torch.compile`; `lightly` has lightly's NTXentLoss and one pass a view, as its examples have
+it. Prints in JSON the seconds of each step after the warm-up (each a mean of CALLS steps, 1 by default), of
+the first step, the largest resident size, on a GPU the peak of its memory, and when, as `time.time()` has it,
+import, building and the first step were done.
 """
 
 from __future__ import annotations
@@ -25,20 +27,22 @@ from torch_resnet import TorchSimCLR
 
 WARM_UP_STEPS = 2
 TEMPERATURE = 0.1
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def nt_xent(z: Tensor) -> Tensor:
     """The loss of [2N, D] projections, all first views first; both directions added."""
     z = functional.normalize(z.float(), dim=1)
     n = z.shape[0] // 2
-    logits = (z @ z.T / TEMPERATURE).masked_fill(torch.eye(2 * n, dtype=torch.bool), -1e9)
-    partners = torch.arange(2 * n).roll(n)
+    own = torch.eye(2 * n, dtype=torch.bool, device=z.device)
+    logits = (z @ z.T / TEMPERATURE).masked_fill(own, -1e9)
+    partners = torch.arange(2 * n, device=z.device).roll(n)
     return 2 * functional.cross_entropy(logits, partners)
 
 
 def loss_of_peer(peer: str) -> Callable[[TorchSimCLR, Tensor], Tensor]:
     """A network and [2N, 3, H, W] views, all first views first, to the loss."""
-    if peer == "torch":
+    if peer in ("torch", "compile"):
         return lambda network, views: nt_xent(network(views)["proj_head_3"])
     criterion = importlib.import_module("lightly.loss").NTXentLoss(temperature=TEMPERATURE)
 
@@ -50,38 +54,47 @@ def loss_of_peer(peer: str) -> Callable[[TorchSimCLR, Tensor], Tensor]:
 
 
 def step_times(
-    peer: str, depth: int, size: int, batch: int, precision: str, steps: int
+    peer: str, depth: int, size: int, batch: int, precision: str, steps: int, calls: int
 ) -> tuple[list[float], dict[str, float]]:
     """Seconds of each step, and the moments on the way to the first one's end."""
     moments = {"imported": time.time()}
-    network = TorchSimCLR(depth, cifar=size <= 32).to(memory_format=torch.channels_last).train()
+    network = TorchSimCLR(depth, cifar=size <= 32).to(DEVICE, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    views = torch.rand(2 * batch, 3, size, size).to(memory_format=torch.channels_last)
+    views = torch.rand(2 * batch, 3, size, size).to(DEVICE, memory_format=torch.channels_last)
     loss_of = loss_of_peer(peer)
-    autocast = (
-        torch.autocast("cpu", torch.bfloat16) if precision == "mixed_bfloat16" else contextlib.nullcontext()
-    )
+    if peer == "compile":
+        loss_of = torch.compile(loss_of)
+    half = precision == "mixed_bfloat16"
+    autocast = torch.autocast(DEVICE, torch.bfloat16) if half else contextlib.nullcontext()
 
-    def step() -> float:
-        start = time.perf_counter()
+    def step() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         with autocast:
             loss = loss_of(network, views)
         loss.backward()
         optimizer.step()
-        loss.item()
-        return time.perf_counter() - start
+        return loss
+
+    def seconds(calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            loss = step()
+        loss.item()  # Waits until all is done.
+        return (time.perf_counter() - start) / calls
 
     moments["built"] = time.time()
-    step()
+    seconds(1)
     moments["first_step"] = time.time()
-    for _ in range(WARM_UP_STEPS - 1):
-        step()
-    return [step() for _ in range(steps)], moments
+    seconds(WARM_UP_STEPS)
+    return [seconds(calls) for _ in range(steps)], moments
 
 
 if __name__ == "__main__":
-    peer, *sizes, precision, steps = sys.argv[1:]
-    depth, size, batch = map(int, sizes)
-    seconds, moments = step_times(peer, depth, size, batch, precision, int(steps))
-    print(json.dumps({"step_s": seconds, "peak_mb": peak_bytes() / 2**20, "moments": moments}))
+    peer, depth, size, batch, precision, steps, *calls = sys.argv[1:]
+    seconds, moments = step_times(
+        peer, int(depth), int(size), int(batch), precision, int(steps), int(calls[0]) if calls else 1
+    )
+    found = {"step_s": seconds, "first_step_s": moments["first_step"] - moments["built"], "moments": moments}
+    if DEVICE == "cuda":
+        found["device_peak_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    print(json.dumps({**found, "peak_mb": peak_bytes() / 2**20}))

@@ -25,6 +25,9 @@ def define() -> None:
     flags.DEFINE_integer("keep_hub_module_max", 1, "Exported SavedModels to keep; 0 exports none.")
     flags.DEFINE_string("eval_name", None, "Name of this evaluation, for its results and summaries.")
     flags.DEFINE_integer("steps_per_loop", 0, "Steps between summaries and progress lines; 0 chooses.")
+    flags.DEFINE_string(
+        "compile_cache", "~/.cache/tf_simclrv2/xla", "Keeps what was compiled for a GPU; empty keeps nothing."
+    )
     flags.DEFINE_integer("report_images", 2000, "Images that report.html shows; 0 makes no report.")
 
     flags.DEFINE_bool(

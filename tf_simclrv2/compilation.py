@@ -1,15 +1,18 @@
-"""How the replica's part of a step is compiled: not at all, as a whole, or in clusters that TensorFlow picks."""
+"""What of a replica's step is compiled: nothing, all of it, or clusters that TensorFlow picks."""
 
 from __future__ import annotations
 
+import functools
+import typing
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError
 from tf_simclrv2.distribution import num_replicas, on_gpu
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 CompileMode = Literal["none", "xla", "cluster"]
 
 
@@ -56,6 +59,24 @@ def start_compiling(asked: str) -> CompileMode:
     if mode == "cluster":
         tf.config.optimizer.set_jit("autoclustering")
     return mode
+
+
+def fused_on_gpu(function: Function) -> Function:
+    """Has XLA fuse a chain of elementwise ops and reductions on a GPU, whether the step is compiled or not.
+
+    Elsewhere it is the function itself: a CPU has kernels of its own, and a TPU compiles the whole step and
+    refuses a compiled function within it.
+
+    Args:
+        function: From tensors of static shapes, and hashable settings, to tensors.
+    """
+    fused = tf.function(function, autograph=False, jit_compile=True)
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return (fused if on_gpu() else function)(*arguments)
+
+    return typing.cast(Function, call)
 
 
 def compiled(function: Callable[..., Any], mode: CompileMode) -> Callable[..., Any]:

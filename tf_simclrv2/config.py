@@ -441,6 +441,7 @@ class RunConfig:
         cluster_timeout: Seconds to wait for the other workers of TF_CONFIG, the TPU or data services.
         steps_per_loop: Steps between summaries and updates of the progress; 0 chooses by device.
         report_images: Evaluation images that `report.html` shows; 0 makes no report.
+        compile_cache: Directory that keeps what was compiled for a GPU, for later starts; empty keeps none.
     """
 
     mode: Literal["train", "eval", "train_then_eval"] = "train"
@@ -460,6 +461,7 @@ class RunConfig:
     cluster_timeout: float = 600.0
     steps_per_loop: int = 0
     report_images: int = 2000
+    compile_cache: str = "~/.cache/tf_simclrv2/xla"
 
     def __post_init__(self) -> None:
         _require_one_of("mode", self.mode, ("train", "eval", "train_then_eval"))

@@ -61,7 +61,7 @@ def test_the_points_that_pytorch_measures_too():
         words = train_step.torch_command("python", "lightly", model, batch_size, "float32", 3)
         values = [model.resnet_depth, model.image_size, batch_size]
         assert words[0] == "python" and pathlib.Path(words[1]).exists()
-        assert words[2:] == ["lightly", *map(str, values), "float32", "3"]
+        assert words[2:] == ["lightly", *map(str, values), "float32", "3", "1"]
 
 
 def test_memory_of_plain_cases_is_measured_beside_pytorch():

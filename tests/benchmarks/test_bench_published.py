@@ -14,6 +14,8 @@ OPTIONS = argparse.Namespace(
     precision="mixed_bfloat16",
     steps=3,
     peer="torch",
+    gpu=False,
+    compile="auto",
     torch_python="python_of_torch",
     published="tf2",
     published_python="python_of_published",
@@ -72,21 +74,25 @@ def test_the_published_program_is_given_the_point():
     model = ModelConfig(resnet_depth=50, width_multiplier=2, sk_ratio=0.0625, image_size=96)
     words = published_command("python", "tf2", "eval", model, batch_size=8, steps=3)
     assert words[0] == "python" and pathlib.Path(words[1]).exists()
-    assert words[2:] == ["tf2", "eval", "50", "2", "0.0625", "96", "8", "3"]
+    assert words[2:] == ["tf2", "eval", "50", "2", "0.0625", "96", "8", "3", "1"]
 
 
 @pytest.mark.parametrize("program", [train_step, startup])
 def test_who_is_measured_at_a_point(program):
-    commands = program.contenders("r50_224px_b8", OPTIONS)
+    peer = ["torch"] if program is train_step else "torch"  # One program measures several peers at once.
+    options = argparse.Namespace(**vars(OPTIONS) | {"peer": peer})
+    commands = program.contenders("r50_224px_b8", options)
     assert list(commands) == ["ours", "torch", "published"]
     assert commands["ours"][:2] == [sys.executable, program.__file__]
     assert commands["torch"][0] == "python_of_torch"
     assert commands["published"][0] == "python_of_published" and "train" in commands["published"]
-    assert list(program.contenders("r50_sk_224px_b8", OPTIONS)) == [
+    assert list(program.contenders("r50_sk_224px_b8", options)) == [
         "ours",
         "published",
     ]  # No kernels in PyTorch.
-    alone = argparse.Namespace(**vars(OPTIONS) | {"peer": "none", "published": None})
+    alone = argparse.Namespace(
+        **vars(OPTIONS) | {"peer": ["none"] if program is train_step else "none", "published": None}
+    )
     assert list(program.contenders("r50_224px_b8", alone)) == ["ours"]
 
 

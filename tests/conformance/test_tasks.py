@@ -48,6 +48,11 @@ class Running:
         return {name: float(mean.result()) for name, mean in self.task.train_means.items()}
 
     @property
+    def gauges(self) -> dict[str, float]:
+        with self.strategy.scope():
+            return {name: float(value) for name, value in self.task.gauges().items()}
+
+    @property
     def state(self) -> dict[str, np.ndarray]:
         """All that training changes, by path."""
         return {path: np.asarray(variable) for path, variable in self._variables.items()}
@@ -84,11 +89,6 @@ def _assert_equal(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) ->
         np.testing.assert_array_equal(ours[path], want, err_msg=path)
 
 
-def _global_logs(run: Running) -> dict[str, float]:
-    """Without what is measured on each replica's own rows and then averaged."""
-    return {name: value for name, value in run.logs.items() if name not in ("uniformity", "effective_rank")}
-
-
 @every_stage
 def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: pathlib.Path) -> None:
     """Not in what is learned, and not in a checkpoint, which goes on on any number of them."""
@@ -99,7 +99,8 @@ def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: path
         run.step()
         run.step()
         _assert_close(run.state, alone.state, 1e-9)
-        assert _global_logs(run) == pytest.approx(_global_logs(alone), rel=1e-9, abs=1e-12)
+        assert run.logs == pytest.approx(alone.logs, rel=1e-9, abs=1e-12)
+        assert run.gauges == pytest.approx(alone.gauges, rel=1e-9)
         for path, copies in run.copies.items():
             assert len(copies) == run.strategy.num_replicas_in_sync
             for copy in copies[1:]:
@@ -118,12 +119,29 @@ def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: path
         _assert_close(run.state, runs[2].state, 1e-9)
 
 
-@pytest.mark.parametrize("precision, loss, weights", [("float32", 1e-4, 1e-4), ("float64", 1e-9, 1e-9)])
+def _as_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (batch_norm, blur, kernel_gradient):
+        monkeypatch.setattr(module, "on_cpu", lambda: False)
+
+
+@pytest.mark.parametrize(
+    "precision, accelerator, loss, weights",
+    [("float32", False, 1e-4, 1e-4), ("float64", False, 1e-9, 1e-9), ("float64", True, 1e-9, 1e-9)],
+)
 @every_stage
 def test_xla_does_not_matter(
-    stage: Stage, replicas: Callable, precision: str, loss: float, weights: float
+    stage: Stage,
+    replicas: Callable,
+    precision: str,
+    accelerator: bool,
+    loss: float,
+    weights: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain, compiled = (Running(stage, replicas(1), precision, jit) for jit in (False, True))
+    plain = Running(stage, replicas(1), precision)
+    if accelerator:
+        _as_on_an_accelerator(monkeypatch)
+    compiled = Running(stage, replicas(1), precision, jit=True)
     assert "_XlaMustCompile" in compiled.traced.function_def.attr
     for run in (plain, compiled):
         run.step()
@@ -131,14 +149,24 @@ def test_xla_does_not_matter(
     _assert_close(compiled.state, plain.state, weights)
 
 
+@every_stage
+def test_replicas_of_accelerators_do_not_matter(
+    stage: Stage, replicas: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = Running(stage, replicas(1))
+    _as_on_an_accelerator(monkeypatch)
+    spread = Running(stage, replicas(2))
+    for run in (alone, spread):
+        run.step()
+    _assert_close(spread.state, alone.state, 1e-9)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @every_stage
 def test_a_tpu_refuses_nothing(
     stage: Stage, replicas: Callable, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A TPU is no CPU, and gets what these trace elsewhere.
-    for module in (batch_norm, blur, kernel_gradient):
-        monkeypatch.setattr(module, "on_cpu", lambda: False)
+    _as_on_an_accelerator(monkeypatch)
     assert tpu_refusals(Running(stage, replicas(count), "mixed_bfloat16").traced) == []
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_simclrv2.models import batch_norm
 from tf_simclrv2.models.batch_norm import EPSILON, BatchNormRelu
 
 RNG = np.random.default_rng(3)
@@ -15,6 +16,13 @@ X = 2.0 + 3.0 * RNG.standard_normal((8, 3, 5, 6))
 COTANGENT = RNG.standard_normal(X.shape)
 GAMMA, BETA, MEAN = RNG.standard_normal((3, 6))
 VARIANCE = 0.5 + RNG.random(6)
+
+
+@pytest.fixture(autouse=True, params=["cpu", "accelerator"])
+def _device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test is run with the ops of a CPU, and with those of an accelerator."""
+    if request.param == "accelerator":
+        monkeypatch.setattr(batch_norm, "on_cpu", lambda: False)
 
 
 def _layer(dtype: str = "float64", **options) -> BatchNormRelu:

@@ -8,21 +8,17 @@ fuse: there it is a product with a band matrix for each image.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
+from tf_simclrv2.compilation import fused_on_gpu
 from tf_simclrv2.data.seeds import uniform_of_seeds
-from tf_simclrv2.distribution import on_cpu, on_gpu
+from tf_simclrv2.distribution import on_cpu
 
 BLUR_PROBABILITY = 0.5
 SIGMA_RANGE = (0.1, 2.0)
-
-# Images [N, H, W, C] and weights [N, taps] along an axis, with a padding.
-Blur = Callable[[tf.Tensor, tf.Tensor, int, str], tf.Tensor]
 
 
 def batch_random_blur(
@@ -87,15 +83,18 @@ def gaussian_blur(
     offsets = tf.range(-radius, radius + 1, dtype=images.dtype)
     weights = tf.exp(-0.5 * tf.square(offsets / sigma))
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
-    if on_cpu():
-        return _along_both(_blur_by_products, images, weights, padding)
-    if on_gpu():
-        return _compiled_shifts(images, weights, padding)
-    return _along_both(_blur_by_shifts, images, weights, padding)
+    return (_by_products if on_cpu() else _by_shifts)(images, weights, padding)
 
 
-def _along_both(blur: Blur, images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
-    return blur(blur(images, weights, 1, padding), weights, 2, padding)
+def _by_products(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
+    rows = _blur_by_products(images, weights, 1, padding)
+    return _blur_by_products(rows, weights, 2, padding)
+
+
+@fused_on_gpu  # Not fused, the shifts are 190 passes over a batch.
+def _by_shifts(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
+    rows = _blur_by_shifts(images, weights, 1, padding)
+    return _blur_by_shifts(rows, weights, 2, padding)
 
 
 def _blur_by_shifts(images: tf.Tensor, weights: tf.Tensor, axis: int, padding: str) -> tf.Tensor:
@@ -117,15 +116,6 @@ def _blur_by_products(images: tf.Tensor, weights: tf.Tensor, axis: int, padding:
     _, height, width, channels = images.shape
     blurred = tf.matmul(_band(weights, height, padding), tf.reshape(images, [-1, height, width * channels]))
     return tf.reshape(blurred, [-1, blurred.shape[1], width, channels])
-
-
-@functools.partial(tf.function, jit_compile=True, autograph=False)
-def _compiled_shifts(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
-    """Fuses the shifts where the step around them is not compiled; there they are 190 passes over a batch.
-
-    A TPU compiles the whole step, and refuses a compiled function within it.
-    """
-    return _along_both(_blur_by_shifts, images, weights, padding)
 
 
 def _band(weights: tf.Tensor, length: int, padding: str) -> tf.Tensor:

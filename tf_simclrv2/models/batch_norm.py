@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.distribution import cross_replica_mean, num_replicas, on_cpu
+from tf_simclrv2.models.compiled_batch_norm import batch_norm_relu
 from tf_simclrv2.models.fused_batch_norm import fused_batch_norm, synchronised_batch_norm
 from tf_simclrv2.precision import full_precision
 
@@ -105,6 +106,8 @@ class BatchNormRelu(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         frozen = self.is_frozen(training)
+        if not frozen and self._is_for_accelerators(x):
+            return self._fused_by_compiler(x)
         if not frozen and self._has_kernel(x):
             y = self._by_kernel(x)
             return tf.nn.relu(y) if self.relu else y
@@ -132,6 +135,24 @@ class BatchNormRelu(keras.layers.Layer):
         offset = -mean * scale
         return scale, offset if self.beta is None else offset + tf.cast(self.beta, mean.dtype)
 
+    def _is_for_accelerators(self, x: tf.Tensor) -> bool:
+        """Whether to use the ops for accelerators.
+
+        Not in an exported module, whose batch is of no known size: their gradient does not travel with it.
+        """
+        return x.shape.is_fully_defined() and not on_cpu()
+
+    def _fused_by_compiler(self, x: tf.Tensor) -> tf.Tensor:
+        gamma, beta = self._gamma_and_beta()
+        y, mean, variance = batch_norm_relu(x, gamma, beta, EPSILON, self.relu, not self._alone())
+        self._move(self.moving_mean, mean)
+        self._move(self.moving_variance, variance)
+        return y
+
+    def _gamma_and_beta(self) -> tuple[tf.Tensor, tf.Tensor]:
+        gamma = tf.convert_to_tensor(self.gamma)
+        return gamma, tf.zeros_like(gamma) if self.beta is None else tf.convert_to_tensor(self.beta)
+
     def _has_kernel(self, x: tf.Tensor) -> bool:
         """The fused kernels know feature maps and no float64; over replicas, only those of a CPU will do."""
         return x.shape.rank == 4 and x.dtype != tf.float64 and (self._alone() or on_cpu())
@@ -140,8 +161,7 @@ class BatchNormRelu(keras.layers.Layer):
         return not self.global_bn or num_replicas() == 1
 
     def _by_kernel(self, x: tf.Tensor) -> tf.Tensor:
-        gamma = tf.convert_to_tensor(self.gamma)
-        beta = tf.zeros_like(gamma) if self.beta is None else tf.convert_to_tensor(self.beta)
+        gamma, beta = self._gamma_and_beta()
         normalise = fused_batch_norm if self._alone() else synchronised_batch_norm
         y, mean, variance = normalise(x, gamma, beta, EPSILON)
         self._move(self.moving_mean, mean)

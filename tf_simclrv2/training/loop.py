@@ -9,6 +9,7 @@ import keras
 import orbit
 import tensorflow as tf
 
+from tf_simclrv2.compilation_cache import keep_compiled_steps
 from tf_simclrv2.config import ConfigError, ExperimentConfig
 from tf_simclrv2.data import ServiceClient, Share, SkippedImages
 from tf_simclrv2.distribution import make_strategy, split_cpu
@@ -79,6 +80,7 @@ class Run:
     ) -> None:
         if not config.run.model_dir:
             raise ConfigError("model_dir is not set; pass --model_dir=DIR, where the run leaves its files.")
+        keep_compiled_steps(config.run.compile_cache)
         if config.run.virtual_devices:
             split_cpu(config.run.virtual_devices)
         if config.training.deterministic:
@@ -114,9 +116,7 @@ class Run:
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
-            self.trainer = Trainer(
-                self.task, None, self.strategy, self.skipped, self.agreement, performance
-            )
+            self.trainer = Trainer(self.task, None, self.strategy, self.skipped, self.agreement, performance)
         self.service = ServiceClient.of(self.config.data)
         self.batches = StageBatches(self.plan, self.skipped, self.service)
         self.measurement = Measurement(
@@ -228,6 +228,8 @@ class Run:
             return {"global_step": start}
         if start:
             self.say(f"resuming from step {start:,} of {total:,}")
+        if self.task.compile_mode != "none":
+            self.say("compiling the step, which takes about half a minute the first time")
         starts = {name: int(position.numpy()) for name, position in self.trainer.positions.items()}
         self.trainer.train_dataset = self.strategy.distribute_datasets_from_function(
             lambda context: self.batches.training(starts, Share.of_context(context))

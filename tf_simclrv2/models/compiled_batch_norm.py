@@ -1,0 +1,141 @@
+"""Batch norm and ReLU for accelerators: plain ops that XLA fuses, with a gradient that reads little memory.
+
+A training step on a GPU is bound by passes over feature maps. TensorFlow's own kernel wants another layout in
+bfloat16, and its gradient reads the output of the ReLU behind it. Here
+
+    x̂ = (x - μ) / √(σ² + ε),   y = max(γ x̂ + β, 0)
+
+reads x once for the moments and once for y. Backwards, the ReLU's mask is computed again from x, so that with
+g = dy · [γ x̂ + β > 0] and means over the batch
+
+    dβ = Σ g,   dγ = Σ g x̂,   dx = γ / √(σ² + ε) · (g - mean(g) - x̂ · mean(g x̂))
+
+reads dy and x twice and nothing else. Over several replicas the moments are exchanged once forward, and the
+two sums once backward.
+
+Reference: Ioffe & Szegedy 2015, arXiv 1502.03167.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_simclrv2.compilation import fused_on_gpu
+from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
+from tf_simclrv2.precision import full_precision
+
+
+def batch_norm_relu(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, relu: bool, across_replicas: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalizes with the batch's statistics.
+
+    Args:
+        x: [..., C], any float.
+        gamma: [C], float32 or wider.
+        beta: [C], likewise.
+        epsilon: Added to the variance.
+        relu: Whether ReLU follows.
+        across_replicas: Statistics of the global batch rather than of this replica's part.
+
+    Returns:
+        The output, like `x`; the mean and the population variance, [C], through which no gradient flows.
+
+    Example:
+        >>> y, mean, variance = batch_norm_relu(x, tf.ones([64]), tf.zeros([64]), 1e-5, True, False)
+    """
+
+    @tf.custom_gradient
+    def forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple, Callable]:
+        mean, variance = _moments(x)
+        if across_replicas:
+            mean, variance = _global_moments(mean, variance)
+        inverse = tf.math.rsqrt(variance + epsilon)
+
+        def backward(dy: tf.Tensor, *_of_moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            sums = _sums(dy, x, mean, inverse, gamma, beta, relu)
+            means = sums * (gamma.shape[0] / x.shape.num_elements())
+            means = cross_replica_mean(means) if across_replicas else means
+            return _dx(dy, x, mean, inverse, gamma, beta, means, relu), sums[1], sums[0]
+
+        return (_normalized(x, mean, inverse, gamma, beta, relu), mean, variance), backward
+
+    y, mean, variance = forward(x, gamma, beta)
+    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+@fused_on_gpu
+def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and population variance of each channel, in one pass.
+
+    The values are taken relative to the first one of their channel: E[x²] - E[x]² would lose digits where the
+    mean is large against the spread.
+    """
+    full, axes = full_precision(x), list(range(x.shape.rank - 1))
+    origin = tf.stop_gradient(full[(0,) * len(axes)])
+    centered = full - origin
+    mean = tf.reduce_mean(centered, axes)
+    variance = tf.reduce_mean(tf.square(centered), axes) - tf.square(mean)
+    return origin + mean, tf.maximum(variance, 0.0)
+
+
+def _global_moments(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Those of all replicas, which hold equally many values, from each one's own (Chan et al. 1979)."""
+    means, variances = tf.unstack(cross_replica_concat(tf.stack([mean, variance])[tf.newaxis]), axis=1)
+    mean = tf.reduce_mean(means, axis=0)
+    return mean, tf.reduce_mean(variances + tf.math.squared_difference(means, mean), axis=0)
+
+
+@fused_on_gpu
+def _normalized(
+    x: tf.Tensor, mean: tf.Tensor, inverse: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, relu: bool
+) -> tf.Tensor:
+    y = (full_precision(x) - mean) * inverse * gamma + beta
+    return tf.cast(tf.nn.relu(y) if relu else y, x.dtype)
+
+
+@fused_on_gpu
+def _sums(
+    dy: tf.Tensor,
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    inverse: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    relu: bool,
+) -> tf.Tensor:
+    """Σ g and Σ g x̂ of this replica's batch, [2, C]."""
+    g, normalized = _masked(dy, x, mean, inverse, gamma, beta, relu)
+    axes = list(range(x.shape.rank - 1))
+    return tf.stack([tf.reduce_sum(g, axes), tf.reduce_sum(g * normalized, axes)])
+
+
+@fused_on_gpu
+def _dx(
+    dy: tf.Tensor,
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    inverse: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    means: tf.Tensor,
+    relu: bool,
+) -> tf.Tensor:
+    g, normalized = _masked(dy, x, mean, inverse, gamma, beta, relu)
+    return tf.cast(gamma * inverse * (g - means[0] - normalized * means[1]), x.dtype)
+
+
+def _masked(
+    dy: tf.Tensor,
+    x: tf.Tensor,
+    mean: tf.Tensor,
+    inverse: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    relu: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The masked gradient g, and x̂."""
+    g, normalized = full_precision(dy), (full_precision(x) - mean) * inverse
+    return tf.where(normalized * gamma + beta > 0, g, tf.zeros_like(g)) if relu else g, normalized
