@@ -14,7 +14,7 @@ from tf_simclrv2.config import DataConfig
 JITTER_PROBABILITY = 0.8
 GRAYSCALE_PROBABILITY = 0.2
 # From which the colour jitter is compiled.
-COMPILED_PIXELS = 64 * 64
+COMPILED_PIXELS = 32 * 32
 EVALUATION_PROPORTION = 0.875
 
 
