@@ -263,7 +263,7 @@ def _is_class_label(feature: tfds.features.FeatureConnector) -> bool:
 
 def _no_class_label(builder: tfds.core.DatasetBuilder) -> str:
     """Which features might be meant as labels, and what they are instead; empty without any."""
-    features = builder.info.features
+    features = dict(builder.info.features.items())
     named = [key for key in features if "label" in key.lower()]
     images = _feature_keys(builder, tfds.features.Image)
     keys = ["label"] if "label" in features else named or [key for key in features if key not in images]

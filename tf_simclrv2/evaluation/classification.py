@@ -47,5 +47,8 @@ class ClassificationEvaluator(orbit.StandardEvaluator):
 
     def eval_end(self) -> dict[str, float]:
         """The means; none of what was never seen, such as the accuracy of images without a label."""
-        means = {name: mean for name, mean in self.task.eval_means.items() if float(mean.count)}
-        return {f"eval/{name}": float(mean.result()) for name, mean in means.items()}
+        return {
+            f"eval/{name}": float(mean.result())
+            for name, mean in self.task.eval_means.items()
+            if float(tf.convert_to_tensor(mean.count.value))  # Of all replicas.
+        }
