@@ -11,9 +11,9 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.model_card import CLASS_NAMES_FILE
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.training.checkpoints import find_weights, load_network, read_config
+from tf_simclrv2.training.classes import Classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,8 @@ def load_trained_network(path: str) -> TrainedNetwork:
         path: A model_dir, a `ckpt-N` inside one, or a SavedModel.
 
     Raises:
-        ConfigError: There are no weights, not those of a whole network, or their architecture is unknown.
+        ConfigError: There are no weights, not those of a whole network, their architecture is unknown, or
+            there is another number of class names.
     """
     weights = find_weights(path, setting="model_dir")
     prefix = weights.reader.prefix
@@ -48,7 +49,12 @@ def load_trained_network(path: str) -> TrainedNetwork:
     step = _step(prefix)
     training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
     network = load_network(weights, say=print)
-    return TrainedNetwork(network, read_config(directory), _class_names(directory), training)
+    classes = Classes.beside(
+        path, network.config.num_classes, f"the network in {path!r}", "export the network of a run"
+    )
+    if classes.doubt:
+        print(classes.doubt)
+    return TrainedNetwork(network, read_config(directory), classes.names or (), training)
 
 
 def _step(prefix: str) -> int | None:
@@ -61,13 +67,3 @@ def _read_json(path: str) -> dict[str, Any]:
         return {}
     with tf.io.gfile.GFile(path) as file:
         return json.load(file)
-
-
-def _class_names(directory: str) -> tuple[str, ...]:
-    """From a run's directory, or from a module's assets."""
-    for folder in (directory, os.path.join(directory, "assets")):
-        path = os.path.join(folder, CLASS_NAMES_FILE)
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path) as file:
-                return tuple(file.read().splitlines())
-    return ()

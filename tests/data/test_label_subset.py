@@ -130,7 +130,7 @@ def test_more_than_a_class_has():
 def test_without_labels(tmp_path):
     (tmp_path / "a.png").write_bytes(tf.io.encode_png(np.zeros([9, 9, 3], np.uint8)).numpy())
     config = DataConfig(dataset="image_folder", data_dir=str(tmp_path), labels_per_class=1)
-    with pytest.raises(ConfigError, match="no labels to take a part of"):
+    with pytest.raises(ConfigError, match="has no labels, but taking a part of the labels needs them"):
         label_subset(load_source(config, "train"), config)
 
 

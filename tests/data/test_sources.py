@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.datasets import load_digits
 from tests.data.image_files import encoded, write_images
 from tests.programs import start
 from tf_simclrv2.config import ConfigError, DataConfig
-from tf_simclrv2.data import Source, check_same_classes, load_source
+from tf_simclrv2.data import Source, check_same_classes, load_source, require_labels
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +151,13 @@ def test_splits_must_agree_on_their_classes(tmp_path):
     )
     check_same_classes(train, same)
     check_same_classes(train, flat)
-    with pytest.raises(ConfigError, match=r"has 2 classes and .*fewer has 1, and only one of them has a;"):
+    message = r"has 2 classes and .*fewer has 1, and label 0 is 'a' in the former and 'b' in the latter;"
+    with pytest.raises(ConfigError, match=message):
         check_same_classes(train, fewer)
+    with pytest.raises(
+        ConfigError, match=r"label 0 is 'a' .* 'b' .*\(the same names, in another order\); give"
+    ):
+        check_same_classes(train, dataclasses.replace(same, class_names=("b", "a")))
 
 
 def test_a_missing_data_dir(tmp_path):
@@ -184,6 +190,49 @@ def test_tfds_without_labels(tmp_path):
     with tfds.testing.mock_data(num_examples=2):
         source = load_source(DataConfig(dataset="div2k", data_dir=str(tmp_path)), "train")
     assert not source.has_labels and labels(source) == [-1, -1]
+
+
+F = tfds.features
+NO_CLASSES = {
+    "number": ({"label": F.Scalar(np.float32)}, r"'label' is Scalar\(shape=\(\), dtype=float32\)"),
+    "unnamed": (
+        {"label": F.Scalar(np.int64), "kind": F.ClassLabel(num_classes=2)},
+        r"'label' is Scalar\(shape=\(\), dtype=int64\)",
+    ),
+    "several": (
+        {"labels": F.Sequence(F.ClassLabel(num_classes=2)), "id": F.Text()},
+        r"'labels' is Sequence\(ClassLabel\(shape=\(\), dtype=int64, num_classes=2\)\)",
+    ),
+    "text": ({"caption": F.Text()}, r"'caption' is Text\(shape=\(\), dtype=string\)"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_CLASSES)
+def test_labels_that_are_not_classes(tmp_path, kind):
+    features, message = NO_CLASSES[kind]
+    values = {"label": 1, "kind": 1, "labels": [0, 1], "id": "x", "caption": "a cat"}
+    example = {"image": np.zeros([9, 9, 3], np.uint8), **{name: values[name] for name in features}}
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="some",
+        version="1.0.0",
+        data_dir=str(tmp_path),
+        features=F.FeaturesDict({"image": F.Image(shape=(None, None, 3)), **features}),
+        split_datasets={"train": [(0, example)]},
+    )
+    source = load_source(DataConfig(dataset="some", data_dir=str(tmp_path)), "train")
+    assert not source.has_labels and labels(source) == [-1]
+    refusal = rf"no labels of a class \(its feature {message}\), but fine-tuning needs them; store the label"
+    with pytest.raises(ConfigError, match=refusal):
+        require_labels(source, "fine-tuning")
+
+
+def test_a_class_label_without_names(tmp_path, monkeypatch):
+    """TFDS lets a dataset declare it, and then cannot even print it."""
+    monkeypatch.setattr(F.ClassLabel, "names", property(lambda self: None))
+    with tfds.testing.mock_data(num_examples=2):
+        source = load_source(DataConfig(dataset="cifar10", data_dir=str(tmp_path)), "train")
+    assert not source.has_labels
+    assert source.no_class_label == "its feature 'label' is a ClassLabel without names"
 
 
 @pytest.mark.parametrize(

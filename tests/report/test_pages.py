@@ -204,3 +204,13 @@ def test_confusion():
     without = dataclasses.replace(seen, predictions=np.full(60, -1))
     by_votes = confusion_of(without)
     assert by_votes is not None and by_votes.accuracy == pytest.approx((seen.labels == seen.votes).mean())
+
+
+def test_images_without_a_label_are_in_no_confusion():
+    seen = observed(60)
+    known = np.arange(60) % 3 > 0
+    half = dataclasses.replace(seen, labels=np.where(known, seen.labels, -1))
+    confusion = confusion_of(half)
+    assert confusion is not None and confusion.counts.sum() == known.sum()
+    assert confusion.accuracy == pytest.approx((seen.labels == seen.predictions)[known].mean())
+    assert confusion_of(dataclasses.replace(seen, labels=np.full(60, -1))) is None

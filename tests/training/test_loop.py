@@ -152,11 +152,12 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
 def test_evaluating_later_gives_the_same_result(finished, tmp_path):
     directory, result, _ = finished
     shutil.copytree(directory, tmp_path / "later", ignore=shutil.ignore_patterns("saved_model"))
-    later, _, _ = execute(
+    later, lines, _ = execute(
         config_for(tmp_path / "later", use_blur=False, mode="eval", eval_name="later", keep_hub_module_max=0)
     )
     assert not (tmp_path / "later" / "saved_model").exists()
     written = json.loads((tmp_path / "later" / "later_result.json").read_text())
+    assert lines[-1].endswith(f"({tmp_path}/later/later_result.json)")
     for tag in ("global_step", "eval/label_top_1_accuracy", "eval/regularization_loss"):
         assert later[tag] == written[tag] == result[tag]
 

@@ -29,7 +29,7 @@ from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
 from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.skipped_images import SkippedImages
-from tf_simclrv2.data.sources import Source, check_same_classes, load_source
+from tf_simclrv2.data.sources import Source, check_same_classes, load_source, require_labels
 
 __all__ = [
     "Digits",
@@ -62,6 +62,7 @@ __all__ = [
     "random_flip",
     "random_grayscale",
     "random_resized_crop",
+    "require_labels",
     "resize",
     "to_grayscale",
     "uniform_of_seeds",

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ConfigError, DataConfig
 from tf_simclrv2.data.image_folder import UNLABELLED
-from tf_simclrv2.data.sources import Record, Source
+from tf_simclrv2.data.sources import Record, Source, require_labels
 
 # Bytes of records up to which a subset stays in memory: 1 % of ImageNet, but not 10 %.
 KEPT_BYTES = 2**32
@@ -42,8 +42,7 @@ def label_subset(source: Source, config: DataConfig) -> Source:
     """
     if config.label_fraction == 1.0 and not config.labels_per_class:
         return source
-    if not source.has_labels:
-        raise ConfigError(f"{source.name} has no labels to take a part of; choose a labelled dataset.")
+    require_labels(source, "taking a part of the labels")
     share = round(config.label_fraction * source.num_examples / source.num_classes)
     per_class = config.labels_per_class or max(1, share)
     labels, sizes = _labels_and_sizes(source)

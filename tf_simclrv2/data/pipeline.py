@@ -20,7 +20,7 @@ from tf_simclrv2.data.seeds import example_seeds, stream_number
 from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.skipped_images import SkippedImages
-from tf_simclrv2.data.sources import Record, Source
+from tf_simclrv2.data.sources import Record, Source, require_labels
 
 _Value = TypeVar("_Value")
 _LAST = tf.int64.max
@@ -100,7 +100,7 @@ def finetuning_batches(
     Raises:
         ConfigError: The source has no labels.
     """
-    _require_labels(source)
+    require_labels(source, "fine-tuning")
     crop = _cropping(config, image_size, seed, "finetune")
     return _training_batches(
         source, config, crop, image_size, batch_size, seed, start, skipped, share, service
@@ -153,7 +153,7 @@ def distillation_batches(
 
     if labelled is None:
         return stream(source, "distill", batch_size, start).map(unlabelled)
-    _require_labels(labelled)
+    require_labels(labelled, "distillation with distill_alpha below 1")
     if batch_size % (2 * share.replicas):
         multiple = 2 * share.replicas
         raise ConfigError(
@@ -232,14 +232,6 @@ def _fillers(image_size: int) -> tf.data.Dataset:
             "mask": tf.constant(False),
         }
     ).repeat()
-
-
-def _require_labels(source: Source) -> None:
-    if not source.has_labels:
-        raise ConfigError(
-            f"{source.name} has no labels, but fine-tuning needs them; choose a labelled dataset, or put "
-            "each class of an image folder into a sub-folder."
-        )
 
 
 def _cropping(config: DataConfig, image_size: int, seed: int, purpose: str) -> Callable[[Record], Record]:

@@ -8,6 +8,7 @@ import difflib
 import io
 import math
 import os
+import textwrap
 from collections.abc import Callable
 
 import numpy as np
@@ -15,10 +16,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
 from tf_simclrv2.data.preparation import prepared
 
+# Of those that may be meant as labels, how many are named.
+MOST_FEATURES = 3
 CACHE_DIR = os.path.join("~", ".cache", "tf_simclrv2")
 
 Record = dict[str, tf.Tensor]
@@ -36,6 +40,7 @@ class Source:
             "label": int64 [], -1 when unlabelled}, and what `read` needs.
         read: Turns a record into the encoded image, string [].
         light: Records hold no image, so that shuffling and skipping them costs nothing.
+        no_class_label: Of an unlabelled TFDS dataset, which features are no class labels, for messages.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Source:
     records: tf.data.Dataset
     read: Callable[[Record], tf.Tensor]
     light: bool
+    no_class_label: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -97,17 +103,35 @@ def check_same_classes(training: Source, evaluation: Source) -> None:
     Image folders number the classes that they hold, so one that lacks a class counts differently.
 
     Raises:
-        ConfigError: Both sources have labels, and their class names differ.
+        ConfigError: Both sources have labels, and their class names differ, if only in their order.
     """
-    if not (training.has_labels and evaluation.has_labels):
-        return
-    differing = sorted(set(training.class_names) ^ set(evaluation.class_names))
-    if differing:
-        raise ConfigError(
-            f"{training.name} has {training.num_classes} classes and {evaluation.name} has "
-            f"{evaluation.num_classes}, and only one of them has {', '.join(differing[:5])}"
-            f"{', ...' if len(differing) > 5 else ''}; give both the same class folders, with images in each."
+    if training.has_labels and evaluation.has_labels:
+        refuse_other_class_names(
+            training.name,
+            training.class_names,
+            evaluation.name,
+            evaluation.class_names,
+            "give both the same class folders, with images in each",
         )
+
+
+def require_labels(source: Source, purpose: str) -> None:
+    """Refuses a source without labels.
+
+    Args:
+        source: The images.
+        purpose: What needs the labels, for the message.
+
+    Raises:
+        ConfigError: It has no labels, and why.
+    """
+    if source.has_labels:
+        return
+    why, cure = "", "choose a labelled dataset, or put each class of an image folder into a sub-folder"
+    if source.no_class_label:
+        why = f" of a class ({source.no_class_label})"
+        cure = "store the label as a tfds.features.ClassLabel with names, or choose a dataset that has one"
+    raise ConfigError(f"{source.name} has no labels{why}, but {purpose} needs them; {cure}.")
 
 
 def _folder_source(data_dir: str, split: str) -> Source:
@@ -127,7 +151,7 @@ def _folder_source(data_dir: str, split: str) -> Source:
 def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Source:
     _check_split(builder, name, split)
     image_key = _image_key(builder, name)
-    label_key = _feature_key(builder, tfds.features.ClassLabel, preferred="label")
+    label_key = _label_key(builder)
     images = _feature_keys(builder, tfds.features.Image)
     examples = builder.as_dataset(
         split=split,
@@ -151,6 +175,7 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
         records=examples.enumerate().map(record),
         read=lambda record: record["image"],
         light=False,
+        no_class_label="" if label_key else _no_class_label(builder),
     )
 
 
@@ -223,6 +248,32 @@ def _image_key(builder: tfds.core.DatasetBuilder, name: str) -> str:
             "choose another dataset."
         )
     return key
+
+
+def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
+    """The key of the class label; None where there is none, or where `label` is something else."""
+    features = builder.info.features
+    key = "label" if "label" in features else _feature_key(builder, tfds.features.ClassLabel, "label")
+    return key if key and _is_class_label(features[key]) else None
+
+
+def _is_class_label(feature: tfds.features.FeatureConnector) -> bool:
+    return isinstance(feature, tfds.features.ClassLabel) and bool(feature.names)
+
+
+def _no_class_label(builder: tfds.core.DatasetBuilder) -> str:
+    """Which features might be meant as labels, and what they are instead; empty without any."""
+    features = dict(builder.info.features.items())
+    named = [key for key in features if "label" in key.lower()]
+    images = _feature_keys(builder, tfds.features.Image)
+    keys = ["label"] if "label" in features else named or [key for key in features if key not in images]
+    return ", ".join(f"its feature {key!r} is {_type_of(features[key])}" for key in keys[:MOST_FEATURES])
+
+
+def _type_of(feature: tfds.features.FeatureConnector) -> str:
+    if isinstance(feature, tfds.features.ClassLabel):
+        return "a ClassLabel without names"  # Its `repr` fails.
+    return textwrap.shorten(repr(feature), 80, placeholder=" ...")
 
 
 def _feature_key(builder: tfds.core.DatasetBuilder, kind: type, preferred: str) -> str | None:

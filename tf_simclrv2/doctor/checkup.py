@@ -78,7 +78,7 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
     if config.training.train_mode == "distill":
         teacher = load_teacher(str(config.distillation.teacher), config.training.precision)
     machine = look_at_machine()
-    plan = plan_run(config, replicas=1, teacher_classes=teacher and teacher.num_classes)
+    plan = plan_run(config, replicas=1, teacher=teacher and teacher.classes)
     images = sample_images(plan.train_source)
     task = build_task(plan.config, teacher and teacher.predict)
     task.compile(build_optimizer(plan.config.optimizer, plan.schedule))

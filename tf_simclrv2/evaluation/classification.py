@@ -46,4 +46,9 @@ class ClassificationEvaluator(orbit.StandardEvaluator):
         self.progress.advance()
 
     def eval_end(self) -> dict[str, float]:
-        return {f"eval/{name}": float(mean.result()) for name, mean in self.task.eval_means.items()}
+        """The means; none of what was never seen, such as the accuracy of images without a label."""
+        return {
+            f"eval/{name}": float(mean.result())
+            for name, mean in self.task.eval_means.items()
+            if float(tf.convert_to_tensor(mean.count.value))  # Of all replicas.
+        }

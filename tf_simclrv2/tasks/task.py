@@ -218,14 +218,14 @@ class Task(keras.Model):
 
         Args:
             batch: `image` float [N, H, W, 3], `label` int [N] and, where the batch is padded, `mask`
-                bool [N].
+                bool [N]. Rows whose label is negative have none, and count as little as padding does.
 
         Returns:
             Means of the evaluation metrics since they were reset.
         """
         if self.network.supervised_head is not None:
             labels = batch["label"]
-            mask = tf.cast(batch.get("mask", tf.ones_like(labels, tf.bool)), tf.float32)
+            mask = tf.cast(batch.get("mask", True) & (labels >= 0), tf.float32)
             logits = self.network(batch["image"], training=False)["logits_sup"]
             for k in (1, 5):
                 correct = top_k_correct(logits, labels, k)

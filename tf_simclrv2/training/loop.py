@@ -104,10 +104,14 @@ class Run:
             if teacher.doubt:
                 self.say(f"teacher: {teacher.doubt}")
         self.plan: RunPlan = plan_run(
-            config, self.strategy.num_replicas_in_sync, teacher and teacher.num_classes
+            config,
+            self.strategy.num_replicas_in_sync,
+            teacher and teacher.classes,
+            self.model_dir.classes(),
         )
         self.config = self.plan.config
         self.model_dir.refuse_other_run(self.config)
+        self.model_dir.refuse_other_classes(self.plan.sources)
         self.skipped = SkippedImages(
             self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
         )
@@ -157,12 +161,12 @@ class Run:
         with run_lock(self.model_dir.path, self.chief):
             if self.chief:
                 set_aside_damaged(self.model_dir.path, self.survey, self.say)
+            # First, so that whoever finds the config finds them too.
+            self.model_dir.write_class_names(self.plan.class_names)
             self.model_dir.write_config(self.config, self.flags)
             self.model_dir.write_json(VERSIONS_FILE, versions())
             if self.chief:
                 write_hparams(self.model_dir.path, self.config)
-            if self.config.model.num_classes:
-                self.model_dir.write_class_names(self.plan.train_source.class_names)
             result = self._train()
             if self.config.run.mode == "train_then_eval":
                 return {**result, **self._evaluate()}
@@ -289,6 +293,7 @@ class Run:
         result: Result = {}
         for prefix in new_checkpoints(self.model_dir.path, EVAL_PATIENCE):
             refuse_foreign_checkpoint(self.checkpoint, prefix)
+            self.model_dir.refuse_other_classes(self.plan.sources)  # They may be newer than the plan.
             with self.strategy.scope():
                 self.checkpoint.restore(prefix).assert_consumed()
             result = self._evaluate()

@@ -21,6 +21,7 @@ from tf_simclrv2.training.stage_batches import StageBatches
 from tf_simclrv2.training.summaries import write_scalars
 
 Result = dict[str, Any]
+TOP_1, TOP_5 = "eval/label_top_1_accuracy", "eval/label_top_5_accuracy"
 
 
 class Measurement:
@@ -67,12 +68,11 @@ class Measurement:
             )
             write_scalars(self._summary_dir, found, step)
             result |= found
-        name = self.config.run.eval_name
-        self.model_dir.write_result(result, step, name)
+        path = self.model_dir.write_result(result, step, self.config.run.eval_name)
         if self.config.run.keep_hub_module_max and self.chief:
             self._export(result)
         self.report()
-        self._say_result(result)
+        self._say_result(result, path)
         return result
 
     def _export(self, result: Result) -> None:
@@ -82,7 +82,7 @@ class Measurement:
             self.task.network,
             f"{path}.part",
             self.config,
-            class_names=self.plan.train_source.class_names,
+            class_names=self.plan.class_names,
             training=result,
         )
         self.model_dir.replace(f"{path}.part", path)
@@ -144,7 +144,10 @@ class Measurement:
             )
             with skipped.explained():
                 output = controller.evaluate(steps=-1)
-        return {tag: float(value) for tag, value in (output or {}).items()}
+        result = {tag: float(value) for tag, value in (output or {}).items()}
+        if TOP_1 not in result:
+            self.say(f"accuracy is not evaluated: no image of {source.name} has a label")
+        return result
 
     @property
     def _summary_dir(self) -> str:
@@ -154,9 +157,9 @@ class Measurement:
     def _step(self) -> int:
         return int(self.task.global_step.numpy())
 
-    def _say_result(self, result: Result) -> None:
+    def _say_result(self, result: Result, path: str) -> None:
         parts = [f"step {result['global_step']:,}"]
-        for tag, name in (("eval/label_top_1_accuracy", "top-1"), ("eval/label_top_5_accuracy", "top-5")):
+        for tag, name in ((TOP_1, "top-1"), (TOP_5, "top-5")):
             if tag in result:
                 parts.append(f"{name} {result[tag]:.4f}")
-        self.say("result: " + ", ".join(parts) + f" ({self.model_dir.path}/result.json)")
+        self.say("result: " + ", ".join(parts) + f" ({path})")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
+from tf_simclrv2.data import Source
 from tf_simclrv2.model_card import CLASS_NAMES_FILE
 from tf_simclrv2.training.checkpoints import read_config
+from tf_simclrv2.training.classes import Classes
 from tf_simclrv2.training.run_identity import changed_settings
 from tf_simclrv2.training.verified_checkpoints import checkpoint_steps
 
@@ -72,22 +74,51 @@ class ModelDir:
                 "use another --model_dir or those flags."
             )
 
+    def classes(self) -> Classes | None:
+        """What the checkpoints here tell apart; None without checkpoints or a config.
+
+        Raises:
+            ConfigError: The config or the class names cannot be read, or do not fit together.
+        """
+        before = self.read_config() if checkpoint_steps(self.path) else None
+        if before is None:
+            return None
+        owner = f"the run in model_dir {self.path!r}"
+        cure = "use data with its classes in their order, or another --model_dir"
+        return Classes.beside(self.path, before.model.num_classes, owner, cure)
+
+    def refuse_other_classes(self, sources: Iterable[Source]) -> None:
+        """Checks that checkpoints here tell the classes of these sources apart, in the same order.
+
+        Raises:
+            ConfigError: They do not, and which class is the first that differs.
+        """
+        classes = self.classes()
+        if classes is not None:
+            for source in sources:
+                classes.refuse_other(source.name, source.class_names)
+
     def write_config(self, config: ExperimentConfig, flags: dict[str, Any]) -> None:
         """Leaves `config.json` and `flags.json`."""
         self._write(self._join(CONFIG_FILE), config.to_json())
         self._write(self._join("flags.json"), json.dumps(flags, indent=2, default=str) + "\n")
 
     def write_class_names(self, names: Sequence[str]) -> None:
-        """Leaves `labels.txt`, which an export passes on; nothing where there are no classes."""
+        """Leaves `labels.txt`, which an export passes on; nothing where no names are known."""
         if names:
             self._write(self._join(CLASS_NAMES_FILE), "".join(f"{name}\n" for name in names))
 
-    def write_result(self, result: dict[str, Any], step: int, name: str | None = None) -> None:
-        """Leaves `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`."""
+    def write_result(self, result: dict[str, Any], step: int, name: str | None = None) -> str:
+        """Leaves `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`.
+
+        Returns:
+            The path of the first of them.
+        """
         prefix = f"{name}_result" if name else "result"
         text = json.dumps(result, indent=2) + "\n"
         for file in (f"{prefix}.json", f"{prefix}_{step}.json"):
             self._write(self._join(file), text)
+        return self._join(f"{prefix}.json")
 
     def write_json(self, name: str, values: dict[str, Any]) -> str:
         """Leaves a JSON file; its path."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclrv2.config import ConfigError, ExperimentConfig
-from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
+from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source, require_labels
 from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
+from tf_simclrv2.training.classes import Classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class RunPlan:
         checkpoint_interval: Steps between checkpoints.
         schedule: The learning rate.
         notes: Lines to tell the user.
+        class_names: Of the network's classifier, by label; () without one, or where they are not known.
     """
 
     config: ExperimentConfig
@@ -33,6 +35,13 @@ class RunPlan:
     checkpoint_interval: int
     schedule: WarmupCosine
     notes: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> list[Source]:
+        """All that the run reads."""
+        sources = (self.train_source, self.labelled_source, self.eval_source)
+        return [source for source in sources if source is not None]
 
     @property
     def neighbours_are_known(self) -> bool:
@@ -67,13 +76,20 @@ class RunPlan:
         return "\n".join([*lines, *self.notes])
 
 
-def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | None = None) -> RunPlan:
+def plan_run(
+    config: ExperimentConfig,
+    replicas: int,
+    teacher: Classes | None = None,
+    recorded: Classes | None = None,
+) -> RunPlan:
     """Opens the data and works out everything that follows from it.
 
     Args:
         config: As asked for.
         replicas: Replicas in sync.
-        teacher_classes: Classes that the teacher of a distillation tells apart.
+        teacher: Classes that the teacher of a distillation tells apart.
+        recorded: Classes of the checkpoints in the model_dir, if there are any. They are taken over; whether
+            the data has them is for `ModelDir.refuse_other_classes`.
 
     Returns:
         The plan.
@@ -103,9 +119,10 @@ def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | Non
     if config.run.mode != "train" or config.evaluation.knn_epochs:
         eval_source = load_source(config.data, config.data.eval_split)
         check_same_classes(train_source, eval_source)
-    if teacher_classes is not None:
-        _refuse_other_classes(teacher_classes, [train_source, labelled_source, eval_source])
-    config, notes = _with_classes(config, train_source, teacher_classes)
+    _refuse_unlabelled(config, train_source, labelled_source)
+    classes = _classes(config, [train_source, labelled_source, eval_source], teacher, recorded)
+    notes = _notes(config, train_source, recorded or teacher)
+    config = _with_classes(config, classes.count)
     _refuse_unreachable_batch(config, train_source)
     if labelled_source is not None and config.training.microbatch_size % (2 * replicas):
         raise ConfigError(
@@ -118,35 +135,67 @@ def plan_run(config: ExperimentConfig, replicas: int, teacher_classes: int | Non
         config.run.checkpoint_epochs * train_source.num_examples // config.training.train_batch_size, 1
     )
     schedule = WarmupCosine.from_config_values(config.optimizer, config.training, train_source.num_examples)
-    return RunPlan(config, train_source, labelled_source, eval_source, steps, interval, schedule, notes)
+    return RunPlan(
+        config,
+        train_source,
+        labelled_source,
+        eval_source,
+        steps,
+        interval,
+        schedule,
+        notes,
+        classes.names or (),
+    )
 
 
-def _refuse_other_classes(teacher_classes: int, sources: list[Source | None]) -> None:
-    for source in sources:
-        if source is not None and source.has_labels and source.num_classes != teacher_classes:
-            raise ConfigError(
-                f"the teacher tells {teacher_classes} classes apart, but {source.name} has "
-                f"{source.num_classes}; use a teacher that was fine-tuned on the same classes."
-            )
+def _refuse_unlabelled(config: ExperimentConfig, train: Source, labelled: Source | None) -> None:
+    """Training needs labels in some stages; an evaluation looks at what there is."""
+    if config.run.mode == "eval":
+        return
+    mode = config.training.train_mode
+    if mode in ("finetune", "supervised"):
+        require_labels(train, f"--train_mode={mode}")
+    if labelled is not None:
+        require_labels(labelled, "distill_alpha below 1")
 
 
-def _with_classes(
-    config: ExperimentConfig, source: Source, teacher_classes: int | None
-) -> tuple[ExperimentConfig, tuple[str, ...]]:
-    pretraining = config.training.train_mode == "pretrain"
-    if not source.has_labels and not pretraining and teacher_classes is None:
-        raise ConfigError(
-            f"{source.name} has no labels, but --train_mode={config.training.train_mode} needs them; "
-            "choose a labelled dataset, or put each class of an image folder into a sub-folder."
-        )
-    notes: tuple[str, ...] = ()
-    classes = teacher_classes or source.num_classes
-    if pretraining and not (source.has_labels and config.training.lineareval_while_pretraining):
-        classes = 0
-        if not source.has_labels:
-            notes = (f"{source.name} has no labels: linear evaluation is off",)
-    model = dataclasses.replace(config.model, num_classes=classes, truncate_proj_head=not pretraining)
-    return dataclasses.replace(config, model=model), notes
+def _classes(
+    config: ExperimentConfig,
+    sources: list[Source | None],
+    teacher: Classes | None,
+    recorded: Classes | None,
+) -> Classes:
+    """What the network's classifier tells apart: what it did before, what its teacher does, or its data's."""
+    train, labelled, _ = sources
+    assert train is not None
+    if teacher is not None:
+        for source in filter(None, sources):
+            teacher.refuse_other(source.name, source.class_names)
+        if recorded is not None:
+            teacher.refuse_other(recorded.owner, recorded.names or ())
+    if recorded is not None:
+        return recorded
+    if teacher is not None:
+        # Where the teacher's are not known, the student goes by the labels that it learns from.
+        names = teacher.names or (labelled.class_names if labelled is not None else None)
+        return dataclasses.replace(teacher, names=names)
+    classify = config.training.train_mode != "pretrain" or config.training.lineareval_while_pretraining
+    names = train.class_names if classify else ()
+    return Classes("this run", "", len(names), "", names)
+
+
+def _notes(config: ExperimentConfig, train: Source, before: Classes | None) -> tuple[str, ...]:
+    notes = [before.doubt] if before is not None and before.doubt else []
+    if config.training.train_mode == "pretrain" and not train.has_labels:
+        why = f" of a class ({train.no_class_label})" if train.no_class_label else ""
+        notes.append(f"{train.name} has no labels{why}: linear evaluation is off")
+    return tuple(notes)
+
+
+def _with_classes(config: ExperimentConfig, classes: int) -> ExperimentConfig:
+    truncate = config.training.train_mode != "pretrain"
+    model = dataclasses.replace(config.model, num_classes=classes, truncate_proj_head=truncate)
+    return dataclasses.replace(config, model=model)
 
 
 def _refuse_unreachable_batch(config: ExperimentConfig, source: Source) -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ConfigError
 from tf_simclrv2.tasks import Teacher
 from tf_simclrv2.training.checkpoints import find_weights, load_network
+from tf_simclrv2.training.classes import Classes
 
 LOGITS = "logits_sup"
 PROBE_SIZE = 32
@@ -22,13 +23,18 @@ class LoadedTeacher:
 
     Attributes:
         predict: Images [N, H, W, 3] to logits [N, classes], in inference mode.
-        num_classes: Width of the logits.
+        classes: What its logits tell apart.
         doubt: What its checkpoint leaves open, in a sentence; or empty.
     """
 
     predict: Teacher
-    num_classes: int
+    classes: Classes
     doubt: str = ""
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the logits."""
+        return self.classes.count
 
 
 def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
@@ -41,7 +47,7 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
         precision: Dtype policy that it runs in, unless a SavedModel brings its own.
 
     Raises:
-        ConfigError: There is no model, or it has no classifier.
+        ConfigError: There is no model, it has no classifier, or its class names do not fit it.
     """
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         return _from_saved_model(path)
@@ -50,8 +56,14 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
         raise ConfigError(_no_classifier(path))
     network = load_network(weights, precision)
     return LoadedTeacher(
-        lambda images: network(images, training=False)[LOGITS], network.config.num_classes, weights.doubt
+        lambda images: network(images, training=False)[LOGITS],
+        _classes(path, network.config.num_classes),
+        weights.doubt,
     )
+
+
+def _classes(path: str, count: int) -> Classes:
+    return Classes.beside(path, count, "the teacher", "use a teacher that was fine-tuned on the same classes")
 
 
 def _from_saved_model(path: str) -> LoadedTeacher:
@@ -59,7 +71,8 @@ def _from_saved_model(path: str) -> LoadedTeacher:
     mode, outputs = _probe(module, path)
     if not isinstance(outputs, dict) or LOGITS not in outputs:
         raise ConfigError(_no_classifier(path))
-    return LoadedTeacher(lambda images: module(images, **mode)[LOGITS], int(outputs[LOGITS].shape[-1]))
+    classes = _classes(path, int(outputs[LOGITS].shape[-1]))
+    return LoadedTeacher(lambda images: module(images, **mode)[LOGITS], classes)
 
 
 def _probe(module: Any, path: str) -> tuple[dict[str, bool], Any]:

@@ -1,0 +1,46 @@
+"""Whether two lists of class names mean the same classes: labels are only numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tf_simclrv2.config import ConfigError
+
+
+def refuse_other_class_names(
+    former: str, names: Sequence[str], latter: str, others: Sequence[str], cure: str
+) -> None:
+    """Checks that two lists of class names are the same, in the same order.
+
+    Args:
+        former: What has `names`, for the message.
+        names: Class names by label.
+        latter: What has `others`, for the message.
+        others: Class names by label.
+        cure: What would do, for the message.
+
+    Raises:
+        ConfigError: They differ, and in which label first.
+
+    Example:
+        >>> refuse_other_class_names("the run", ("cat", "dog"), "the data", ("cat", "cow"), "use other data")
+        ConfigError: the run has 2 classes and the data has 2, and label 1 is 'dog' in the former and 'cow'
+        in the latter; use other data.
+    """
+    if tuple(names) == tuple(others):
+        return
+    label = _first_difference(names, others)
+    order = " (the same names, in another order)" if sorted(names) == sorted(others) else ""
+    raise ConfigError(
+        f"{former} has {len(names)} classes and {latter} has {len(others)}, and label {label} is "
+        f"{_name(names, label)} in the former and {_name(others, label)} in the latter{order}; {cure}."
+    )
+
+
+def _first_difference(names: Sequence[str], others: Sequence[str]) -> int:
+    pairs = enumerate(zip(names, others, strict=False))
+    return next((label for label, (a, b) in pairs if a != b), min(len(names), len(others)))
+
+
+def _name(names: Sequence[str], label: int) -> str:
+    return repr(names[label]) if label < len(names) else "missing"
