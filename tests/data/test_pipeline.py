@@ -12,9 +12,9 @@ from tf_simclrv2.data import (
     evaluation_batches,
     finetuning_batches,
     load_source,
-    pipeline,
     pretraining_batches,
 )
+from tf_simclrv2.data.shuffle import shuffled
 
 SIZE = 8
 
@@ -108,7 +108,7 @@ def test_each_epoch_visits_every_example_once_in_its_own_order(digits, classes, 
 
 def test_an_epoch_is_a_permutation_though_the_buffer_is_smaller():
     orders = [
-        list(pipeline._shuffled(tf.data.Dataset.range(60), 5, 0, epoch).as_numpy_iterator())
+        list(shuffled(tf.data.Dataset.range(60), 5, 0, epoch).as_numpy_iterator())
         for epoch in tf.range(3, dtype=tf.int64)
     ]
     assert all(sorted(order) == list(range(60)) for order in orders)

@@ -57,13 +57,15 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         .filter(lambda index, record: tf.gather(table, index))
         .map(lambda index, record: record)
     )
+    shards = source.shards.only(chosen) if source.shards else None
     if sizes[chosen].sum() <= KEPT_BYTES:
-        records = _kept_in_memory(records)
+        records, shards = _kept_in_memory(records), None
     return dataclasses.replace(
         source,
         name=f"{source.name} ({per_class} labels a class)",
         num_examples=num_examples,
         records=records.apply(tf.data.experimental.assert_cardinality(num_examples)),
+        shards=shards,
     )
 
 

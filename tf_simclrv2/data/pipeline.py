@@ -16,9 +16,11 @@ from tf_simclrv2.config import ConfigError, DataConfig
 from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
 from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import UNLABELLED
-from tf_simclrv2.data.seeds import example_seeds, stream_number
+from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.data.service_client import ServiceClient
+from tf_simclrv2.data.shards import Shards
 from tf_simclrv2.data.share import Share
+from tf_simclrv2.data.shuffle import shuffled
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Record, Source, require_labels
 
@@ -262,10 +264,11 @@ def _training_batches(
     if config.cache_dataset:
         records, read = _cached(source)
     # Paths, and what is in memory anyway, are shuffled as a whole; else the buffer is as published.
-    buffer = (50 if image_size <= 32 else 10) * batch_size
+    buffer = min((50 if image_size <= 32 else 10) * batch_size, source.num_examples)
     if source.light or config.cache_dataset:
         buffer = source.num_examples
-    stream = _endless_stream(records, source.num_examples, min(buffer, source.num_examples), seed, start)
+    shards = source.shards if buffer < source.num_examples else None
+    stream = _endless_stream(records, source.num_examples, buffer, seed, start, shards)
     compute = service.examples if service else _in_parallel
     examples = compute(share.of(stream, batch_size), _decoded_then(augment, read))
     return (
@@ -277,37 +280,25 @@ def _training_batches(
 
 
 def _endless_stream(
-    records: tf.data.Dataset, num_examples: int, buffer_size: int, seed: int, start: int
+    records: tf.data.Dataset,
+    num_examples: int,
+    buffer_size: int,
+    seed: int,
+    start: int,
+    shards: Shards | None = None,
 ) -> tf.data.Dataset:
     """Epoch after epoch of shuffled records, each with its `key`, from key `start` on."""
-
-    def epoch_of_records(epoch: tf.Tensor) -> tf.data.Dataset:
-        first = epoch * num_examples
-        keys = tf.data.Dataset.range(first, first + num_examples)
-        return tf.data.Dataset.zip(keys, _shuffled(records, buffer_size, seed, epoch))
-
     first_epoch, position = divmod(start, num_examples)
-    stream = tf.data.Dataset.range(first_epoch, _LAST).flat_map(epoch_of_records).skip(position)
+
+    def rest_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        begin = tf.where(epoch == first_epoch, tf.constant(position, tf.int64), 0)
+        keys = tf.data.Dataset.range(epoch * num_examples + begin, (epoch + 1) * num_examples)
+        if shards:
+            return tf.data.Dataset.zip(keys, shards.epoch(epoch, begin, seed, buffer_size))
+        return tf.data.Dataset.zip(keys, shuffled(records, buffer_size, seed, epoch).skip(begin))
+
+    stream = tf.data.Dataset.range(first_epoch, _LAST).flat_map(rest_of_epoch)
     return stream.map(lambda key, record: record | {"key": key})
-
-
-def _shuffled(records: tf.data.Dataset, buffer_size: int, seed: int, epoch: tf.Tensor) -> tf.data.Dataset:
-    """`records.shuffle`, but a function of (seed, epoch) alone.
-
-    `Dataset.shuffle` would mix in the global seed of `tf.random.set_seed`, so this calls its op.
-    """
-    spec = records.element_spec
-    variant = tf.raw_ops.ShuffleDatasetV3(
-        input_dataset=tf.data.experimental.to_variant(records),
-        buffer_size=tf.constant(buffer_size, tf.int64),
-        seed=tf.constant(stream_number(seed, "order"), tf.int64),
-        seed2=epoch,
-        seed_generator=tf.raw_ops.DummySeedGenerator(),
-        reshuffle_each_iteration=False,
-        output_types=[leaf.dtype for leaf in tf.nest.flatten(spec)],
-        output_shapes=[leaf.shape for leaf in tf.nest.flatten(spec)],
-    )
-    return tf.data.experimental.from_variant(variant, spec)
 
 
 def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tensor]]:

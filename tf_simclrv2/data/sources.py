@@ -20,10 +20,17 @@ from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
 from tf_simclrv2.data.preparation import prepared
+from tf_simclrv2.data.shards import Shards
 
 # Of those that may be meant as labels, how many are named.
 MOST_FEATURES = 3
 CACHE_DIR = os.path.join("~", ".cache", "tf_simclrv2")
+
+# Files are cut into parts until there are so many, but into no more than a few each: a part is reached by
+# passing over what is before it in its file.
+ENOUGH_PARTS = 128
+MOST_PARTS_OF_A_FILE = 8
+READ_BYTES = 2**20
 
 Record = dict[str, tf.Tensor]
 
@@ -41,6 +48,11 @@ class Source:
         read: Turns a record into the encoded image, string [].
         light: Records hold no image, so that shuffling and skipping them costs nothing.
         no_class_label: Of an unlabelled TFDS dataset, which features are no class labels, for messages.
+        shards: The same records in several files, to be mixed anew in every epoch of training; None where
+            they are in one file, or were never in any.
+
+    Raises:
+        ValueError: `shards` hold another number of records than `num_examples`.
     """
 
     name: str
@@ -50,6 +62,13 @@ class Source:
     read: Callable[[Record], tf.Tensor]
     light: bool
     no_class_label: str = ""
+    shards: Shards | None = None
+
+    def __post_init__(self) -> None:
+        if self.shards and self.shards.num_examples != self.num_examples:
+            raise ValueError(
+                f"{self.name} has {self.num_examples} records, but {self.shards.num_examples} in its shards."
+            )
 
     @property
     def num_classes(self) -> int:
@@ -59,6 +78,11 @@ class Source:
     def has_labels(self) -> bool:
         return bool(self.class_names)
 
+    def first(self, most: int) -> Source:
+        """At most so many records, the first ones of the fixed order."""
+        count = min(most, self.num_examples)
+        return dataclasses.replace(self, records=self.records.take(count), num_examples=count, shards=None)
+
     def sample(self, most: int) -> Source:
         """At most so many records: every k-th one, or the first ones where records hold images.
 
@@ -66,8 +90,7 @@ class Source:
         between two of a sample would be read in vain.
         """
         if not self.light:
-            count = min(most, self.num_examples)
-            return dataclasses.replace(self, records=self.records.take(count), num_examples=count)
+            return self.first(most)
         every = math.ceil(self.num_examples / most)
         count = math.ceil(self.num_examples / every)
         return dataclasses.replace(self, records=self.records.shard(every, 0), num_examples=count)
@@ -152,12 +175,13 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
     _check_split(builder, name, split)
     image_key = _image_key(builder, name)
     label_key = _label_key(builder)
-    images = _feature_keys(builder, tfds.features.Image)
+    decoders = {key: tfds.decode.SkipDecoding() for key in _feature_keys(builder, tfds.features.Image)}
     examples = builder.as_dataset(
         split=split,
         shuffle_files=False,
-        decoders={key: tfds.decode.SkipDecoding() for key in images},
-        read_config=tfds.ReadConfig(try_autocache=False),
+        decoders=decoders,
+        # File after file: a record's index is then its place in a slice of the split.
+        read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
     )
 
     def record(index: tf.Tensor, example: Record) -> Record:
@@ -176,7 +200,43 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
         read=lambda record: record["image"],
         light=False,
         no_class_label="" if label_key else _no_class_label(builder),
+        shards=_shards(builder, split, decoders, record),
     )
+
+
+def _shards(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    decoders: dict[str, tfds.decode.Decoder],
+    record: Callable[[tf.Tensor, Record], Record],
+) -> Shards | None:
+    """The files of a split; `record` makes a record from its index in the split and its features."""
+    if not builder.info.splits or builder.info.file_format not in (None, tfds.core.FileFormat.TFRECORD):
+        return None
+    files = builder.info.splits[split].file_instructions
+    if len(files) < 2:
+        return None
+    cuts = min(MOST_PARTS_OF_A_FILE, math.ceil(ENOUGH_PARTS / len(files)))
+    bounds = [[file.take * cut // cuts for cut in range(cuts + 1)] for file in files]
+    lengths = np.diff(bounds).ravel()
+    paths = tf.constant([os.fspath(file.filename) for file in files])
+    begins = tf.constant(
+        [file.skip + begin for file, cut in zip(files, bounds, strict=True) for begin in cut[:-1]], tf.int64
+    )
+    indices = tf.constant(np.cumsum(lengths) - lengths, tf.int64)
+    takes = tf.constant(lengths, tf.int64)
+
+    def read(part: tf.Tensor, skip: tf.Tensor) -> tf.data.Dataset:
+        return (
+            tf.data.TFRecordDataset(tf.gather(paths, part // cuts), buffer_size=READ_BYTES)
+            .skip(tf.gather(begins, part) + skip)
+            .take(tf.gather(takes, part) - skip)
+            .map(lambda example: builder.info.features.deserialize_example(example, decoders=decoders))
+            .enumerate(tf.gather(indices, part) + skip)
+            .map(record)
+        )
+
+    return Shards(tuple(lengths.tolist()), read)
 
 
 def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:

@@ -45,9 +45,8 @@ class StageBatches:
 
     def first(self, count: int) -> dict[str, tf.Tensor]:
         """A batch of the first images, augmented; a whole shuffle buffer takes long."""
-        source = self.plan.train_source
-        few = min(count, source.num_examples)
-        some = dataclasses.replace(source, records=source.records.take(few), num_examples=few)
+        some = self.plan.train_source.first(count)
+        few = some.num_examples
         plan = dataclasses.replace(self.plan, train_source=some, labelled_source=None)
         with self.skipped.explained():
             return next(iter(self._make(plan, few, {}, Share(), None)))
