@@ -10,16 +10,22 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
 from flags import config_from_flags
 from tf_simclrv2 import ExperimentConfig
+from tf_simclrv2.data import evaluation_batches, load_source
+from tf_simclrv2.evaluation import extract_features
 from tf_simclrv2.training.loop import Run
 
 RECIPES = pathlib.Path(__file__).resolve().parent.parent / "flags" / "recipes"
 RESULT = "result.json"
+WATCHED = "watched.json"
 TOP_1 = "eval/label_top_1_accuracy"
+AT_START = "start/label_top_1_accuracy"
+VALIDATION = "validation/label_top_1_accuracy"
 
 
 def recipe(name: str, **changes: object) -> ExperimentConfig:
@@ -42,6 +48,43 @@ def run_stage(config: ExperimentConfig) -> dict[str, float]:
         Run(config, say=lambda line: None).execute()
         print(f"{directory.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return json.loads(finished.read_text())
+
+
+def run_watched_stage(config: ExperimentConfig, validation_split: str) -> dict[str, float]:
+    """Runs a stage with a classifier, and measures it before its first step and on a validation split too.
+
+    Args:
+        config: The stage.
+        validation_split: Of its dataset; what settings are chosen on.
+
+    Returns:
+        Its result with `AT_START`, of the evaluation split, and `VALIDATION` added.
+    """
+    directory = pathlib.Path(config.run.model_dir)
+    watched = directory / WATCHED
+    if not watched.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        keras.backend.clear_session()
+        run = Run(config, say=lambda line: None)
+        found = {AT_START: top_1(run, config.data.eval_split)} if run.step == 0 else {}
+        run.execute()
+        found[VALIDATION] = top_1(run, validation_split)
+        result = json.loads((directory / RESULT).read_text())
+        watched.write_text(json.dumps({**result, **found}, indent=2) + "\n")
+        print(f"{directory.name}: {found} test {result[TOP_1]:.4f}", flush=True)
+    return json.loads(watched.read_text())
+
+
+def top_1(run: Run, split: str) -> float:
+    """The accuracy of a run's network, as it stands, on a split of its dataset."""
+    config = run.config
+    batches = evaluation_batches(
+        load_source(config.data, split),
+        image_size=config.model.image_size,
+        batch_size=config.evaluation.eval_batch_size,
+    )
+    features, labels = extract_features(run.task.network, batches, ["logits_sup"])
+    return float(np.mean(np.argmax(features["logits_sup"], axis=1) == labels))
 
 
 def use_one_core() -> None:

@@ -11,6 +11,8 @@ def define() -> None:
     flags.DEFINE_string("data_dir", None, "TFDS's data directory, or the image folder.")
     flags.DEFINE_string("train_split", "train", "Split of the training images.")
     flags.DEFINE_string("labelled_split", "train", "Split of distillation's labelled images.")
+    flags.DEFINE_string("labelled_dataset", None, "Dataset of the labelled images; by default --dataset.")
+    flags.DEFINE_string("labelled_data_dir", None, "Directory of that dataset; by default --data_dir.")
     flags.DEFINE_string("eval_split", "validation", "Split of the evaluation images.")
     flags.DEFINE_float("crop_min_area", 0.08, "Least share of an image that a random crop covers.")
     flags.DEFINE_float("color_jitter_strength", 1.0, "Strength of the colour jitter.")

@@ -38,3 +38,6 @@ def define() -> None:
         "distill_temperature", 1.0, "Temperature of distillation; the paper: 0.1 self, else 1."
     )
     flags.DEFINE_float("distill_alpha", 1.0, "Weight of distillation against labels; 1 needs no labels.")
+    flags.DEFINE_integer(
+        "labelled_batch_size", 0, "Labelled images of a step of distillation; 0 takes --train_batch_size."
+    )

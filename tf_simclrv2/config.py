@@ -204,11 +204,14 @@ class DistillationConfig:
         teacher: The teacher's model_dir, `ckpt-N` or SavedModel, or published weights.
         distill_temperature: Temperature τ of both softmaxes (the paper: 0.1 self, 1.0 big to small).
         distill_alpha: Weight α of the distillation term against the label term; 1 needs no labels.
+        labelled_batch_size: Labelled images of a step where α is below 1, over all replicas, beside the
+            `train_batch_size` that the teacher looks at; 0 takes as many as these.
     """
 
     teacher: str | None = None
     distill_temperature: float = 1.0
     distill_alpha: float = 1.0
+    labelled_batch_size: int = 0
 
     def __post_init__(self) -> None:
         _require_above("distill_temperature", self.distill_temperature, 0.0)
@@ -216,6 +219,7 @@ class DistillationConfig:
             0.0 <= self.distill_alpha <= 1.0,
             f"distill_alpha is {self.distill_alpha}; it must be between 0 and 1.",
         )
+        _require_at_least("labelled_batch_size", self.labelled_batch_size, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,6 +262,8 @@ class DataConfig:
         data_dir: TFDS's data directory, or the image folder.
         train_split: Split expression of the training images.
         labelled_split: Split expression of distillation's labelled images.
+        labelled_dataset: Dataset of distillation's labelled images and of the evaluation's; None: `dataset`.
+        labelled_data_dir: Its directory; None: `data_dir`.
         eval_split: Split expression of the evaluation images.
         crop_min_area: Least share of an image that a random crop covers (the paper: 0.08). Objects that
             fill the image, such as digits, want more.
@@ -279,6 +285,8 @@ class DataConfig:
     data_dir: str | None = None
     train_split: str = "train"
     labelled_split: str = "train"
+    labelled_dataset: str | None = None
+    labelled_data_dir: str | None = None
     eval_split: str = "validation"
     crop_min_area: float = 0.08
     color_jitter_strength: float = 1.0
@@ -323,6 +331,17 @@ class DataConfig:
         _require(
             all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
             f"tf_data_service is {self.tf_data_service!r}; write grpc://host:port, or several with commas.",
+        )
+
+    @property
+    def labelled(self) -> DataConfig:
+        """Where the labelled images of a distillation are: another dataset if one is named."""
+        return dataclasses.replace(
+            self,
+            dataset=self.labelled_dataset or self.dataset,
+            data_dir=self.labelled_data_dir or self.data_dir,
+            labelled_dataset=None,
+            labelled_data_dir=None,
         )
 
     @property
@@ -516,6 +535,12 @@ class ExperimentConfig:
                 f"memory_size is {self.objective.memory_size}, but only pretraining has a memory; "
                 "leave it at 0.",
             )
+        _require(
+            self.training.train_mode == "distill" or self.data.labelled == self.data,
+            f"labelled_dataset is {self.data.labelled_dataset!r} and labelled_data_dir is "
+            f"{self.data.labelled_data_dir!r}, but only distillation reads labelled images of their own; "
+            "use --dataset and --data_dir.",
+        )
         keys = 2 * self.training.train_batch_size
         _require(
             self.objective.memory_size == 0 or self.objective.memory_size >= keys,

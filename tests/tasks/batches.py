@@ -65,8 +65,8 @@ def batch_of(config: ExperimentConfig) -> Batch:
         return {"image": images, "label": labels}
     if config.distillation.distill_alpha == 1.0:
         return {"image": images}
-    half = BATCH // 2
-    return {"image": images[:half], "labelled_image": images[half:], "label": labels[:half]}
+    few = BATCH // 2  # The labelled batch has a size of its own.
+    return {"image": images, "labelled_image": images[few:, ::-1], "label": labels[:few]}
 
 
 def linear_teacher(images: tf.Tensor) -> tf.Tensor:

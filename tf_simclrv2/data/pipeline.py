@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
 from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import UNLABELLED
@@ -117,6 +117,7 @@ def distillation_batches(
     image_size: int,
     batch_size: int,
     seed: int,
+    labelled_batch_size: int = 0,
     start: int = 0,
     labelled_start: int = 0,
     skipped: SkippedImages | None = None,
@@ -127,11 +128,12 @@ def distillation_batches(
 
     Args:
         source: The images, whose labels are not looked at.
-        labelled: Where given, half of each batch comes from here, with labels.
+        labelled: Images whose labels are learned as well, in a stream of their own; None without.
         config: As in `pretraining_batches`, and so for the rest.
         image_size: Side in pixels.
-        batch_size: Global batch, over all replicas.
+        batch_size: Global batch of `source`, over all replicas.
         seed: The run's seed.
+        labelled_batch_size: Global batch of `labelled`; 0 takes `batch_size`.
         start: First key to deliver.
         labelled_start: First key of the labelled images to deliver.
         skipped: Collects unreadable images.
@@ -139,11 +141,11 @@ def distillation_batches(
         service: Decodes and augments; None leaves it to this process.
 
     Returns:
-        {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images
-        batch / 2 of these, and as many of "labelled_image", "label" and "labelled_key".
+        {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images also
+        "labelled_image", "label" and "labelled_key", `labelled_batch_size` of each.
 
     Raises:
-        ConfigError: `labelled` has no labels, or the batch cannot be halved.
+        ConfigError: `labelled` has no labels.
     """
 
     def stream(source: Source, purpose: str, size: int, start: int) -> tf.data.Dataset:
@@ -156,16 +158,9 @@ def distillation_batches(
     if labelled is None:
         return stream(source, "distill", batch_size, start).map(unlabelled)
     require_labels(labelled, "distillation with distill_alpha below 1")
-    if batch_size % (2 * share.replicas):
-        multiple = 2 * share.replicas
-        raise ConfigError(
-            f"train_batch_size is {batch_size}, but half of it is labelled where distill_alpha is below 1, "
-            f"and {share.replicas} replica(s) share each half; use a multiple of {multiple}, such as "
-            f"{(batch_size // multiple + 1) * multiple}."
-        )
     parts = (
-        stream(source, "distill", batch_size // 2, start),
-        stream(labelled, "finetune", batch_size // 2, labelled_start),
+        stream(source, "distill", batch_size, start),
+        stream(labelled, "finetune", labelled_batch_size or batch_size, labelled_start),
     )
 
     def join(batch: Record, few: Record) -> Record:

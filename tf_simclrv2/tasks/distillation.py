@@ -17,10 +17,15 @@ Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Distillation(Task):
-    """Equation 2 on every image and, for α < 1, cross entropy on the labelled ones (equation 3).
+    """Learns from a teacher's predictions (equation 2) and, for α < 1, from labels as well (equation 3).
+
+        α · mean over `image` of -Σ_y P_teacher(y|x; τ) log P_student(y|x; τ)
+          + (1 - α) · mean over `labelled_image` of -log P_student(label|x)
 
     A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float
-    [M, H, W, 3], and `label`, int [M]. Teacher and student see the same crops, of all images.
+    [M, H, W, 3], and `label`, int [M]. Teacher and student see the same crops of `image`; the teacher does
+    not see `labelled_image`. The student takes both in one pass, so that batch norm's statistics are those of
+    all N + M.
 
     Args:
         config: The run; `config.distillation` holds τ and α.
@@ -45,16 +50,16 @@ class Distillation(Task):
 
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         settings = self.config.distillation
+        teacher_logits = tf.stop_gradient(self._teacher.value(batch["image"]))
         images = [batch[name] for name in ("image", "labelled_image") if name in batch]
-        images = tf.concat(images, axis=0)
-        teacher_logits = tf.stop_gradient(self._teacher.value(images))
-        logits = self.network(images, training=True)["logits_sup"]
+        all_logits = self.network(tf.concat(images, axis=0), training=True)["logits_sup"]
+        unlabelled = tf.shape(batch["image"])[0]
+        logits, labelled = all_logits[:unlabelled], all_logits[unlabelled:]
         loss = distillation_loss(logits, teacher_logits, settings.distill_temperature)
         agrees = tf.equal(tf.argmax(logits, axis=1), tf.argmax(teacher_logits, axis=1))
         metrics = {"teacher_agreement": tf.reduce_mean(tf.cast(agrees, tf.float32))}
         losses = {"distillation_loss": settings.distill_alpha * loss}
         if settings.distill_alpha < 1.0:
-            labelled = logits[-tf.shape(batch["label"])[0] :]
             weight = 1.0 - settings.distill_alpha
             losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
             metrics["supervised_acc"] = accuracy(labelled, batch["label"])

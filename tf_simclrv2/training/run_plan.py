@@ -71,6 +71,12 @@ class RunPlan:
             f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of "
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
+        if self.labelled_source is not None:
+            labelled = self.config.distillation.labelled_batch_size or training.train_batch_size
+            lines.append(
+                f"{labelled} labelled images of {self.labelled_source.name} a step, which only the labels' "
+                f"term sees (weight {1.0 - self.config.distillation.distill_alpha:g})"
+            )
         if self.config.evaluation.knn_epochs and not self.neighbours_are_known:
             lines.append("nearest neighbours while training are off: both splits need labels")
         return "\n".join([*lines, *self.notes])
@@ -114,21 +120,24 @@ def plan_run(
     if mode in ("finetune", "supervised"):
         train_source = label_subset(train_source, config.data)
     elif mode == "distill" and config.distillation.distill_alpha < 1.0:
-        labelled_source = label_subset(load_source(config.data, config.data.labelled_split), config.data)
+        labelled_source = label_subset(
+            load_source(config.data.labelled, config.data.labelled_split), config.data
+        )
     eval_source = None
     if config.run.mode != "train" or config.evaluation.knn_epochs:
-        eval_source = load_source(config.data, config.data.eval_split)
+        eval_source = load_source(config.data.labelled, config.data.eval_split)
+    sources = [train_source, labelled_source, eval_source]
+    if config.data.labelled != config.data:
+        sources[0] = None  # Labels of a dataset of its own are not looked at.
+    elif eval_source is not None:
         check_same_classes(train_source, eval_source)
     _refuse_unlabelled(config, train_source, labelled_source)
-    classes = _classes(config, [train_source, labelled_source, eval_source], teacher, recorded)
+    classes = _classes(config, sources, teacher, recorded)
     notes = _notes(config, train_source, recorded or teacher)
     config = _with_classes(config, classes.count)
     _refuse_unreachable_batch(config, train_source)
-    if labelled_source is not None and config.training.microbatch_size % (2 * replicas):
-        raise ConfigError(
-            f"microbatch_size is {config.training.microbatch_size}, but half of it is labelled on each of "
-            f"{replicas} replica(s) where distill_alpha is below 1; use a multiple of {2 * replicas}."
-        )
+    if labelled_source is not None:
+        _refuse_uneven_labelled_batch(config, replicas)
     probed_endpoints(config.evaluation, config.model)
     steps = total_steps(config.training, train_source.num_examples)
     interval = config.run.checkpoint_steps or max(
@@ -146,6 +155,18 @@ def plan_run(
         notes,
         classes.names or (),
     )
+
+
+def _refuse_uneven_labelled_batch(config: ExperimentConfig, replicas: int) -> None:
+    """Each replica, and each of its micro-batches, takes the same number of labelled images."""
+    training = config.training
+    parts = training.train_batch_size // (training.microbatch_size or training.train_batch_size)
+    batch, shares = config.distillation.labelled_batch_size or training.train_batch_size, parts * replicas
+    if batch % shares:
+        raise ConfigError(
+            f"labelled_batch_size is {batch}, which {replicas} replica(s) with {parts} micro-batch(es) each "
+            f"cannot share evenly; use {max(batch // shares, 1) * shares} or another multiple of {shares}."
+        )
 
 
 def _refuse_unlabelled(config: ExperimentConfig, train: Source, labelled: Source | None) -> None:
@@ -167,7 +188,6 @@ def _classes(
 ) -> Classes:
     """What the network's classifier tells apart: what it did before, what its teacher does, or its data's."""
     train, labelled, _ = sources
-    assert train is not None
     if teacher is not None:
         for source in filter(None, sources):
             teacher.refuse_other(source.name, source.class_names)
@@ -180,7 +200,7 @@ def _classes(
         names = teacher.names or (labelled.class_names if labelled is not None else None)
         return dataclasses.replace(teacher, names=names)
     classify = config.training.train_mode != "pretrain" or config.training.lineareval_while_pretraining
-    names = train.class_names if classify else ()
+    names = train.class_names if train is not None and classify else ()
     return Classes("this run", "", len(names), "", names)
 
 
