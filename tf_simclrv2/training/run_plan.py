@@ -118,7 +118,8 @@ def plan_run(
     eval_source = None
     if config.run.mode != "train" or config.evaluation.knn_epochs:
         eval_source = load_source(config.data, config.data.eval_split)
-        check_same_classes(train_source, eval_source)
+        for source in filter(None, (train_source, labelled_source)):
+            check_same_classes(source, eval_source)
     _refuse_unlabelled(config, train_source, labelled_source)
     classes = _classes(config, [train_source, labelled_source, eval_source], teacher, recorded)
     notes = _notes(config, train_source, recorded or teacher)
