@@ -1,4 +1,4 @@
-"""Rows without a label count nowhere in an evaluation."""
+"""Rows without a label count in no accuracy."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tests.tasks.batches import BATCH, config_of
 from tests.training.small_runs import config_for, execute
+from tf_simclrv2 import LARS
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.progress import Progress
 from tf_simclrv2.tasks import build_task
@@ -57,6 +58,26 @@ def test_accuracy_is_of_the_labelled_rows(replicas, count):
 def test_without_any_label_there_is_no_accuracy(replicas, count):
     found, _ = means_after(replicas(count), np.full(BATCH, -1))
     assert found.keys() == {"eval/regularization_loss"}
+
+
+@pytest.mark.parametrize("microbatch_size", [0, 4])
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_accuracy_of_training_is_of_the_labelled_rows(replicas, count, microbatch_size):
+    """On two replicas one of them has no label; parts of the batch have more or fewer."""
+    with replicas(count).scope():
+        task = build_task(config_of({**FLAGS, "train_batch_size": BATCH, "microbatch_size": microbatch_size}))
+        task.compile(LARS(0.0))
+    (bias,) = (v for v in task.network.supervised_head.variables if v.path.endswith("bias"))
+    bias.assign(1e3 * np.eye(bias.shape[0])[3])
+    labels = np.array([3, -1, 3, 4, -1, -1, -1, -1])
+
+    def step(image, label):
+        return task.train_step({"image": image, "label": label})["supervised_acc"]
+
+    replicas(count).run(step, images(), labels)
+    assert float(task.train_means["supervised_acc"].result()) == pytest.approx(2 / 3)
+    replicas(count).run(step, images(), np.full(BATCH, -1))  # Adds nothing.
+    assert float(task.train_means["supervised_acc"].result()) == pytest.approx(2 / 3)
 
 
 def test_a_split_in_which_no_image_has_a_label(tmp_path, monkeypatch):

@@ -36,6 +36,18 @@ def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(top_k_correct(logits, labels, 1)), labelled)
 
 
+def labelled_share(labels: tf.Tensor) -> tf.Tensor:
+    """Share of the rows that have a label: what an `accuracy` counts in a mean over batches.
+
+    Args:
+        labels: int [N]; negative ones are none.
+
+    Returns:
+        Scalar float32.
+    """
+    return tf.reduce_mean(tf.cast(labels >= 0, tf.float32))
+
+
 def top_k_correct(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:
     """Which rows have their label among the k highest logits.
 

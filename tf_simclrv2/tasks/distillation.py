@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.objectives.distillation import distillation_loss
-from tf_simclrv2.objectives.supervised import accuracy, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 from tf_simclrv2.untracked import Untracked
 
@@ -63,4 +63,5 @@ class Distillation(Task):
             weight = 1.0 - settings.distill_alpha
             losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
             metrics["supervised_acc"] = accuracy(labelled, batch["label"])
+            metrics["labelled_share"] = labelled_share(batch["label"])
         return losses, metrics

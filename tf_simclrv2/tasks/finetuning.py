@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclrv2.objectives.supervised import accuracy, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
@@ -23,4 +23,7 @@ class FineTuning(Task):
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
         logits = self.network(batch["image"], training=True)["logits_sup"]
         loss = supervised_loss(logits, batch["label"])
-        return {"supervised_loss": loss}, {"supervised_acc": accuracy(logits, batch["label"])}
+        return {"supervised_loss": loss}, {
+            "supervised_acc": accuracy(logits, batch["label"]),
+            "labelled_share": labelled_share(batch["label"]),
+        }

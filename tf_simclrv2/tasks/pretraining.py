@@ -16,7 +16,7 @@ from tf_simclrv2.models.momentum_encoder import MomentumEncoder
 from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
 from tf_simclrv2.objectives.memory import KeyQueue, nt_xent_with_memory
-from tf_simclrv2.objectives.supervised import accuracy, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
@@ -186,7 +186,8 @@ class Pretraining(Task):
             return {}, {}
         logits, classes = endpoints["logits_sup"], tf.concat([batch["label"], batch["label"]], axis=0)
         return {"supervised_loss": supervised_loss(logits, classes)}, {
-            "supervised_acc": accuracy(logits, classes)
+            "supervised_acc": accuracy(logits, classes),
+            "labelled_share": labelled_share(classes),
         }
 
     def views(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -20,6 +20,8 @@ from tf_simclrv2.optimization.weight_decay import weight_decay_loss
 from tf_simclrv2.tasks.microbatches import Microbatches
 
 IMAGE_RANK = 4
+# Means over a part of the rows, and the share of these rows, by which they count among other batches.
+SHARES = {"supervised_acc": "labelled_share"}
 
 Scalars = dict[str, tf.Tensor]
 
@@ -123,7 +125,7 @@ class Task(keras.Model):
         scalars, gradients = self.gradients(batch)
         self.optimizer.apply(gradients, self.network.trainable_variables)
         for name, mean in self.train_means.items():
-            mean.update_state(scalars[name])
+            mean.update_state(scalars[name], sample_weight=scalars.get(SHARES.get(name, "")))
         return {name: mean.result() for name, mean in self.train_means.items()}
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
@@ -187,15 +189,22 @@ class Task(keras.Model):
             names: Of the scalars.
             gradients: For each trainable variable, what to start from.
         """
+        shares = {name: SHARES[name] for name in names if name in SHARES}
+        names = (*names, *shares.values())
 
         def add(i: tf.Tensor, sums: tuple[Scalars, list[tf.Tensor]]) -> tuple[Scalars, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 loss, scalars = loss_of(i)
+            scalars |= {name: scalars[name] * scalars[share] for name, share in shares.items()}
             means = {name: tf.cast(scalars[name], self._loss_dtype) / parts.count for name in names}
             return tf.nest.map_structure(tf.add, sums, (means, tape.gradient(loss, self._weights)))
 
         zeros = {name: tf.zeros([], self._loss_dtype) for name in names}
-        return parts.fold(add, (zeros, gradients))
+        scalars, gradients = parts.fold(add, (zeros, gradients))
+        by_share = {
+            name: tf.math.divide_no_nan(scalars[name], scalars[share]) for name, share in shares.items()
+        }
+        return {**scalars, **by_share}, gradients
 
     @property
     def _weights(self) -> list[tf.Variable]:

@@ -129,8 +129,9 @@ def plan_run(
     sources = [train_source, labelled_source, eval_source]
     if config.data.labelled != config.data:
         sources[0] = None  # Labels of a dataset of its own are not looked at.
-    elif eval_source is not None:
-        check_same_classes(train_source, eval_source)
+    if eval_source is not None:
+        for source in filter(None, sources[:2]):
+            check_same_classes(source, eval_source)
     _refuse_unlabelled(config, train_source, labelled_source)
     classes = _classes(config, sources, teacher, recorded)
     notes = _notes(config, train_source, recorded or teacher)
