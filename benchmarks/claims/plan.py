@@ -140,6 +140,7 @@ def _distillation(scale: Scale) -> Iterator[Stage]:
                         "distill_alpha": alpha,
                         "label_fraction": FRACTIONS["1pct"],
                         "label_seed": seed,
+                        "labelled_batch_size": scale.label_batch_size,
                         "seed": seed,
                     },
                     start=f"finetuned_big_1pct_{seed}",
@@ -163,6 +164,8 @@ def _scratch(scale: Scale) -> Iterator[Stage]:
 
 def _labels(scale: Scale, fraction: str, seed: int) -> dict[str, object]:
     return {
+        "train_split": "train",
+        "labels_per_class": 0,
         "train_batch_size": scale.label_batch_size,
         "label_fraction": FRACTIONS[fraction],
         "label_seed": seed,

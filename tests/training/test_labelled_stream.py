@@ -93,7 +93,7 @@ def test_unlabelled_and_labelled_images_may_be_two_folders(pictures: pathlib.Pat
     assert plan.eval_source is not None and plan.eval_source.class_names == TEACHER.names
     batch = next(iter(batches_of(plan)))
     assert np.ptp(batch["image"].numpy(), axis=-1).max() == 0.0  # Grey.
-    np.testing.assert_array_equal(batch["labelled_image"][..., 0], 1.0)
+    np.testing.assert_allclose(batch["labelled_image"][..., 0], 1.0, rtol=1e-6)
     np.testing.assert_array_equal(batch["labelled_image"][..., 1], 0.0)
 
 

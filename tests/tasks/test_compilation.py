@@ -1,0 +1,104 @@
+"""Which part of a step is compiled where, and that it is the same step."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conformance.tpu_refusals import graphs_of
+from tests.tasks.batches import batch_of, config_of
+from tf_simclrv2 import LARS, compilation, compilation_cache
+from tf_simclrv2.compilation import compile_mode, compiled, fused_on_gpu
+from tf_simclrv2.compilation_cache import keep_compiled_steps
+from tf_simclrv2.config import ConfigError
+from tf_simclrv2.tasks import build_task
+from tf_simclrv2.training.trainer import Trainer
+
+MUST_COMPILE = "_XlaMustCompile"
+
+
+@pytest.mark.parametrize(
+    "gpu, replicas, mode", [(False, 1, "none"), (False, 2, "none"), (True, 1, "xla"), (True, 2, "cluster")]
+)
+def test_auto_chooses_by_device(
+    gpu: bool, replicas: int, mode: str, strategy: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compilation, "on_gpu", lambda: gpu)
+    with strategy(replicas).scope():
+        assert compile_mode("auto") == mode
+        for asked in ("none", "cluster"):
+            assert compile_mode(asked) == asked
+
+
+def test_several_replicas_are_not_compiled_as_a_whole(strategy: Callable) -> None:
+    with strategy(2).scope(), pytest.raises(ConfigError, match=r"compile is 'xla', but 2 replicas.*cluster"):
+        compile_mode("xla")
+
+
+@pytest.mark.usefixtures("two_blocks")
+@pytest.mark.parametrize("mode", ["none", "xla"])
+def test_orbit_and_fit_compile_the_step_alike(mode: str) -> None:
+    config = config_of({"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "compile": mode})
+    task = build_task(config)
+    task.compile(LARS(0.1))
+    assert task.jit_compile == (mode == "xla")
+    batch = {**batch_of(config), "key": np.arange(8)}
+    batches = tf.data.Dataset.from_tensors(batch).repeat()
+    trainer = Trainer(task, batches, tf.distribute.get_strategy())
+    loop = trainer.create_train_loop_fn().get_concrete_function(iter(batches), tf.constant(2))
+    found = [attributes for graph in graphs_of(loop.graph) for attributes in _attributes_of_called(graph)]
+    assert any(MUST_COMPILE in attributes for attributes in found) == (mode == "xla")
+
+
+def _attributes_of_called(graph: tf.Graph) -> list:
+    return [function.cached_definition.attr for function in graph._functions.values()]
+
+
+def test_what_xla_fuses_on_a_gpu_is_plain_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    @fused_on_gpu
+    def square(x: tf.Tensor) -> tf.Tensor:
+        return x * x
+
+    def attributes() -> list:
+        graph = tf.function(lambda x: square(x)).get_concrete_function(tf.TensorSpec([2])).graph
+        return _attributes_of_called(graph)
+
+    assert attributes() == []
+    monkeypatch.setattr(compilation, "on_gpu", lambda: True)
+    assert [MUST_COMPILE in found for found in attributes()] == [True]
+    np.testing.assert_array_equal(square(tf.constant([2.0, 3.0])), [4.0, 9.0])
+
+
+def test_compiled_is_the_function_itself_without_xla() -> None:
+    def function(x: tf.Tensor) -> tf.Tensor:
+        return x + 1.0
+
+    assert compiled(function, "none") is function and compiled(function, "cluster") is function
+    assert float(compiled(function, "xla")(tf.constant(1.0))) == 2.0
+
+
+def test_compiled_steps_are_kept_for_each_kind_of_gpu(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("TF_XLA_FLAGS", "XLA_FLAGS"):
+        monkeypatch.setenv(variable, "--mine=1")
+    assert keep_compiled_steps(str(tmp_path)) is None  # No GPU here.
+    assert os.environ["TF_XLA_FLAGS"] == os.environ["XLA_FLAGS"] == "--mine=1"
+    details = {"device_name": "NVIDIA H100 80GB", "compute_capability": (9, 0)}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(compilation_cache.tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert keep_compiled_steps("") is None
+    folder = keep_compiled_steps(str(tmp_path))
+    assert folder is not None and "NVIDIA_H100_80GB_9.0" in folder and tf.__version__ in folder
+    words = os.environ["TF_XLA_FLAGS"].split()
+    assert words[0] == "--mine=1" and f"--tf_xla_persistent_cache_directory={folder}/programs" in words
+    assert os.environ["XLA_FLAGS"].endswith(f"--xla_gpu_per_fusion_autotune_cache_dir={folder}/autotuning")
+    assert sorted(os.listdir(folder)) == ["autotuning", "programs"]
+    before = dict(os.environ)
+    keep_compiled_steps(str(tmp_path / "other"))  # What is set already stays.
+    assert dict(os.environ) == before
