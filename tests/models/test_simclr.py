@@ -64,9 +64,17 @@ def test_views_of_a_batch_are_independent_in_inference_mode() -> None:
 def test_half_precision_computes_in_half_and_keeps_variables_in_float32(policy: str) -> None:
     network = _network(policy)
     endpoints = network(image(2, 8, 3, seed=1), training=True)
+    logits = endpoints.pop("logits_sup")
     assert {x.dtype.name for x in endpoints.values()} == {network.compute_dtype}
     assert {v.dtype for v in network.variables} == {"float32"}
-    assert {layer.dtype_policy.name for layer in network._flatten_layers()} == {policy}
+    head = network.supervised_head
+    policies = {layer.dtype_policy.name for layer in network._flatten_layers() if layer is not head}
+    assert policies == {policy}
+    # Logits are exact products of the half-precision features.
+    features = endpoints["final_avg_pool"].numpy().astype(np.float64)
+    kernel, bias = (np.asarray(variable, np.float64) for variable in (head.kernel, head.bias))
+    assert logits.dtype == tf.float32
+    np.testing.assert_allclose(logits, features @ kernel + bias, rtol=1e-5, atol=1e-6)
 
 
 def test_float64_is_float64_throughout() -> None:

@@ -30,7 +30,7 @@ class SimCLR(keras.Model):
         `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`: feature maps;
         `final_avg_pool` = `proj_head_0` = `proj_head_input`: h, [N, features];
         `proj_head_1` … `proj_head_L`, the last one = `proj_head_output` = z;
-        `logits_sup`: [N, num_classes], where there is a classifier.
+        `logits_sup`: [N, num_classes], float32 or wider, where there is a classifier.
 
     Example:
         >>> model = SimCLR(ModelConfig(resnet_depth=18, image_size=32, num_classes=10))
@@ -70,8 +70,12 @@ class SimCLR(keras.Model):
             kernel = (
                 "zeros" if config.zero_init_logits_layer else keras.initializers.RandomNormal(stddev=0.01)
             )
+            # In half precision a softmax at a low temperature, as in distillation, would be off by per cents.
             self.supervised_head = keras.layers.Dense(
-                config.num_classes, kernel_initializer=kernel, name="supervised_head", dtype=self.dtype_policy
+                config.num_classes,
+                kernel_initializer=kernel,
+                name="supervised_head",
+                dtype=self.dtype_policy.variable_dtype,
             )
 
     def build(self, input_shape: tuple) -> None:
