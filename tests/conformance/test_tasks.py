@@ -15,6 +15,7 @@ from tests.conformance.descriptors import STAGES, Stage
 from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
 from tf_simclrv2.config import TRAIN_MODES
 from tf_simclrv2.data import blur
+from tf_simclrv2.distribution import num_replicas, replica_id
 from tf_simclrv2.models import batch_norm, kernel_gradient
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.checkpoints import training_checkpoint
@@ -29,10 +30,19 @@ every_stage = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.n
 class Running:
     """A stage on some replicas: its task, and its step, traced."""
 
-    def __init__(self, stage: Stage, spread: Any, precision: str = "float64", jit: bool = False) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        spread: Any,
+        precision: str = "float64",
+        jit: bool = False,
+        poison: tf.Variable | None = None,
+    ) -> None:
         self.strategy = spread.strategy
         with spread.scope():
             self.task = stage.task(precision)
+            if poison is not None:
+                _poison_last_replica(self.task, poison)
             trainer = Trainer(self.task, None, self.strategy)
             self.checkpoint = training_checkpoint(self.task, position=trainer.positions)
         self._batch = {name: spread.distribute(array) for name, array in stage.batch(precision).items()}
@@ -73,6 +83,18 @@ class Running:
             **{f"optimizer/{path}": variable for path, variable in optimizer.items()},
             **{f"memory/{path}": variable for path, variable in self.task.memory().items()},
         }
+
+
+def _poison_last_replica(task: Task, poison: tf.Variable) -> None:
+    """Adds a number to one of the last replica's gradients."""
+    gradients_of = task.gradients
+
+    def gradients(batch: dict[str, tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
+        scalars, gradients = gradients_of(batch)
+        added = tf.where(tf.equal(replica_id(), num_replicas() - 1), poison, 0.0)
+        return scalars, [*gradients[:-1], gradients[-1] + tf.cast(added, gradients[-1].dtype)]
+
+    task.gradients = gradients
 
 
 def _assert_close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], tolerance: float) -> None:
@@ -191,14 +213,37 @@ def _first_loss_and_gradient(stage: Stage, precision: str) -> tuple[tf.Tensor, n
     return loss, np.concatenate([gradient.numpy().ravel() for gradient in gradients])
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @every_stage
-def test_bfloat16_is_close_to_float32(stage: Stage) -> None:
+def test_half_precision_is_close_to_float32(stage: Stage, policy: str) -> None:
     want, direction = _first_loss_and_gradient(stage, "float32")
-    got, other = _first_loss_and_gradient(stage, "mixed_bfloat16")
+    got, other = _first_loss_and_gradient(stage, policy)
     assert got.dtype == tf.float32
     assert float(got) == pytest.approx(float(want), rel=5e-3)
     cosine = other @ direction / np.linalg.norm(other) / np.linalg.norm(direction)
     assert 0.98 < cosine < 1.0 - 1e-6
+
+
+@every_stage
+def test_an_overflow_on_one_replica_is_skipped_by_all(stage: Stage, replicas: Callable) -> None:
+    """Keras alone looks at the first one only."""
+    poison = tf.Variable(float("inf"))
+    run = Running(stage, replicas(2), "mixed_float16", poison=poison)
+    before, scale = run.state, float(np.asarray(run.task.optimizer.dynamic_scale))
+    run.step()
+    moving = ("moving_mean", "moving_variance", "dynamic_scale", "step_counter", "memory/", "optimizer/")
+    for path, value in run.state.items():
+        if not any(name in path for name in moving):
+            np.testing.assert_array_equal(value, before[path], err_msg=path)
+    assert all(np.isfinite(value).all() for value in run.state.values())
+    assert int(run.task.global_step.numpy()) == 0
+    assert float(np.asarray(run.task.optimizer.dynamic_scale)) == scale / 2
+    poison.assign(0.0)
+    for _ in range(6):  # Until the scale is small enough for float16.
+        run.step()
+    assert int(run.task.global_step.numpy()) >= 1
+    assert any(np.any(value != before[path]) for path, value in run.state.items() if "kernel" in path)
+    assert all(np.isfinite(value).all() for value in run.state.values())
 
 
 def _subclasses(cls: type) -> Iterator[type]:

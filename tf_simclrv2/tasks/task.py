@@ -15,6 +15,7 @@ from tf_simclrv2.distribution import num_replicas
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.objectives.supervised import top_k_correct
 from tf_simclrv2.optimization.lars import LARS
+from tf_simclrv2.optimization.overflow import overflow_together
 from tf_simclrv2.optimization.parameter_groups import exclude_from_lars, parameter_groups
 from tf_simclrv2.optimization.weight_decay import weight_decay_loss
 from tf_simclrv2.tasks.microbatches import Microbatches
@@ -123,6 +124,7 @@ class Task(keras.Model):
             if tensor.shape.rank == IMAGE_RANK:
                 check_unit_range(tensor)
         scalars, gradients = self.gradients(batch)
+        gradients = overflow_together(gradients, self.optimizer)
         self.optimizer.apply(gradients, self.network.trainable_variables)
         for name, mean in self.train_means.items():
             mean.update_state(scalars[name], sample_weight=scalars.get(SHARES.get(name, "")))
