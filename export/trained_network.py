@@ -11,9 +11,10 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.model_card import CLASS_NAMES_FILE
+from tf_simclrv2.model_card import read_class_names
 from tf_simclrv2.models import SimCLR
-from tf_simclrv2.training.checkpoints import find_weights, load_network, read_config
+from tf_simclrv2.training.checkpoints import find_weights, load_network
+from tf_simclrv2.training.run_config import directory_of, read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +45,11 @@ def load_trained_network(path: str) -> TrainedNetwork:
     """
     weights = find_weights(path, setting="model_dir")
     prefix = weights.reader.prefix
-    directory = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
+    directory = directory_of(path)
     step = _step(prefix)
     training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
     network = load_network(weights, say=print)
-    return TrainedNetwork(network, read_config(directory), _class_names(directory), training)
+    return TrainedNetwork(network, read_config(directory), read_class_names(directory), training)
 
 
 def _step(prefix: str) -> int | None:
@@ -61,13 +62,3 @@ def _read_json(path: str) -> dict[str, Any]:
         return {}
     with tf.io.gfile.GFile(path) as file:
         return json.load(file)
-
-
-def _class_names(directory: str) -> tuple[str, ...]:
-    """From a run's directory, or from a module's assets."""
-    for folder in (directory, os.path.join(directory, "assets")):
-        path = os.path.join(folder, CLASS_NAMES_FILE)
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path) as file:
-                return tuple(file.read().splitlines())
-    return ()

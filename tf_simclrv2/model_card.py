@@ -157,6 +157,16 @@ _CALLS = {
 }
 
 
+def read_class_names(directory: str) -> tuple[str, ...]:
+    """Reads `labels.txt` of a run's directory, or of a module's assets; () where there is none."""
+    for folder in (directory, os.path.join(directory, "assets")):
+        path = os.path.join(folder, CLASS_NAMES_FILE)
+        if tf.io.gfile.exists(path):
+            with tf.io.gfile.GFile(path) as file:
+                return tuple(file.read().splitlines())
+    return ()
+
+
 def _write(directory: str, name: str, text: str) -> None:
     with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
         file.write(text)
