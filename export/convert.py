@@ -74,7 +74,10 @@ def convert(
     with staged(output, overwrite) as part:
         weights = find_weights(source, "input", ft_proj_selector)
         network = load_network(weights, say=print)
-        _write(network, part, form)
+        fine_tuned = ft_proj_selector is not None or (
+            weights.published is not None and weights.published.stage == "finetune"
+        )
+        _write(network, part, form, fine_tuned)
     used = set(weights.keys[path] for path in named_variables(network))
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
     lines = [
@@ -87,19 +90,20 @@ def convert(
     return "\n".join(lines)
 
 
-def _write(network: SimCLR, directory: str, form: str) -> None:
+def _write(network: SimCLR, directory: str, form: str, fine_tuned: bool) -> None:
     os.makedirs(directory)
     if form == "published":
         checkpoint = published_checkpoint(network)
     else:
         checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
         with open(os.path.join(directory, CONFIG_FILE), "w", encoding="utf-8") as file:
-            file.write(_config(network.config).to_json())
+            file.write(_config(network.config, fine_tuned).to_json())
     tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
 
 
-def _config(model: ModelConfig) -> ExperimentConfig:
-    mode = "finetune" if model.truncate_proj_head or model.fine_tune_after_block >= 0 else "pretrain"
+def _config(model: ModelConfig, fine_tuned: bool) -> ExperimentConfig:
+    fine_tuned |= model.truncate_proj_head or model.fine_tune_after_block >= 0
+    mode = "finetune" if fine_tuned else "pretrain"
     return ExperimentConfig(model=model, training=TrainingConfig(train_mode=mode))
 
 

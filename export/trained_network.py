@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models import SimCLR
-from tf_simclrv2.training.checkpoints import find_weights, load_network, read_config
+from tf_simclrv2.training.checkpoints import find_weights, load_network
 from tf_simclrv2.training.classes import Classes
+from tf_simclrv2.training.run_config import directory_of, read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ def load_trained_network(path: str) -> TrainedNetwork:
     """
     weights = find_weights(path, setting="model_dir")
     prefix = weights.reader.prefix
-    directory = path if tf.io.gfile.isdir(path) else os.path.dirname(path)
+    directory = directory_of(path)
     step = _step(prefix)
     training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
     network = load_network(weights, say=print)

@@ -6,8 +6,6 @@ from absl import flags
 
 # Flags that only the published TF1 program had, and what becomes of them.
 LEGACY_NOTES = {
-    "variable_schema": "ignored; weights are matched by path, and the classifier starts anew where its shape "
-    "differs or --zero_init_logits_layer is set",
     "train_summary_steps": "mapped to --steps_per_loop, the steps between summaries; 0 leaves the default",
 }
 
@@ -18,6 +16,12 @@ def define() -> None:
     flags.DEFINE_string("model_dir", None, "Directory that the run leaves its files in.")
     flags.DEFINE_string(
         "checkpoint", None, "Weights to start from: a model_dir, a ckpt-N, a SavedModel or published weights."
+    )
+    flags.DEFINE_string(
+        "variable_schema",
+        None,
+        "What to take from --checkpoint, as in the published commands: all but the classifier "
+        "('…|head_supervised)'), or but both heads ('…|head)').",
     )
     flags.DEFINE_integer("checkpoint_epochs", 1, "Epochs between checkpoints.")
     flags.DEFINE_integer("checkpoint_steps", 0, "Steps between checkpoints; overrides the epochs if above 0.")
@@ -50,5 +54,4 @@ def define() -> None:
         "cluster_timeout", 600.0, "Seconds to wait for other workers, the TPU or data services."
     )
 
-    flags.DEFINE_string("variable_schema", None, "Accepted for older commands; see the note it prints.")
     flags.DEFINE_integer("train_summary_steps", None, "Accepted for older commands; see the note it prints.")

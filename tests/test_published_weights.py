@@ -30,9 +30,11 @@ from tests.published_checkpoints import (
 from tests.training.small_runs import Lines, config_for
 from tf_simclrv2 import (
     ConfigError,
+    DataConfig,
     ExperimentConfig,
     ModelConfig,
     SimCLR,
+    TrainingConfig,
     load_published_weights,
     progress,
     save_module,
@@ -42,7 +44,7 @@ from tf_simclrv2.config import CONFIG_FILE
 from tf_simclrv2.published_architecture import is_model_variable, read_architecture
 from tf_simclrv2.published_names import PublishedName, name_variables
 from tf_simclrv2.training.adoption import adopt
-from tf_simclrv2.training.checkpoints import find_weights, load_weights
+from tf_simclrv2.training.checkpoints import find_weights, load_network, load_weights
 from tf_simclrv2.training.loop import Run
 from tf_simclrv2.training.teacher import load_teacher
 from tf_simclrv2.variable_paths import named_variables
@@ -217,9 +219,42 @@ def test_the_layer_under_the_classifier_from_momentum(tmp_path, form, trained, s
     def layer_of(row, places):
         return next((layer for place, layer in places.items() if place in row.key or layer in row.key), None)
 
-    weights = find_weights(write(form, tmp_path / "ckpt-1", zeros, fine_tuned))
+    path = write(form, tmp_path / "ckpt-1", zeros, fine_tuned)
+    weights = find_weights(path)
     assert weights.model.ft_proj_selector == selector
     assert not weights.doubt
+    # So a run may begin with the classifier, if it reads the same layer and no label is held back.
+    assert classifier_left(path, selector, labels_per_class=0) == ""
+    assert classifier_left(path, (selector + 1) % 3) == f"reads head layer {selector} in the checkpoint, " + (
+        f"{(selector + 1) % 3} here"
+    )
+    few = classifier_left(path, selector, labels_per_class=7)
+    assert few == f"saw labels that this run may not use: those of {path}, which are not known"
+
+
+def classifier_left(path, selector, **data) -> str:
+    """Why fine-tuning from a head layer does not begin with the classifier; empty where it does."""
+    model = dataclasses.replace(architecture("r18_32px"), ft_proj_selector=selector, truncate_proj_head=True)
+    run = ExperimentConfig(
+        model=model, data=DataConfig(**data), training=TrainingConfig(train_mode="finetune")
+    )
+    network = SimCLR(model, name="simclr")
+    network.build((None, 32, 32, 3))
+    report = load_weights(network, path, run, [f"class {i}" for i in range(10)])
+    assert ("supervised_head/kernel" in report.loaded) == ("supervised_head/kernel" not in report.left)
+    return report.left.get("supervised_head/kernel", "")
+
+
+def test_the_classifier_of_a_published_pretraining_stays_behind(published, tmp_path):
+    """Pretraining leaves momentum of the classifier and of the whole head."""
+    path = write("tf2", tmp_path / "ckpt-1", zeros)
+    assert find_weights(path).published.stage == "pretrain"
+    assert classifier_left(path, 0) == "was trained along with the labels of ImageNet in pretraining"
+    assert find_weights(published["saved_model"]).published.stage == "unknown"
+    assert classifier_left(published["saved_model"], 0) == (
+        "fits head layers 0, 1, 2 alike, and nothing tells which one it was trained on; "
+        "python -m export.convert --ft_proj_selector=N does"
+    )
 
 
 @pytest.mark.parametrize(
@@ -516,7 +551,8 @@ def test_converting_to_our_form(published, tmp_path, form):
     network = SimCLR(model, name="simclr")
     network.build((None, 32, 32, 3))
     report = load_weights(network, str(output))
-    assert len(report.loaded) == 121 and not report.left and not report.unused
+    assert len(report.loaded) == 119 and len(report.left) == 2 and not report.unused
+    network = load_network(find_weights(str(output)))
     if form != "tf1":
         assert_published_numbers(network, "r18_32px")
 

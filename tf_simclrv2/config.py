@@ -19,6 +19,9 @@ FLAG_OF_FIELD = {"protocols": "eval_protocols"}
 # Fields that no flag sets, since they follow from the data and the stage.
 DERIVED_FIELDS = ("num_classes", "truncate_proj_head")
 CONFIG_FILE = "config.json"
+# What the published commands restore from a checkpoint: all but the classifier, or but both heads.
+WITHOUT_CLASSIFIER = "(?!global_step|(?:.*/|^)Momentum|head_supervised)"
+WITHOUT_HEADS = "(?!global_step|(?:.*/|^)Momentum|head)"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
 TRAIN_MODES = ("pretrain", "finetune", "supervised", "distill")
 EVALUATION_PROTOCOLS = ("online", "linear", "knn")
@@ -446,6 +449,9 @@ class RunConfig:
         model_dir: Where the run leaves its files.
         checkpoint: Weights to start from: a model_dir, a `ckpt-N`, an exported SavedModel or published
             weights.
+        variable_schema: Which variables to take from `checkpoint`, as the published commands say it: all but
+            the classifier (`…|head_supervised)`) or but both heads (`…|head)`). None takes all that belong
+            here; see `load_weights` for the classifier.
         checkpoint_epochs: Epochs between checkpoints, used where `checkpoint_steps` is 0.
         checkpoint_steps: Steps between checkpoints.
         keep_checkpoint_max: Checkpoints to keep.
@@ -466,6 +472,7 @@ class RunConfig:
     mode: Literal["train", "eval", "train_then_eval"] = "train"
     model_dir: str | None = None
     checkpoint: str | None = None
+    variable_schema: str | None = None
     checkpoint_epochs: int = 1
     checkpoint_steps: int = 0
     keep_checkpoint_max: int = 5
@@ -485,6 +492,12 @@ class RunConfig:
     def __post_init__(self) -> None:
         _require_one_of("mode", self.mode, ("train", "eval", "train_then_eval"))
         _require_one_of("strategy", self.strategy, ("auto", "one_device", "mirrored", "multi_worker", "tpu"))
+        _require(
+            self.variable_schema in (None, WITHOUT_CLASSIFIER, WITHOUT_HEADS),
+            f"variable_schema is {self.variable_schema!r}; weights are matched by name here, so choose "
+            f"{WITHOUT_CLASSIFIER!r}, which leaves the classifier as initialised, {WITHOUT_HEADS!r}, which "
+            "leaves the projection head too, or leave it out.",
+        )
         _require_at_least("checkpoint_epochs", self.checkpoint_epochs, 0)
         _require_at_least("checkpoint_steps", self.checkpoint_steps, 0)
         _require(
@@ -540,6 +553,14 @@ class ExperimentConfig:
             f"labelled_dataset is {self.data.labelled_dataset!r} and labelled_data_dir is "
             f"{self.data.labelled_data_dir!r}, but only distillation reads labelled images of their own; "
             "use --dataset and --data_dir.",
+        )
+        pretraining = self.training.train_mode == "pretrain"
+        layers = self.model.num_head_layers if pretraining else self.model.classifier_layer
+        _require(
+            self.run.variable_schema != WITHOUT_HEADS or layers == 0,
+            f"variable_schema is {self.run.variable_schema!r}, which leaves the projection head as initialised, "
+            f"but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or --ft_proj_selector=0 in "
+            "fine-tuning.",
         )
         keys = 2 * self.training.train_batch_size
         _require(

@@ -31,12 +31,15 @@ class PublishedWeights:
         model: The network, as its variables' names and shapes tell.
         classifier_layers: The head layers that the classifier may be on.
         keys: The checkpoint key of every variable by our path.
+        stage: What trained the classifier: `finetune`, also with all labels from the start, `pretrain`, or
+            `unknown` where neither the optimizer's variables nor a head that was cut off tell.
     """
 
     form: str
     model: ModelConfig
     classifier_layers: tuple[int, ...]
     keys: dict[str, str]
+    stage: str = "unknown"
 
     @property
     def doubt(self) -> str:
@@ -67,7 +70,8 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
     keys = {name: key for name, key in keys.items() if is_model_variable(name)}
     if not any(name.startswith(_STEM[naming]) for name in keys):
         return None
-    selector = _fine_tuned_from(reader, keys) if ft_proj_selector is None else ft_proj_selector
+    fine_tuned_from = _fine_tuned_from(reader, keys)
+    selector = fine_tuned_from if ft_proj_selector is None else ft_proj_selector
     try:
         model, layers = read_architecture(
             {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
@@ -76,8 +80,10 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
         raise ConfigError(f"checkpoint {reader.prefix}: {error}") from error
     paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
     _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
+    fine_tuned = fine_tuned_from is not None or model.truncate_proj_head
+    stage = "finetune" if fine_tuned else "pretrain" if _trains_everything(reader, keys) else "unknown"
     keys = {path: keys[name] for name, path in paths.items()}
-    return PublishedWeights(form, model, layers if selector is None else (selector,), keys)
+    return PublishedWeights(form, model, layers if selector is None else (selector,), keys, stage)
 
 
 def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]:
@@ -110,12 +116,25 @@ def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int |
 
     Behind it nothing has a gradient, so the optimizer keeps no momentum of those layers.
     """
-    with_slots = {key.split("/.OPTIMIZER_SLOT", 1)[0] for key in reader.shapes if "/.OPTIMIZER_SLOT" in key}
-    with_slots |= {key.rpartition("/")[0] for key in reader.shapes}
-    trained = {name for name, key in keys.items() if key.removesuffix(KEY_SUFFIX) in with_slots}
+    trained = _trained(reader, keys)
     layers = {layer for name in keys if (layer := head_layer(name)) is not None}
     untrained = layers - {head_layer(name) for name in trained}
     return min(untrained) if untrained and any(is_classifier(name) for name in trained) else None
+
+
+def _trains_everything(reader: CheckpointReader, keys: Mapping[str, str]) -> bool:
+    """Whether the optimizer knows the classifier and every layer of a head, as it does in pretraining alone."""
+    layers = {layer for name in keys if (layer := head_layer(name)) is not None}
+    trained = _trained(reader, keys)
+    known = {head_layer(name) for name in trained}
+    return bool(layers) and layers <= known and any(is_classifier(name) for name in trained)
+
+
+def _trained(reader: CheckpointReader, keys: Mapping[str, str]) -> set[str]:
+    """Names of the variables that the optimizer keeps something of."""
+    with_slots = {key.split("/.OPTIMIZER_SLOT", 1)[0] for key in reader.shapes if "/.OPTIMIZER_SLOT" in key}
+    with_slots |= {key.rpartition("/")[0] for key in reader.shapes}
+    return {name for name, key in keys.items() if key.removesuffix(KEY_SUFFIX) in with_slots}
 
 
 def _refuse_other_names(what: str, wanted: set[str], found: set[str], model: ModelConfig) -> None:

@@ -75,6 +75,12 @@ PUBLISHED_COMMANDS = [
     "--learning_rate=0.1 --weight_decay=0.0 --train_epochs=100 --train_batch_size=512 --warmup_epochs=0 "
     "--dataset=cifar10 --image_size=32 --eval_split=test --resnet_depth=18 --checkpoint=/tmp/simclr_test "
     "--model_dir=/tmp/simclr_test_ft --use_tpu=False",
+    "--mode=train_then_eval --train_mode=finetune --fine_tune_after_block=-1 --zero_init_logits_layer=True "
+    "--variable_schema='(?!global_step|(?:.*/|^)Momentum|head_supervised)' --global_bn=True --optimizer=lars "
+    "--learning_rate=0.005 --learning_rate_scaling=sqrt --weight_decay=0 --train_epochs=60 "
+    "--train_batch_size=1024 --warmup_epochs=0 --dataset=imagenet2012_subset/1pct --image_size=224 "
+    "--eval_split=validation --checkpoint=gs://checkpoint --model_dir=gs://model --use_tpu=True "
+    "--tpu_name=tpu --train_summary_steps=0 --num_proj_layers=3 --ft_proj_selector=1",
     "--mode=train --train_mode=pretrain --train_batch_size=4096 --train_epochs=100 --temperature=0.1 "
     "--learning_rate=0.075 --learning_rate_scaling=sqrt --weight_decay=1e-4 --dataset=imagenet2012 "
     "--image_size=224 --eval_split=validation --data_dir=gs://data --model_dir=gs://model --use_tpu=True "
@@ -123,7 +129,7 @@ def test_published_commands_are_understood(command):
         name, value = argument.removeprefix("--").split("=", 1)
         if name in flat:
             assert str(flat[name]) == str(type(flat[name])(value) if isinstance(flat[name], float) else value)
-    legacy = [name for name in ("variable_schema", "train_summary_steps") if f"--{name}" in command]
+    legacy = [name for name in ("train_summary_steps",) if f"--{name}" in command]
     assert [note.split(":")[0] for note in notes_on_flags()] == [f"--{name}" for name in legacy]
 
 
@@ -150,6 +156,12 @@ def test_a_tpu_is_not_used_when_told_so():
 def test_older_summary_flag_is_mapped():
     assert config_of("--train_summary_steps=25").run.steps_per_loop == 25
     assert config_of("--train_summary_steps=25", "--steps_per_loop=5").run.steps_per_loop == 5
+
+
+@pytest.mark.parametrize("schema", ["?!global_step", "head", "(?!global_step)", ""])
+def test_any_other_schema_is_refused_rather_than_ignored(schema):
+    with pytest.raises(ConfigError, match=r"^variable_schema is .*; weights are matched by name here, so"):
+        config_of("--train_mode=finetune", f"--variable_schema={schema}")
 
 
 def test_impossible_combinations():

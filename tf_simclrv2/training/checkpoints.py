@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tf_simclrv2.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
-from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig, ModelConfig, config_from_dict
-from tf_simclrv2.model_card import DESCRIPTION_FILE
+from tf_simclrv2.config import ConfigError, ExperimentConfig, ModelConfig
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.progress import Say, told
-from tf_simclrv2.published_weights import recognise
+from tf_simclrv2.published_weights import PublishedWeights, recognise
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.classes import class_names_of
+from tf_simclrv2.training.classifier_origin import ClassifierOrigin
+from tf_simclrv2.training.run_config import directory_of, read_config, read_model
 from tf_simclrv2.variable_paths import named_variables, variable_tree
 
 # The fields of `ModelConfig` that decide which variables there are.
@@ -54,16 +54,34 @@ class SavedWeights:
     """Weights on disk, ours or published ones.
 
     Attributes:
+        path: Where the user said they are.
         reader: The checkpoint.
         keys: The checkpoint key of every model variable by path.
         model: The network that they belong to, where it is known.
-        doubt: What a published checkpoint leaves open about `model`, in a sentence; or empty.
+        published: What is known of them if they are Google's.
     """
 
+    path: str
     reader: CheckpointReader
     keys: dict[str, str]
     model: ModelConfig | None
-    doubt: str = ""
+    published: PublishedWeights | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What a published checkpoint leaves open about `model`, in a sentence; or empty."""
+        return self.published.doubt if self.published else ""
+
+    @property
+    def classifier_origin(self) -> ClassifierOrigin:
+        """Where the classifier comes from, if there is one."""
+        if self.published:
+            layers, stage = self.published.classifier_layers, self.published.stage
+            return ClassifierOrigin(self.path, None, layers, published_stage=stage)
+        directory = directory_of(self.path)
+        layers = (self.model.classifier_layer,) if self.model else ()
+        names = class_names_of(self.path) or ()
+        return ClassifierOrigin(self.path, read_config(directory), layers, names)
 
     @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -88,43 +106,8 @@ def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int |
     reader = CheckpointReader(find_prefix(path, setting))
     published = recognise(reader, ft_proj_selector)
     if published is not None:
-        return SavedWeights(reader, published.keys, published.model, published.doubt)
-    model = _read_model(path if tf.io.gfile.isdir(path) else os.path.dirname(path))
-    return SavedWeights(reader, reader.keys_by_path("model"), model)
-
-
-def read_config(directory: str) -> ExperimentConfig | None:
-    """The config of the run that made what is in a directory, if any: a model_dir or an export."""
-    values = _read_json(directory, CONFIG_FILE) or _read_json(directory, DESCRIPTION_FILE).get("run")
-    try:
-        return config_from_dict(ExperimentConfig, values) if values else None
-    except (ConfigError, TypeError, AttributeError) as error:
-        raise ConfigError(f"the config in {directory} is not one of a run: {error}") from error
-
-
-def _read_model(directory: str) -> ModelConfig | None:
-    """The network whose weights a directory holds; an export may be a part of the run's."""
-    exported = _read_json(directory, DESCRIPTION_FILE).get("model")
-    if exported:
-        return config_from_dict(ModelConfig, exported)
-    run = read_config(directory)
-    return run and run.model
-
-
-def _read_json(directory: str, name: str) -> dict[str, Any]:
-    path = os.path.join(directory, name)
-    if not tf.io.gfile.exists(path):
-        return {}
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            values = json.load(file)
-        if not isinstance(values, dict):
-            raise ValueError("no object in braces")
-    except ValueError as error:  # Neither text nor JSON.
-        raise ConfigError(
-            f"{path} cannot be read ({error}); it is damaged: bring back a copy of it, or move it away."
-        ) from error
-    return values
+        return SavedWeights(path, reader, published.keys, published.model, published)
+    return SavedWeights(path, reader, reader.keys_by_path("model"), read_model(directory_of(path)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,23 +135,41 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def load_weights(network: SimCLR, path: str) -> LoadReport:
-    """Loads pretrained weights into a network by path.
+def load_weights(
+    network: SimCLR,
+    path: str,
+    run: ExperimentConfig | None = None,
+    class_names: Sequence[str] = (),
+) -> LoadReport:
+    """Loads the weights that a run starts from into its network, by path.
 
-    The encoder and the projection layers in use must be there and fit. The classifier is left as
-    initialised where it is to start from zeros, is missing, or has another shape.
+    The encoder and the projection layers in use must be there and fit. The classifier comes along only where
+    it belongs: it was fine-tuned, trained with supervision or distilled; it reads the same head layer and
+    tells the same classes apart; and it has seen no label that the run may not use. One that pretraining
+    trained along has seen all labels, and stays behind. So does one that is to start from zeros, that
+    `variable_schema` excludes, that is missing, or that has another shape.
 
     Args:
         network: A built network; nothing is changed if this raises.
         path: As `find_weights` takes it.
+        run: The run that the network is for; None leaves the classifier as initialised.
+        class_names: Of that run's data, in the order of the labels.
 
     Returns:
         What was loaded, what was left and why, and what was not used.
 
     Raises:
         ConfigError: No checkpoint, or one of another architecture.
+
+    Example:
+        >>> print(load_weights(network, "runs/digits", config, source.class_names))
+        120 variables loaded from runs/digits/ckpt-2425
+          left as initialised: supervised_head/kernel (was trained along with the labels of …)
     """
-    return _load(network, find_weights(path))
+    weights = find_weights(path)
+    if run is not None and run.run.variable_schema is not None:
+        return _load(network, weights, "--variable_schema excludes it")
+    return _load(network, weights, weights.classifier_origin.why_not_for(run, class_names))
 
 
 def load_network(weights: SavedWeights, precision: str = "float32", say: Say | None = None) -> SimCLR:
@@ -190,7 +191,7 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
     network = SimCLR(model, name="simclr", dtype=precision)
     network.build((None, model.image_size, model.image_size, 3))
-    left = _load(network, weights, say).left
+    left = _load(network, weights, say=say).left
     if left:
         name, reason = next(iter(left.items()))
         raise ConfigError(
@@ -200,13 +201,9 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     return network
 
 
-def _load(network: SimCLR, weights: SavedWeights, say: Say | None = None) -> LoadReport:
+def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say | None = None) -> LoadReport:
     shapes, variables = weights.shapes, named_variables(network)
-    left = {
-        name: reason
-        for name, variable in variables.items()
-        if name.startswith(_CLASSIFIER) and (reason := _why_left(network, shapes.get(name), variable.shape))
-    }
+    left = _classifier_left(network, shapes, why_left)
     wanted = {name: variable for name, variable in variables.items() if name not in left}
     _refuse_mismatch(weights, shapes, wanted, network.config)
     for name in wanted:  # A damaged file is noticed before anything is changed.
@@ -217,12 +214,23 @@ def _load(network: SimCLR, weights: SavedWeights, say: Say | None = None) -> Loa
     return LoadReport(weights.reader.prefix, tuple(wanted), left, unused)
 
 
-def _why_left(network: SimCLR, saved: tuple[int, ...] | None, shape: Any) -> str:
+def _classifier_left(network: SimCLR, shapes: Mapping[str, tuple[int, ...]], why_left: str) -> dict[str, str]:
+    """Why each of the classifier's variables stays as initialised; all of them do, or none."""
+    reasons = {
+        name: _why_unfit(network, shapes.get(name), tuple(variable.shape))
+        for name, variable in named_variables(network).items()
+        if name.startswith(_CLASSIFIER)
+    }
+    common = next(filter(None, reasons.values()), why_left)
+    return {name: reason or common for name, reason in reasons.items()} if common else {}
+
+
+def _why_unfit(network: SimCLR, saved: tuple[int, ...] | None, shape: tuple[int, ...]) -> str:
     if network.config.zero_init_logits_layer:
         return "zero_init_logits_layer"
     if saved is None:
         return "not in the checkpoint"
-    return "" if saved == tuple(shape) else f"shape {saved} in the checkpoint, {tuple(shape)} here"
+    return "" if saved == shape else f"shape {saved} in the checkpoint, {shape} here"
 
 
 def _refuse_mismatch(

@@ -186,7 +186,8 @@ class Run:
             refuse_foreign_checkpoint(self.checkpoint, self.survey.whole)
         elif self.config.run.checkpoint:
             with self.strategy.scope():
-                self.say(str(load_weights(self.task.network, self.config.run.checkpoint)))
+                names = self.plan.train_source.class_names
+                self.say(str(load_weights(self.task.network, self.config.run.checkpoint, self.config, names)))
 
     def _train(self) -> Result:
         manager = SafeCheckpointManager(

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
 from tf_simclrv2.data import Source
 from tf_simclrv2.model_card import CLASS_NAMES_FILE
-from tf_simclrv2.training.checkpoints import read_config
 from tf_simclrv2.training.classes import Classes
+from tf_simclrv2.training.run_config import read_config
 from tf_simclrv2.training.run_identity import changed_settings
 from tf_simclrv2.training.verified_checkpoints import checkpoint_steps
 
