@@ -1,6 +1,6 @@
 """Claims of the paper, measured again on Fashion-MNIST with small networks and three seeds.
 
-    python benchmarks/paper_claims.py [--scale=small] [--output=runs/paper_claims]
+    python benchmarks/paper_claims.py [--scale=small] [--claim=b ...] [--output=runs/paper_claims]
     python benchmarks/paper_claims.py --output=runs/paper_claims --docs
 
 The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim;
@@ -17,6 +17,8 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -27,22 +29,24 @@ from benchmarks.claims.execute import execute
 from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
 from benchmarks.claims.findings import find
 from benchmarks.claims.page import measured_part, rewrite, sentence, table
-from benchmarks.claims.plan import IMAGES, plan
+from benchmarks.claims.plan import IMAGES, needed, plan
 from benchmarks.claims.record import Record, claim_directory
 from benchmarks.claims.scale import SCALES, Scale
-from benchmarks.stages import a_process_a_core, be_quiet
+from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 from flags import define_flags
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
-def measure(scale: Scale, output: pathlib.Path, source: FashionSource) -> Record:
-    """Runs what is not there yet, and collects the numbers of all claims."""
+def measure(
+    scale: Scale, letters: Sequence[str], output: pathlib.Path, source: FashionSource, processes: Executor
+) -> Record:
+    """Runs what is not there yet, and collects the numbers of the claims of these letters."""
     claim_directory(output, scale)
     write_image_folder(output / IMAGES, {"train": scale.train_images, "test": scale.test_images}, source)
-    with a_process_a_core() as processes:
-        results = execute(plan(scale, output), output, processes)
-    record = Record(scale, tuple(find(claim, results, scale.seeds) for claim in claims()))
+    asked = [claim for claim in claims() if claim.letter in letters]
+    results = execute(needed(plan(scale, output), asked, scale.seeds), output, processes)
+    record = Record(scale, tuple(find(claim, results, scale.seeds) for claim in asked))
     record.write(output)
     return record
 
@@ -60,8 +64,11 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/paper_claims"))
     parser.add_argument("--scale", choices=SCALES, default="small", help="paper takes many hours")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
+    letters = [claim.letter for claim in claims()]
+    parser.add_argument("--claim", choices=letters, action="append", help="default: all")
     parser.add_argument("--epochs", type=int, help="of pretraining, instead of the scale's")
     parser.add_argument("--docs", action="store_true", help="write docs/claims.md from OUTPUT/claims.json")
+    add_process_flags(parser)
     arguments = parser.parse_args()
     if arguments.docs:
         write_docs(Record.read(arguments.output))
@@ -72,7 +79,10 @@ def main() -> None:
     define_flags()
     be_quiet()
     start = time.perf_counter()
-    for finding in measure(scale, arguments.output, arguments.source).findings:
+    with stage_processes(arguments) as processes:
+        asked = arguments.claim or letters
+        record = measure(scale, asked, arguments.output, arguments.source, processes)
+    for finding in record.findings:
         print(f"\n({finding.letter}) {finding.title}\n{table(finding)}\n{sentence(finding)}")
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
 

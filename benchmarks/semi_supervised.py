@@ -29,11 +29,12 @@ from benchmarks.stages import (
     AT_START,
     TOP_1,
     VALIDATION,
-    a_process_a_core,
+    add_process_flags,
     be_quiet,
     recipe,
     run_stage,
     run_watched_stage,
+    stage_processes,
 )
 from flags import define_flags
 from tf_simclrv2 import ExperimentConfig
@@ -173,11 +174,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/semi_supervised"))
     parser.add_argument("--more_labels", action="store_true", help="fine-tune with more labels too")
+    add_process_flags(parser)
     arguments = parser.parse_args()
     define_flags()
     be_quiet()
     start = time.perf_counter()
-    with a_process_a_core() as cores:
+    with stage_processes(arguments) as cores:
         chain = Chain(arguments.output, cores)
         rows = run_chain(chain)
         rows += more_labels(chain) if arguments.more_labels else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -87,10 +88,10 @@ def top_1(run: Run, split: str) -> float:
     return float(np.mean(np.argmax(features["logits_sup"], axis=1) == labels))
 
 
-def use_one_core() -> None:
-    """Sets a worker process up: these networks are too small to gain much from a second thread."""
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+def use_threads(count: int) -> None:
+    """Sets a worker process up."""
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
     be_quiet()
 
 
@@ -100,7 +101,13 @@ def be_quiet() -> None:
     tf.get_logger().setLevel("ERROR")
 
 
-def a_process_a_core() -> ProcessPoolExecutor:
-    """As many processes as there are cores, each with one thread."""
+def add_process_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what `stage_processes` takes to a program's options."""
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="runs at once; default: cores")
+    parser.add_argument("--threads", type=int, default=1, help="of each; more pay where a GPU computes")
+
+
+def stage_processes(arguments: argparse.Namespace) -> ProcessPoolExecutor:
+    """Processes for stages. By default one a core, each with one thread: on a CPU a second gains little."""
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork.
-    return ProcessPoolExecutor(os.cpu_count(), spawn, use_one_core)
+    return ProcessPoolExecutor(arguments.processes, spawn, use_threads, (arguments.threads,))

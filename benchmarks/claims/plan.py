@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
+from benchmarks.claims.claim import Claim
 from benchmarks.claims.scale import Scale
 
 # Shares of the labels, as the paper's; and the weights of distillation against labels.
@@ -85,6 +86,19 @@ def plan(scale: Scale, output: pathlib.Path) -> list[Stage]:
     }
     stages = [*_pretraining(scale), *_finetuning(scale), *_distillation(scale), *_scratch(scale)]
     return [dataclasses.replace(stage, flags={**common, **stage.flags}) for stage in stages]
+
+
+def needed(stages: Sequence[Stage], claims: Iterable[Claim], seeds: Sequence[int]) -> list[Stage]:
+    """The runs that claims are measured of, and those that they start from, in the plan's order."""
+    by_name = {stage.name: stage for stage in stages}
+    names = {f"{arm.stage}_{seed}" for claim in claims for arm in claim.arms for seed in seeds}
+    waiting = list(names)
+    while waiting:
+        start = by_name[waiting.pop()].start
+        if start is not None and start not in names:
+            names.add(start)
+            waiting.append(start)
+    return [stage for stage in stages if stage.name in names]
 
 
 def _pretraining(scale: Scale) -> Iterator[Stage]:

@@ -9,7 +9,7 @@ from absl import flags
 
 from benchmarks.claims.claim import LINEAR, claims
 from benchmarks.claims.execute import stage_config
-from benchmarks.claims.plan import plan
+from benchmarks.claims.plan import FRACTIONS, needed, plan
 from benchmarks.claims.scale import PAPER, SCALES, SMALL
 from flags import define_flags
 
@@ -44,16 +44,24 @@ def test_every_stage_comes_behind_the_one_it_starts_from():
 
 def test_every_run_belongs_to_a_claim():
     """Directly, or since a run of a claim starts from it."""
+    assert needed(STAGES, claims(), SMALL.seeds) == STAGES
     measured = {f"{arm.stage}_{seed}" for claim in claims() for arm in claim.arms for seed in SMALL.seeds}
     names = {stage.name for stage in STAGES}
     assert measured <= names
     starts = {stage.name: stage.start for stage in STAGES}
-    needed = set()
+    belonging = set()
     for name in measured:
         while name:
-            needed.add(name)
+            belonging.add(name)
             name = starts[name]
-    assert needed == names
+    assert belonging == names
+
+
+def test_a_claim_alone_needs_its_own_runs():
+    deeper_head = next(claim for claim in claims() if claim.letter == "b")
+    kinds = collections.Counter(stage.name[:-2] for stage in needed(STAGES, [deeper_head], (0, 1)))
+    finetuned = {f"finetuned_{name}_{share}" for name in ("small", "shallow_head") for share in FRACTIONS}
+    assert kinds == dict.fromkeys({"pretrained_small", "pretrained_shallow_head", *finetuned}, 2)
 
 
 def test_comparisons_are_of_arms_of_the_claim():
