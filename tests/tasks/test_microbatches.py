@@ -84,15 +84,19 @@ def test_gradient_is_that_of_one_tape_over_all_parts(mode: str) -> None:
     with tf.GradientTape() as tape:
         z, keys, classification = {}, {}, []
         for part in range(PARTS):
-            views = tf.concat([batch[name][part::PARTS] for name in ("view_1", "view_2")], axis=0)
+            rows = [
+                range(part, 2 * PART, PARTS),
+                [(i + 1) % (2 * PART) for i in range(part, 2 * PART, PARTS)],
+            ]
+            views = tf.concat([tf.gather(batch[f"view_{i}"], of) for i, of in enumerate(rows, 1)], axis=0)
             endpoints = network(views, training=True, classify_detached=True)
-            labels = tf.tile(batch["label"][part::PARTS], [2])
+            labels = tf.concat([tf.gather(batch["label"], of) for of in rows], axis=0)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, endpoints["logits_sup"])
             classification.append(tf.reduce_mean(losses))
             momentum = other.momentum_encoder(views) if mode == "memory" else endpoints["proj_head_output"]
             for i in range(PART):
                 for view in range(2):
-                    row = view * 2 * PART + i * PARTS + part
+                    row = view * 2 * PART + rows[view][i]
                     z[row] = endpoints["proj_head_output"][view * PART + i]
                     keys[row] = momentum[view * PART + i]
         z, keys = (tf.stack([rows[i] for i in range(4 * PART)]) for rows in (z, keys))
@@ -130,6 +134,38 @@ def test_with_fixed_statistics_nothing_but_memory_changes(
     assert set(got_scalars) == set(want_scalars)
     for name, value in want_scalars.items():
         assert float(got_scalars[name]) == pytest.approx(float(value), rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["pretrain", "memory"])
+def test_no_part_holds_both_views_of_an_image(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their common statistics would tell that they belong together."""
+    task = _task(mode)
+    number = np.arange(2 * PART, dtype=np.float64) / 10.0
+    views = np.broadcast_to(number[:, np.newaxis, np.newaxis, np.newaxis], (2 * PART, 8, 8, 3))
+    batch = {"view_1": views, "view_2": views, "label": np.arange(2 * PART)}
+    seen = []
+    views_of = task.views
+
+    def watched(part: dict[str, tf.Tensor]) -> tf.Tensor:
+        found = views_of(part)
+        seen.append(np.round(10 * found[:, 0, 0, 0].numpy()).astype(int).reshape(2, -1))
+        return found
+
+    monkeypatch.setattr(task, "views", watched)
+    monkeypatch.setattr(tf, "while_loop", _loop_in_python)
+    task.gradients({name: tf.constant(array) for name, array in batch.items()})
+    assert len(seen) == 2 * PARTS  # Two passes.
+    for first, second in seen:
+        assert not set(first) & set(second)
+    for turn in (seen[:PARTS], seen[PARTS:]):
+        for view in range(2):
+            assert sorted(np.concatenate([part[view] for part in turn])) == list(range(2 * PART))
+
+
+def _loop_in_python(condition, body, variables, **_):
+    while condition(*variables):
+        variables = body(*variables)
+    return variables
 
 
 def test_blur_is_of_the_example_not_of_its_place() -> None:

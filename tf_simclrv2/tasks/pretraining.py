@@ -24,6 +24,23 @@ from tf_simclrv2.tasks.task import Scalars, Task
 from tf_simclrv2.variable_paths import named_variables
 
 
+def _second_views_ahead(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Moves the second views one row up, so that no part of the batch holds both views of an image.
+
+    A part takes every `count`-th row. What else there is of each image is given for its second view too, as
+    `key_2` and `label_2`.
+    """
+    names = {"view_2": "view_2", "key": "key_2", "label": "label_2"}
+    ahead = {names[name]: tf.roll(rows, -1, axis=0) for name, rows in batch.items() if name in names}
+    return {**batch, **ahead}
+
+
+def _side_by_side(rows: tf.Tensor) -> tf.Tensor:
+    """Rows of both views, of which the second ones are ahead, in the order of the batch."""
+    first, second = tf.split(rows, 2)
+    return tf.concat([first, tf.roll(second, 1, axis=0)], axis=0)
+
+
 class Pretraining(Task):
     """NT-Xent on two views of every image (SimCLRv2 section 2, step 1).
 
@@ -103,12 +120,17 @@ class Pretraining(Task):
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
         # A part of a batch could no longer tell which examples it holds.
-        return super().gradients({**batch, "key": self._example_keys(batch)})
+        batch = {**batch, "key": self._example_keys(batch)}
+        if self.config.training.microbatch_size:
+            batch = _second_views_ahead(batch)
+        return super().gradients(batch)
 
     def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
         """Two passes: all projections first, then the parts again, each with its projections' gradient.
 
-        So every part is contrasted with the whole batch, while memory holds the activations of one part.
+        So every part is contrasted with the whole batch, while memory holds the activations of one part. The
+        two views of an image are in different parts: had they batch-norm statistics in common, which most
+        negatives have not, those would tell which views belong together (SimCLR appendix B.9).
 
         Reference: Gao et al. 2021, arXiv 2101.06983.
         """
@@ -119,7 +141,7 @@ class Pretraining(Task):
             losses, metrics = self._contrast(z, keys)
             scaled = self._scaled(self._sum(losses.values()))
         z_1, z_2 = tf.split(tape.gradient(scaled, z), 2)
-        cotangents = Microbatches({"view_1": z_1, "view_2": z_2}, parts.count)
+        cotangents = Microbatches(_second_views_ahead({"view_1": z_1, "view_2": z_2}), parts.count)
 
         def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
             endpoints = self.network(self.views(parts[i]), training=True, classify_detached=True)
@@ -150,7 +172,7 @@ class Pretraining(Task):
         rows = 2 * tf.shape(parts[0]["view_1"])[0]
         empty = tf.zeros([parts.count, rows, self._key_width()], self.network.compute_dtype)
         found = parts.fold(project, {"z": empty} if self.queue is None else {"z": empty, "keys": empty})
-        found = {name: join_views(value) for name, value in found.items()}
+        found = {name: _side_by_side(join_views(value)) for name, value in found.items()}
         return found["z"], found.get("keys")
 
     def _follow(self) -> None:
@@ -184,7 +206,8 @@ class Pretraining(Task):
         """The linear classifier that is trained along, where there is one."""
         if "logits_sup" not in endpoints:
             return {}, {}
-        logits, classes = endpoints["logits_sup"], tf.concat([batch["label"], batch["label"]], axis=0)
+        logits = endpoints["logits_sup"]
+        classes = tf.concat([batch["label"], batch.get("label_2", batch["label"])], axis=0)
         return {"supervised_loss": supervised_loss(logits, classes)}, {
             "supervised_acc": accuracy(logits, classes),
             "labelled_share": labelled_share(classes),
@@ -194,8 +217,9 @@ class Pretraining(Task):
         """Both views, blurred if asked, all first views before all second ones: [2N, H, W, 3]."""
         views = {name: batch[name] for name in ("view_1", "view_2")}
         if self.config.data.use_blur:
-            keys = self._example_keys(batch)
-            views = {name: self._blur(view, keys, name) for name, view in views.items()}
+            key = self._example_keys(batch)
+            keys = {"view_1": key, "view_2": batch.get("key_2", key)}
+            views = {name: self._blur(view, keys[name], name) for name, view in views.items()}
         return tf.concat(list(views.values()), axis=0)
 
     def _example_keys(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:

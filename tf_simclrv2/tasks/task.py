@@ -134,7 +134,8 @@ class Task(keras.Model):
         """This replica's share of the gradients of the global loss, and all that is logged.
 
         With `microbatch_size` the batch is gone through in parts, of which each has batch-norm statistics of
-        its own and moves the moving ones. Given those, losses and gradients are the whole batch's.
+        its own and moves the moving ones. Given those statistics, losses and gradients are the whole batch's.
+        In pretraining the two views of an image are in different parts.
 
         Args:
             batch: As `objective` takes it.
