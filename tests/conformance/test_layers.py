@@ -96,8 +96,11 @@ def test_bfloat16_is_close_to_float32(layer: Layer) -> None:
     x = _inputs(layer).astype(np.float32)
     full, half = _build(layer, "float32"), _build(layer, "mixed_bfloat16")
     assert {v.dtype for v in half.variables} <= {"float32"}
-    for want, got in zip(_call(full, x, False), _call(half, x, False), strict=True):
-        assert got.dtype == tf.bfloat16
+    outputs = _call(half, x, False)
+    # Of all that is computed only the logits of a whole network are in float32.
+    assert [got.dtype for got in outputs].count(tf.float32) == (layer.name == "simclr")
+    for want, got in zip(_call(full, x, False), outputs, strict=True):
+        assert got.dtype in (tf.bfloat16, tf.float32)
         error = np.linalg.norm(tf.cast(got, tf.float32) - want) / np.linalg.norm(want)
         assert 0 < error < 0.05
 
