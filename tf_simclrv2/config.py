@@ -526,9 +526,9 @@ class ExperimentConfig:
         layers = self.model.num_head_layers if pretraining else self.model.classifier_layer
         _require(
             self.run.variable_schema != WITHOUT_HEADS or layers == 0,
-            f"variable_schema is {self.run.variable_schema!r}, which leaves the projection head as initialised, "
-            f"but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or --ft_proj_selector=0 in "
-            "fine-tuning.",
+            f"variable_schema is {self.run.variable_schema!r}, which leaves the projection head as "
+            f"initialised, but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or "
+            "--ft_proj_selector=0 in fine-tuning.",
         )
         keys = 2 * self.training.train_batch_size
         _require(
