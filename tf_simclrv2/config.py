@@ -394,7 +394,8 @@ class EvaluationConfig:
         protocols: `online` (the classifier trained along), `linear` (one fitted to frozen features) and
             `knn` (weighted nearest neighbours).
         probe_endpoints: Endpoints that the linear and nearest-neighbour protocols look at.
-        probe_labels_per_class: Fit the linear classifier once more with this many labels a class; 0 does not.
+        probe_labels_per_class: Fit the linear classifier once more with this many labels a class, those that
+            fine-tuning with `labels_per_class` and the same `label_seed` takes; 0 does not.
         probe_baselines: Fit it to a random encoder's features and to raw pixels too.
         knn_epochs: While training, look at nearest neighbours after every so many epochs; 0 never does.
     """
