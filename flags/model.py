@@ -17,7 +17,7 @@ def define() -> None:
     flags.DEFINE_integer("proj_out_dim", 128, "Width of the projection head's output.")
     flags.DEFINE_integer("ft_proj_selector", 0, "Head layer that the classifier sees: 0 is h, -1 the last.")
     flags.DEFINE_integer(
-        "fine_tune_after_block", -1, "Freeze the encoder up to this block group; 4 freezes it all."
+        "fine_tune_after_block", -1, "Freeze the encoder up to this block group; 4 leaves the classifier."
     )
     flags.DEFINE_bool("zero_init_logits_layer", False, "Start the classifier from zeros.")
     flags.DEFINE_bool("global_bn", True, "Batch-norm statistics over all replicas.")

@@ -76,8 +76,8 @@ class ModelConfig:
         ft_proj_selector: Which head layer feeds the classifier: 0 is h, i the output of layer i,
             -1 the whole head.
         truncate_proj_head: Drop the head layers behind `ft_proj_selector`, as fine-tuning does.
-        fine_tune_after_block: Freeze the encoder up to this block group; -1 freezes nothing,
-            0 the stem, 4 the whole encoder.
+        fine_tune_after_block: Freeze the encoder up to this block group; -1 freezes nothing, 0 the stem,
+            4 the whole encoder and the projection-head layers in use: the classifier alone is trained.
         zero_init_logits_layer: Start the classifier from zeros.
         global_bn: Batch-norm statistics over all replicas rather than each one's own.
         batch_norm_decay: Momentum of the moving statistics.
@@ -167,6 +167,11 @@ class ModelConfig:
             num_classes=self.num_classes if keep_classifier else 0,
             fine_tune_after_block=-1,
         )
+
+    @property
+    def freezes_encoder(self) -> bool:
+        """Whether the whole encoder is frozen, and with it the projection head."""
+        return self.fine_tune_after_block == 4
 
     @property
     def cifar_stem(self) -> bool:
@@ -418,7 +423,8 @@ class EvaluationConfig:
         protocols: `online` (the classifier trained along), `linear` (one fitted to frozen features) and
             `knn` (weighted nearest neighbours).
         probe_endpoints: Endpoints that the linear and nearest-neighbour protocols look at.
-        probe_labels_per_class: Fit the linear classifier once more with this many labels a class; 0 does not.
+        probe_labels_per_class: Fit the linear classifier once more with this many labels a class, those that
+            fine-tuning with `labels_per_class` and the same `label_seed` takes; 0 does not.
         probe_baselines: Fit it to a random encoder's features and to raw pixels too.
         knn_epochs: While training, look at nearest neighbours after every so many epochs; 0 never does.
     """

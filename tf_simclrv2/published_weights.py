@@ -123,7 +123,7 @@ def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int |
 
 
 def _trains_everything(reader: CheckpointReader, keys: Mapping[str, str]) -> bool:
-    """Whether the optimizer knows the classifier and all layers of a head, as in pretraining alone."""
+    """Whether the optimizer knows the classifier and every layer of a head, as only pretraining leaves it."""
     layers = {layer for name in keys if (layer := head_layer(name)) is not None}
     trained = _trained(reader, keys)
     known = {head_layer(name) for name in trained}

@@ -2,14 +2,23 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, execute
-from tf_simclrv2 import ConfigError, DataConfig, EvaluationConfig, ExperimentConfig, ModelConfig
-from tf_simclrv2.data import load_source
-from tf_simclrv2.evaluation import linear_probe, run_frozen_protocols
+from tf_simclrv2 import (
+    ConfigError,
+    DataConfig,
+    EvaluationConfig,
+    ExperimentConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from tf_simclrv2.data import evaluation_batches, label_subset, load_source
+from tf_simclrv2.evaluation import frozen_protocols, linear_probe, run_frozen_protocols
 from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
 
 HEAD = ("final_avg_pool", "proj_head_1", "proj_head_2", "proj_head_3")
@@ -52,6 +61,32 @@ class Pixels:
 
     def __call__(self, images, training):
         return {"final_avg_pool": tf.reshape(images, [tf.shape(images)[0], -1])}
+
+
+def test_few_labels_are_those_that_fine_tuning_takes(monkeypatch):
+    """So that "with the same 7 labels" is true of every seed."""
+    source = load_source(DataConfig(dataset="digits"), "train[:200]")
+    fitted = []
+
+    def linear_probe(features, labels, *test, seed):
+        fitted.append((features, labels))
+        return SimpleNamespace(accuracy=0.0)
+
+    monkeypatch.setattr(frozen_protocols, "linear_probe", linear_probe)
+    for label_seed in (0, 3):
+        data = DataConfig(dataset="digits", labels_per_class=2, label_seed=label_seed)
+        config = ExperimentConfig(
+            model=ModelConfig(resnet_depth=18, image_size=8),
+            data=data,
+            training=TrainingConfig(seed=5),
+            evaluation=EvaluationConfig(eval_batch_size=100, protocols=("linear",), probe_labels_per_class=2),
+        )
+        run_frozen_protocols(Pixels(config.model), source, source, config, Lines())
+        batches = evaluation_batches(label_subset(source, data), image_size=8, batch_size=20)
+        (taken,) = batches
+        np.testing.assert_array_equal(fitted[-1][0], tf.reshape(taken["image"], [20, -1]))
+        np.testing.assert_array_equal(fitted[-1][1], taken["label"])
+    assert np.any(fitted[1][0] != fitted[3][0])
 
 
 def test_images_without_a_label_take_no_part():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from tf_simclrv2.evaluation import knn_accuracy, nearest_neighbours
+from tf_simclrv2.evaluation import knn_accuracy, knn_votes, nearest_neighbours
 
 
 def features(rows, seed):
@@ -52,3 +52,20 @@ def test_chunks_and_scale_do_not_show(monkeypatch):
 def test_a_zero_row_is_no_error():
     x, y = features(10, 6)
     assert 0.0 <= knn_accuracy(x, y, np.zeros((2, 6)), np.array([0, 1]), 3) <= 1.0
+
+
+@pytest.mark.parametrize("k", [1, 5, 60])
+def test_an_image_has_no_vote_on_itself(k, monkeypatch):
+    """Half of the images are in the training rows; each of them is judged by the others alone."""
+    monkeypatch.setattr(nearest_neighbours, "BLOCK", 7 * 30)
+    x, y = features(60, 7)
+    train = np.arange(0, 60, 2)
+    own = np.full(60, -1)
+    own[train] = np.arange(30)
+    votes = knn_votes(x[train], y[train], x, k, own_rows=own)
+    for image, vote in enumerate(votes):
+        others = train[train != image]
+        alone = (x[others], y[others], x[image : image + 1])
+        assert naive_accuracy(*alone, [vote], k, nearest_neighbours.TEMPERATURE) == 1.0
+    with_itself = knn_votes(x[train], y[train], x[train], 1)
+    np.testing.assert_array_equal(with_itself, y[train])

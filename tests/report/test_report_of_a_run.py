@@ -70,6 +70,10 @@ def test_what_was_seen_is_what_the_network_makes_of_the_images(finished):
     cosines = h @ h.T - 2 * np.eye(24)
     found = np.take_along_axis(cosines, seen.neighbours, axis=1)
     np.testing.assert_allclose(found, -np.sort(-cosines, axis=1)[:, :8], atol=1e-5)
+    for row, vote in zip(cosines, seen.votes, strict=True):
+        nearest = np.argsort(-row)[:20]
+        weights = np.bincount(seen.labels[nearest], np.exp(row[nearest] / 0.07))
+        assert weights[vote] == pytest.approx(weights.max(), rel=1e-4)
     # Distances survive the rotation to principal components.
     distances = np.linalg.norm(seen.features[:, np.newaxis] - seen.features, axis=2)
     np.testing.assert_allclose(distances, np.linalg.norm(h[:, np.newaxis] - h, axis=2), atol=1e-4)

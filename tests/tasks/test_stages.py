@@ -110,10 +110,26 @@ def test_frozen_blocks_do_not_move(block):
     assert not {id(v) for v in frozen} & {id(v) for v in task.network.trainable_variables}
 
 
-def test_freezing_everything_trains_the_classifier_alone():
-    config = config_of({**SMALL, "train_mode": "finetune", "fine_tune_after_block": 4}, "float32")
-    paths = {variable.path for variable in FineTuning(config).network.trainable_variables}
-    assert paths == {"simclr/supervised_head/kernel", "simclr/supervised_head/bias"}
+@pytest.mark.parametrize("layer", [0, 1, 2, -1])
+def test_freezing_everything_trains_the_classifier_alone(layer):
+    changes = {"train_mode": "finetune", "fine_tune_after_block": 4, "ft_proj_selector": layer}
+    config = config_of({**SMALL, **changes}, "float32")
+    task = FineTuning(config)
+    assign_published_weights(task.network)
+    task.compile(LARS(1.0, weight_decay=0.1))
+    network = task.network
+    classifier = {"simclr/supervised_head/kernel", "simclr/supervised_head/bias"}
+    assert {variable.path for variable in network.trainable_variables} == classifier
+    assert len(task.optimizer.momentums) == 2
+    batch = small_batch(config)
+    before = {variable.path: variable.numpy() for variable in network.variables}
+    features = network(batch["image"], training=False)
+    task.train_step(batch)
+    changed = {v.path for v in network.variables if np.any(v.numpy() != before[v.path])}
+    assert changed == classifier
+    # The classifier reads what it will read when it is used.
+    training = network(batch["image"], training=True)
+    np.testing.assert_array_equal(training["proj_head_output"], features["proj_head_output"])
 
 
 def test_zeroed_classifier_starts_at_ln_classes():

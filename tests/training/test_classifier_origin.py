@@ -1,4 +1,4 @@
-"""A classifier comes along only where it belongs, and none that has seen labels which a run may not use."""
+"""A classifier comes along only where it belongs; none has seen labels that a run may not use."""
 
 import dataclasses
 

@@ -109,7 +109,7 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
         title = "linear evaluation on frozen features"
         yield Protocol("linear", f"{title}, all labels", every, linear)
         if few:
-            rows = draw_per_class(labels, few, seed)
+            rows = draw_per_class(labels, few, config.data.label_seed)
             yield Protocol(f"linear_{few}_per_class", f"{title}, {few} labels a class", rows, linear)
     if "knn" in config.evaluation.protocols:
         for k in NEIGHBOURS:

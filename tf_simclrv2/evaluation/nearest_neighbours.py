@@ -19,9 +19,7 @@ def knn_accuracy(
     k: int,
     temperature: float = TEMPERATURE,
 ) -> float:
-    """Top-1 accuracy of the vote of the k most similar training rows.
-
-    Features are normalised; a neighbour of cosine similarity s votes for its class with exp(s / τ).
+    """Top-1 accuracy of `knn_votes`.
 
     Args:
         train_features: [N, D].
@@ -33,24 +31,57 @@ def knn_accuracy(
 
     Returns:
         Accuracy in [0, 1].
+    """
+    votes = knn_votes(train_features, train_labels, test_features, k, temperature)
+    return float(np.mean(votes == test_labels))
+
+
+def knn_votes(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    k: int,
+    temperature: float = TEMPERATURE,
+    own_rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Class that the k most similar training rows vote for.
+
+    Features are normalised; a neighbour of cosine similarity s votes for its class with exp(s / τ).
+
+    Args:
+        train_features: [N, D].
+        train_labels: int [N], of at least 0.
+        test_features: [M, D].
+        k: Neighbours; more than N counts as N.
+        temperature: τ.
+        own_rows: int [M], the training row that is the same image, which has no vote; -1 where none is.
+
+    Returns:
+        int64 [M].
+
+    Example:
+        >>> knn_votes(features, labels, features, k=20, own_rows=np.arange(len(features)))
 
     Reference: Wu et al. 2018, arXiv 1805.01978, section 3.4.
     """
     train, test = _normalised(train_features), _normalised(test_features)
     k = min(k, len(train))
     classes = int(train_labels.max()) + 1
-    correct = 0
     rows = max(1, BLOCK // len(train))
+    winners = []
     for start in range(0, len(test), rows):
         similarity = test[start : start + rows] @ train.T
+        if own_rows is not None:
+            own = own_rows[start : start + rows]
+            similarity[own >= 0, own[own >= 0]] = -np.inf
         nearest = np.argpartition(similarity, -k, axis=1)[:, -k:]
         closeness = np.take_along_axis(similarity, nearest, axis=1)
         # Relative to the closest one, so that no exponential overflows.
         weights = np.exp((closeness - closeness.max(axis=1, keepdims=True)) / temperature)
         votes = np.zeros((len(similarity), classes))
         np.add.at(votes, (np.arange(len(votes))[:, np.newaxis], train_labels[nearest]), weights)
-        correct += int(np.sum(votes.argmax(axis=1) == test_labels[start : start + rows]))
-    return correct / len(test)
+        winners.append(votes.argmax(axis=1))
+    return np.concatenate(winners)
 
 
 def _normalised(features: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ class ProjectionHead(keras.layers.Layer):
         num_used: Build and run only this many layers from the front; None for all.
         global_bn: See `BatchNormRelu`.
         momentum: See `BatchNormRelu`.
+        frozen: Run in inference mode, without trainable variables.
 
     Call arguments:
         h: [N, features].
@@ -40,6 +41,7 @@ class ProjectionHead(keras.layers.Layer):
         num_used: int | None = None,
         global_bn: bool = True,
         momentum: float = 0.9,
+        frozen: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -48,6 +50,7 @@ class ProjectionHead(keras.layers.Layer):
         self.num_used = num_layers if num_used is None else num_used
         self.global_bn = global_bn
         self.momentum = momentum
+        self.frozen = frozen
         self.norms = [
             BatchNormRelu(
                 relu=not self._is_last(i),
@@ -59,6 +62,8 @@ class ProjectionHead(keras.layers.Layer):
             )
             for i in range(1, self.num_used + 1)
         ]
+        if frozen:
+            self.trainable = False
 
     def _is_last(self, layer: int) -> bool:
         return layer == self.num_layers
@@ -71,6 +76,7 @@ class ProjectionHead(keras.layers.Layer):
                 self.out_dim if self._is_last(i) else input_shape[-1],
                 use_bias=False,
                 kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                trainable=self.trainable,
                 name=f"dense_{i}",
                 dtype=self.dtype_policy,
             )
@@ -80,6 +86,7 @@ class ProjectionHead(keras.layers.Layer):
             self.denses.append(dense)
 
     def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+        training = training and self.trainable
         outputs = [h]
         for dense, norm in zip(self.denses, self.norms, strict=True):
             outputs.append(norm(dense(outputs[-1]), training=training))
@@ -92,5 +99,6 @@ class ProjectionHead(keras.layers.Layer):
             "num_used": self.num_used,
             "global_bn": self.global_bn,
             "momentum": self.momentum,
+            "frozen": self.frozen,
         }
         return {**super().get_config(), **config}

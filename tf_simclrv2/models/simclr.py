@@ -62,6 +62,7 @@ class SimCLR(keras.Model):
             out_dim=config.proj_out_dim,
             num_used=config.num_used_head_layers,
             momentum=config.batch_norm_decay,
+            frozen=config.freezes_encoder,
             name="projection_head",
             **norm,
         )

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 
 from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
-from tf_simclrv2.evaluation import extract_features
+from tf_simclrv2.evaluation import extract_features, knn_votes
 from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
 from tf_simclrv2.progress import Say, batches_told
 from tf_simclrv2.report.observations import Observations
@@ -51,14 +51,14 @@ def observe(
     images, outputs, labels = _look_at(task, source.sample(most), say)
     features = outputs[ENDPOINT]
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    neighbours = _neighbours(unit, max(NEIGHBOURS, VOTERS))
+    neighbours = _neighbours(unit, NEIGHBOURS)
     similarity, numbers = _similarity(task, batch, unit, labels)
     return Observations(
         images=images,
         labels=labels,
         predictions=outputs[LOGITS].argmax(axis=1) if LOGITS in outputs else np.full_like(labels, UNLABELLED),
-        votes=_votes(neighbours, labels),
-        neighbours=neighbours[:, :NEIGHBOURS],
+        votes=_votes(unit, labels),
+        neighbours=neighbours,
         features=_principal_components(unit),
         views=_views(task, batch),
         similarity=similarity,
@@ -102,17 +102,14 @@ def _neighbours(unit: np.ndarray, most: int) -> np.ndarray:
     return np.argsort(-similarity, axis=1, kind="stable")[:, : min(most, len(unit) - 1)]
 
 
-def _votes(neighbours: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The commonest label among the neighbours; the nearer one's where two are as common."""
-
-    def vote(row: np.ndarray) -> int:
-        known = row[row != UNLABELLED]
-        if not len(known):
-            return UNLABELLED
-        counts = np.bincount(known)
-        return int(next(label for label in known if counts[label] == counts.max()))
-
-    return np.array([vote(labels[row]) for row in neighbours], np.int64)
+def _votes(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What the nearest other images with a label vote for, as in the evaluation of frozen features."""
+    known = np.flatnonzero(labels != UNLABELLED)
+    if len(known) < 2:  # An image has no vote on itself.
+        return np.full(len(labels), UNLABELLED, np.int64)
+    own = np.full(len(labels), -1)
+    own[known] = np.arange(len(known))
+    return knn_votes(unit[known], labels[known], unit, VOTERS, own_rows=own)
 
 
 def _principal_components(unit: np.ndarray) -> np.ndarray:

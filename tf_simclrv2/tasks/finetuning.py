@@ -12,7 +12,8 @@ class FineTuning(Task):
     """Cross entropy on labelled images (SimCLRv2 section 2, step 2).
 
     The projection-head layers up to `ft_proj_selector` are part of what is trained, and
-    `fine_tune_after_block` freezes the front of the encoder: 4 trains the classifier alone.
+    `fine_tune_after_block` freezes the front of the encoder; 4 freezes all of it and these layers too, and
+    trains the classifier alone.
 
     A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and `label`, int [N].
     """

@@ -113,15 +113,13 @@ class ClassifierOrigin:
         return f"was trained along with the labels of {data.dataset}/{data.train_split} in pretraining"
 
     def _other_layer(self, layer: int) -> str:
+        layers = ", ".join(map(str, self.layers))
         if len(self.layers) > 1:
-            fitting = ", ".join(map(str, self.layers))
             return (
-                f"fits head layers {fitting} alike, and nothing tells which one it was trained on; "
+                f"fits head layers {layers} alike, and nothing tells which one it was trained on; "
                 "python -m export.convert --ft_proj_selector=N does"
             )
-        if self.layers[0] != layer:
-            return f"reads head layer {self.layers[0]} in the checkpoint, {layer} here"
-        return ""
+        return "" if layer in self.layers else f"reads head layer {layers} in the checkpoint, {layer} here"
 
     def _other_names(self, names: tuple[str, ...]) -> str:
         if self.published_stage is not None:  # They bring none; shapes tell the number.

@@ -39,7 +39,7 @@ def read_model(directory: str) -> ModelConfig | None:
 
 
 def directory_of(path: str) -> str:
-    """The directory that tells where weights come from: a model_dir, a SavedModel, or a `ckpt-N`'s."""
+    """The directory that tells of weights: a model_dir or SavedModel, or the one that holds a `ckpt-N`."""
     return path if tf.io.gfile.isdir(path) else os.path.dirname(path)
 
 
