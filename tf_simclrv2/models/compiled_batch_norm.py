@@ -46,7 +46,13 @@ def batch_norm_relu(
     Example:
         >>> y, mean, variance = batch_norm_relu(x, tf.ones([64]), tf.zeros([64]), 1e-5, True, False)
     """
+    y, mean, variance = _differentiable(x, gamma, beta, epsilon, relu, across_replicas)
+    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
+
+def _differentiable(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, relu: bool, across_replicas: bool
+) -> tuple:
     @tf.custom_gradient
     def forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple, Callable]:
         mean, variance = _moments(x)
@@ -62,8 +68,7 @@ def batch_norm_relu(
 
         return (_normalized(x, mean, inverse, gamma, beta, relu), mean, variance), backward
 
-    y, mean, variance = forward(x, gamma, beta)
-    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
+    return forward(x, gamma, beta)
 
 
 @fused_on_gpu
