@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, ExperimentConfig
+from tf_simclrv2.config import ConfigError, ExperimentConfig, ModelConfig
 from tf_simclrv2.model_card import CLASS_NAMES_FILE, ModelCard
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.serving_signatures import Endpoints, Infer, serving_signatures
@@ -120,12 +120,31 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
         )
     if config == network.config and not network.rematerialize:
         return network
-    part = SimCLR(config, name=network.name, dtype=network.dtype_policy)
-    part.build((None, config.image_size, config.image_size, 3))
+    return _copied(network, config, network.dtype_policy)
+
+
+def in_float32(network: SimCLR) -> SimCLR:
+    """The same network computing in float32, as a module is served, whatever precision it was trained in.
+
+    Args:
+        network: A built network.
+
+    Returns:
+        The network itself where it is of float32, else one with the same weights.
+    """
+    if network.dtype_policy.name == "float32":
+        return network
+    return _copied(network, network.config, "float32")
+
+
+def _copied(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy) -> SimCLR:
+    """Another network with the weights that it shares with the first."""
+    copy = SimCLR(config, name=network.name, dtype=dtype)
+    copy.build((None, config.image_size, config.image_size, 3))
     weights = named_variables(network)
-    for path, variable in named_variables(part).items():
+    for path, variable in named_variables(copy).items():
         variable.assign(keras.ops.convert_to_numpy(weights[path]))
-    return part
+    return copy
 
 
 def reusable_module(

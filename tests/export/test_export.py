@@ -82,6 +82,19 @@ def test_the_module_that_a_run_leaves_is_as_complete(run):
     assert (module / "README.md").exists()
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float64"])
+def test_the_module_that_a_run_leaves_is_the_one_that_is_exported(tmp_path, precision):
+    """Both compute in float32, whatever the run was trained in."""
+    execute(config_for(tmp_path / "run", train_steps=1, precision=precision))
+    export(ExportConfig(str(tmp_path / "run"), str(tmp_path / "exported")))
+    images = image(3, 8, 3, 5)
+    modules = [tf.saved_model.load(str(tmp_path / path)) for path in ("run/saved_model/1", "exported")]
+    left, exported = (module(images, training=False) for module in modules)
+    assert all(tensor.dtype == tf.float32 for tensor in left.values())
+    for name, tensor in exported.items():
+        np.testing.assert_allclose(left[name], tensor, rtol=1e-5, atol=1e-5)
+
+
 def test_hub_archive(run, network, tmp_path, monkeypatch, capsys):
     archive = tmp_path / "simclr.tar.gz"
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)

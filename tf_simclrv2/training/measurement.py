@@ -12,7 +12,7 @@ from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.progress import Progress, Say
 from tf_simclrv2.report import BATCH, observe, write_projector, write_report
-from tf_simclrv2.saved_model import save_module
+from tf_simclrv2.saved_model import in_float32, save_module
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.model_dir import ModelDir
 from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout
@@ -76,10 +76,10 @@ class Measurement:
         return result
 
     def _export(self, result: Result) -> None:
-        """Leaves a SavedModel, whole or not at all."""
+        """Leaves a SavedModel in float32, whole or not at all."""
         path = self.model_dir.saved_model(self._step)
         save_module(
-            self.task.network,
+            in_float32(self.task.network),
             f"{path}.part",
             self.config,
             class_names=self.plan.class_names,
