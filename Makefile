@@ -1,7 +1,6 @@
 # Every target makes .venv from requirements.lock first, if it is missing or older.
 PYTHON ?= python3
 WORKERS ?= 2
-COVERAGE ?= --cov=tf_simclrv2 --cov-report=term
 TESTS ?= tests
 BENCHMARK ?= every
 BENCH_ARGS ?=
@@ -15,7 +14,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser help install quickstart semi-supervised claims test soak lint format bench clean docs
+.PHONY: browser coverage help install quickstart semi-supervised claims test soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +30,11 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, small (docs/claims.md)
 	$(python) benchmarks/paper_claims.py
 
-test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models; quicker: COVERAGE=)
-	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(COVERAGE) $(TESTS)
+test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models)
+	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=20 $(TESTS)
+
+coverage: $(installed) browser  ## Run the tests and tell how much of the library they run, a fifth slower
+	$(python) -m pytest -n $(WORKERS) --dist worksteal --cov=tf_simclrv2 --cov-report=term $(TESTS)
 
 .build/docs/.installed: requirements-docs.lock
 	@$(PYTHON) -m venv .build/docs

@@ -19,12 +19,22 @@ Reference: Ioffe & Szegedy 2015, arXiv 1502.03167.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tf_simclrv2.compilation import fused_on_gpu
 from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
 from tf_simclrv2.precision import full_precision
+
+
+class _Norm(NamedTuple):
+    """What normalizes a channel, each [C]: y = (x - mean) · inverse · γ + β."""
+
+    mean: tf.Tensor
+    inverse: tf.Tensor
+    gamma: tf.Tensor
+    beta: tf.Tensor
 
 
 def batch_norm_relu(
@@ -58,15 +68,15 @@ def _differentiable(
         mean, variance = _moments(x)
         if across_replicas:
             mean, variance = _global_moments(mean, variance)
-        inverse = tf.math.rsqrt(variance + epsilon)
+        norm = _Norm(mean, tf.math.rsqrt(variance + epsilon), gamma, beta)
 
         def backward(dy: tf.Tensor, *_of_moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            sums = _sums(dy, x, mean, inverse, gamma, beta, relu)
+            sums = _sums(dy, x, norm, relu)
             means = sums * (gamma.shape[0] / x.shape.num_elements())
             means = cross_replica_mean(means) if across_replicas else means
-            return _dx(dy, x, mean, inverse, gamma, beta, means, relu), sums[1], sums[0]
+            return _dx(dy, x, norm, means, relu), sums[1], sums[0]
 
-        return (_normalized(x, mean, inverse, gamma, beta, relu), mean, variance), backward
+        return (_normalized(x, norm, relu), mean, variance), backward
 
     return forward(x, gamma, beta)
 
@@ -94,53 +104,26 @@ def _global_moments(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf
 
 
 @fused_on_gpu
-def _normalized(
-    x: tf.Tensor, mean: tf.Tensor, inverse: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, relu: bool
-) -> tf.Tensor:
-    y = (full_precision(x) - mean) * inverse * gamma + beta
+def _normalized(x: tf.Tensor, norm: _Norm, relu: bool) -> tf.Tensor:
+    y = (full_precision(x) - norm.mean) * norm.inverse * norm.gamma + norm.beta
     return tf.cast(tf.nn.relu(y) if relu else y, x.dtype)
 
 
 @fused_on_gpu
-def _sums(
-    dy: tf.Tensor,
-    x: tf.Tensor,
-    mean: tf.Tensor,
-    inverse: tf.Tensor,
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    relu: bool,
-) -> tf.Tensor:
+def _sums(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, relu: bool) -> tf.Tensor:
     """Σ g and Σ g x̂ of this replica's batch, [2, C]."""
-    g, normalized = _masked(dy, x, mean, inverse, gamma, beta, relu)
+    g, normalized = _masked(dy, x, norm, relu)
     axes = list(range(x.shape.rank - 1))
     return tf.stack([tf.reduce_sum(g, axes), tf.reduce_sum(g * normalized, axes)])
 
 
 @fused_on_gpu
-def _dx(
-    dy: tf.Tensor,
-    x: tf.Tensor,
-    mean: tf.Tensor,
-    inverse: tf.Tensor,
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    means: tf.Tensor,
-    relu: bool,
-) -> tf.Tensor:
-    g, normalized = _masked(dy, x, mean, inverse, gamma, beta, relu)
-    return tf.cast(gamma * inverse * (g - means[0] - normalized * means[1]), x.dtype)
+def _dx(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, means: tf.Tensor, relu: bool) -> tf.Tensor:
+    g, normalized = _masked(dy, x, norm, relu)
+    return tf.cast(norm.gamma * norm.inverse * (g - means[0] - normalized * means[1]), x.dtype)
 
 
-def _masked(
-    dy: tf.Tensor,
-    x: tf.Tensor,
-    mean: tf.Tensor,
-    inverse: tf.Tensor,
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    relu: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _masked(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, relu: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """The masked gradient g, and x̂."""
-    g, normalized = full_precision(dy), (full_precision(x) - mean) * inverse
-    return tf.where(normalized * gamma + beta > 0, g, tf.zeros_like(g)) if relu else g, normalized
+    g, normalized = full_precision(dy), (full_precision(x) - norm.mean) * norm.inverse
+    return tf.where(normalized * norm.gamma + norm.beta > 0, g, tf.zeros_like(g)) if relu else g, normalized
