@@ -271,7 +271,8 @@ class DataConfig:
         train_split: Split expression of the training images.
         labelled_split: Split expression of distillation's labelled images.
         labelled_dataset: Dataset of distillation's labelled images and of the evaluation's; None: `dataset`.
-        labelled_data_dir: Its directory; None: `data_dir`.
+        labelled_data_dir: Its directory; None: `data_dir`, if that is of the same kind (both image folders,
+            or neither).
         eval_split: Split expression of the evaluation images.
         crop_min_area: Least share of an image that a random crop covers (the paper: 0.08). Objects that
             fill the image, such as digits, want more.
@@ -337,6 +338,11 @@ class DataConfig:
             "dataset is 'image_folder' but data_dir is not set; pass --data_dir=DIR, the folder of images.",
         )
         _require(
+            self.labelled_dataset != "image_folder" or bool(self._labelled_dir),
+            "labelled_dataset is 'image_folder' but labelled_data_dir is not set; pass "
+            "--labelled_data_dir=DIR, the folder of labelled images.",
+        )
+        _require(
             all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
             f"tf_data_service is {self.tf_data_service!r}; write grpc://host:port, or several with commas.",
         )
@@ -347,10 +353,17 @@ class DataConfig:
         return dataclasses.replace(
             self,
             dataset=self.labelled_dataset or self.dataset,
-            data_dir=self.labelled_data_dir or self.data_dir,
+            data_dir=self._labelled_dir,
             labelled_dataset=None,
             labelled_data_dir=None,
         )
+
+    @property
+    def _labelled_dir(self) -> str | None:
+        dataset = self.labelled_dataset or self.dataset
+        # TFDS would write what it prepares among the images of a folder.
+        same_kind = (dataset == "image_folder") == (self.dataset == "image_folder")
+        return self.labelled_data_dir or (self.data_dir if same_kind else None)
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
@@ -554,8 +567,10 @@ class ExperimentConfig:
                 f"memory_size is {self.objective.memory_size}, but only pretraining has a memory; "
                 "leave it at 0.",
             )
+        # An evaluation takes its stage from its model_dir later.
+        distills = self.training.train_mode == "distill" or self.run.mode == "eval"
         _require(
-            self.training.train_mode == "distill" or self.data.labelled == self.data,
+            distills or self.data.labelled == self.data,
             f"labelled_dataset is {self.data.labelled_dataset!r} and labelled_data_dir is "
             f"{self.data.labelled_data_dir!r}, but only distillation reads labelled images of their own; "
             "use --dataset and --data_dir.",
@@ -578,6 +593,18 @@ class ExperimentConfig:
             self.training.train_mode != "distill" or bool(self.distillation.teacher),
             "teacher is not set; pass --teacher=PATH, the model_dir or SavedModel of a fine-tuned network.",
         )
+
+    @property
+    def labelled_batch_size(self) -> int:
+        """Labelled images of a step beside those of `train_split`; 0 where there are none."""
+        if self.training.train_mode != "distill" or self.distillation.distill_alpha == 1.0:
+            return 0
+        return self.distillation.labelled_batch_size or self.training.train_batch_size
+
+    @property
+    def images_per_step(self) -> int:
+        """All images of a step, over all replicas; an image counts once, though it is seen in two views."""
+        return self.training.train_batch_size + self.labelled_batch_size
 
     def to_json(self) -> str:
         """The config as indented JSON."""

@@ -46,7 +46,12 @@ def changes_by_stage(root: pathlib.Path) -> dict[str, dict]:
             "protocols": ("online", "knn"),
             "keep_hub_module_max": 1,
         },
-        "distill": {"train_mode": "distill", "teacher": str(root / "finetune"), "distill_alpha": 0.5},
+        "distill": {
+            "train_mode": "distill",
+            "teacher": str(root / "finetune"),
+            "distill_alpha": 0.5,
+            "labelled_batch_size": 4,
+        },
     }
 
 

@@ -35,7 +35,7 @@ def streams(source, config, share):
     return {
         "pretrain": pretraining_batches(source, config, **options),
         "finetune": finetuning_batches(source, config, **options),
-        "distill": distillation_batches(source, source, config, labelled_batch_size=4, **options),
+        "distill": distillation_batches(source, source, config, labelled_batch_size=12, **options),
     }
 
 

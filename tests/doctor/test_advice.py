@@ -15,6 +15,7 @@ from tf_simclrv2 import (
     RunConfig,
     TrainingConfig,
 )
+from tf_simclrv2.config import DistillationConfig
 from tf_simclrv2.data import Source
 from tf_simclrv2.doctor import advice
 from tf_simclrv2.doctor.advice import RULES, Case, Rule, advise
@@ -93,6 +94,15 @@ def stage(train_mode: str, batch: int = 64, **run: Any) -> ExperimentConfig:
     return dataclasses.replace(NO_MEMORY, training=training, run=RunConfig(mode="train_then_eval", **run))
 
 
+def distilling(labelled_batch: int, labels: int = 70) -> Case:
+    """Distillation with that many labelled images, and so many of them a step."""
+    distillation = DistillationConfig("teacher", distill_alpha=0.5, labelled_batch_size=labelled_batch)
+    training = TrainingConfig(train_mode="distill", train_batch_size=64)
+    case = case_of(dataclasses.replace(NO_MEMORY, training=training, distillation=distillation))
+    plan = dataclasses.replace(case.plan, labelled_source=source_of(labels, 10, "few/train"))
+    return dataclasses.replace(case, plan=plan)
+
+
 def images(**values: Any) -> ImageSample:
     return dataclasses.replace(PHOTOS, **values)
 
@@ -165,6 +175,12 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
         case_of(stage("supervised", batch=512), count=100),
         "512 images a step, but photos/train has 100",
         case_of(stage("supervised", batch=100), count=100),
+    ),
+    (
+        advice.labelled_batch_larger_than_labels,
+        distilling(labelled_batch=128),
+        "128 images a step, but few/train has 70, so some count twice; use --labelled_batch_size=70",
+        distilling(labelled_batch=0),
     ),
     (
         advice.few_negatives,

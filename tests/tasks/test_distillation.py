@@ -50,6 +50,20 @@ def test_mixed_loss(alpha):
     assert float(metrics["teacher_agreement"]) == pytest.approx(agreement)
 
 
+def test_the_teacher_does_not_see_labelled_images():
+    seen = []
+
+    def teacher(images):
+        seen.append(images.numpy())
+        return linear_teacher(images)
+
+    task = Distillation(config_for(0.3), teacher)
+    batch = batch_of(task.config)
+    task.objective(tensors(batch))
+    (images,) = seen
+    np.testing.assert_array_equal(images, batch["image"])
+
+
 def test_the_teacher_is_never_changed():
     teacher = SimCLR(ModelConfig(resnet_depth=18, image_size=16, num_classes=10), dtype="float32")
     teacher.build((None, 16, 16, 3))

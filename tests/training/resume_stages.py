@@ -36,6 +36,7 @@ def stages(root: pathlib.Path) -> dict[str, dict]:
             "teacher": str(root / "finetune"),
             "distill_alpha": 0.5,
             "labelled_split": "train[:100]",
+            "labelled_batch_size": 12,
         },
     }
 

@@ -76,7 +76,7 @@ def weights_of(directory: pathlib.Path, step: int = STEPS) -> dict[str, np.ndarr
     keys = [
         key
         for key in reader.get_variable_to_shape_map()
-        if key.startswith(("model/", "optimizer/", "positions/", "memory/"))
+        if key.startswith(("model/", "optimizer/", "position/", "memory/"))
     ]
     return {key: reader.get_tensor(key) for key in keys}
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.training.small_runs import config_for
+from tests.data.image_files import write_images
+from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2.config import ConfigError, DataConfig, ExperimentConfig
-from tf_simclrv2.data import Share, SkippedImages, load_source
-from tf_simclrv2.training.classes import Classes
+from tf_simclrv2.data import Share, SkippedImages, distillation_batches, load_source
+from tf_simclrv2.models import resnet
+from tf_simclrv2.training.adoption import adopt
+from tf_simclrv2.training.classes import Classes, class_names_of
+from tf_simclrv2.training.run_identity import changed_settings
 from tf_simclrv2.training.run_plan import plan_run
 from tf_simclrv2.training.stage_batches import StageBatches
 
@@ -43,8 +49,10 @@ def test_labelled_images_have_a_batch_size_of_their_own() -> None:
     assert batch["image"].shape[0] == 16
     assert batch["labelled_image"].shape[0] == batch["label"].shape[0] == 4
     assert "4 labelled images" in plan.describe()
-    alike = next(iter(batches_of(plan_run(config(labels_per_class=1), 1, TEACHER))))
-    assert alike["labelled_image"].shape[0] == 16
+    assert plan.config.images_per_step == 16 + 4
+    alike = plan_run(config(labels_per_class=1), 1, TEACHER)
+    assert next(iter(batches_of(alike)))["labelled_image"].shape[0] == 16
+    assert alike.config.distillation.labelled_batch_size == 16 and alike.config.images_per_step == 32
 
 
 @pytest.mark.parametrize(
@@ -102,3 +110,161 @@ def test_only_distillation_has_labelled_images_of_their_own() -> None:
         config(train_mode="finetune", labelled_data_dir="other")
     with pytest.raises(ConfigError, match="labelled_batch_size is -1"):
         config(labelled_batch_size=-1)
+
+
+CLASSES = ("blue", "red")
+
+
+@pytest.fixture(scope="module")
+def two_blocks() -> Iterator[None]:
+    """Whole networks are mostly tracing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 0, 0, 1))
+        yield
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with images of two classes, to train and to test on."""
+    root = tmp_path_factory.mktemp("few")
+    for split in ("train", "test"):
+        for number, name in enumerate(CLASSES):
+            write_images(root / split / name, 3, first=10 * number)
+    return root
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with images of other classes."""
+    root = tmp_path_factory.mktemp("animals")
+    for name in ("cat", "dog", "horse"):
+        write_images(root / name, 4)
+    return root
+
+
+def in_folders(model_dir: pathlib.Path, pool: pathlib.Path, few: pathlib.Path, **changes) -> ExperimentConfig:
+    settings = {
+        "train_mode": "distill",
+        "teacher": "unused",
+        "distill_alpha": 0.5,
+        "dataset": "image_folder",
+        "data_dir": str(pool),
+        "labelled_data_dir": str(few),
+        "train_split": "train",
+        "eval_split": "test",
+        "train_batch_size": 4,
+        "labelled_batch_size": 6,
+        "eval_batch_size": 4,
+        "train_steps": 3,
+        "keep_hub_module_max": 0,
+    }
+    return config_for(model_dir, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def teacher(few: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, two_blocks: None) -> str:
+    """Trained on the labelled images."""
+    directory = tmp_path_factory.mktemp("teacher")
+    labelled = {"train_mode": "supervised", "labelled_data_dir": None, "train_steps": 1, "mode": "train"}
+    execute(in_folders(directory, few, few, **labelled))
+    return str(directory)
+
+
+def test_a_run_on_two_folders_is_resumed_and_evaluated(
+    few: pathlib.Path, animals: pathlib.Path, teacher: str, tmp_path: pathlib.Path
+) -> None:
+    """Nobody looks at the labels of the unlabelled images, here of other classes."""
+    config = in_folders(tmp_path / "run", animals, few, teacher=teacher)
+    result, lines, run = execute(config)
+    assert np.isfinite(result["eval/label_top_1_accuracy"])
+    assert lines[0].endswith("12 images, unlabelled")
+    assert run.plan.eval_source.num_examples == 6
+    assert class_names_of(str(tmp_path / "run")) == CLASSES
+    stored = weights_of(tmp_path / "run", 3)
+    positions = {key.split("/")[1]: value for key, value in stored.items() if key.startswith("position/")}
+    assert positions == {"key": 3 * 4, "labelled_key": 3 * 6}
+    longer = dataclasses.replace(config, training=dataclasses.replace(config.training, train_steps=4))
+    result, lines, _ = execute(longer)
+    assert "resuming from step 3 of 4" in lines
+    stored = weights_of(tmp_path / "run", 4)
+    assert stored["position/labelled_key/.ATTRIBUTES/VARIABLE_VALUE"] == 4 * 6
+    evaluation = ExperimentConfig(run=dataclasses.replace(config.run, mode="eval", eval_name="again"))
+    again, *_ = execute(adopt(evaluation, {"mode", "model_dir", "eval_name"}))
+    assert again["eval/label_top_1_accuracy"] == result["eval/label_top_1_accuracy"]
+
+
+def test_labels_of_other_images_are_not_probed(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    known = Classes("the teacher", "", 2, "", CLASSES)
+    other = plan_run(in_folders(tmp_path, animals, few, knn_epochs=1), 1, known)
+    assert not other.train_source.has_labels and not other.neighbours_are_known
+    assert other.class_names == other.labelled_source.class_names == CLASSES
+    same = plan_run(in_folders(tmp_path, few / "train", few, knn_epochs=1), 1, known)
+    assert same.neighbours_are_known
+
+
+def test_labelled_images_of_classes_that_the_teacher_does_not_know(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    known = Classes("the teacher", "", 2, "use another", ("blue", "yellow"))
+    with pytest.raises(ConfigError, match="label 1 is 'yellow' in the former and 'red' in the latter"):
+        plan_run(in_folders(tmp_path, animals, few), 1, known)
+
+
+def test_where_labelled_images_come_from() -> None:
+    folder = DataConfig("image_folder", "pool", labelled_data_dir="few").labelled
+    assert (folder.dataset, folder.data_dir) == ("image_folder", "few")
+    same = DataConfig("cifar10", "tfds", labelled_dataset="cifar10_corrupted").labelled
+    assert (same.dataset, same.data_dir) == ("cifar10_corrupted", "tfds")
+    other = DataConfig("image_folder", "pool", labelled_dataset="cifar10").labelled
+    assert (other.dataset, other.data_dir) == ("cifar10", None)  # Nothing is prepared among the pictures.
+    with pytest.raises(ConfigError, match="labelled_data_dir is not set; pass --labelled_data_dir=DIR"):
+        DataConfig("cifar10", "tfds", labelled_dataset="image_folder")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"labelled_data_dir": "nowhere"},
+            r"'nowhere' does not exist; set .*--labelled_data_dir for labelled",
+        ),
+        ({"labelled_split": "nothing"}, "The split 'nothing' needs the folder"),
+    ],
+)
+def test_labelled_images_that_are_not_there(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path, changes: dict, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_run(in_folders(tmp_path, animals, few, **changes), 1)
+
+
+def test_labelled_images_without_labels(
+    few: pathlib.Path, pictures: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    config = in_folders(tmp_path / "run", few, pictures / "many", mode="train")
+    with pytest.raises(ConfigError, match="many/train has no labels, but distill_alpha below 1 needs them"):
+        plan_run(config, 1)
+
+
+def test_labelled_images_may_move(few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    before = in_folders(tmp_path, animals, few)
+    assert not changed_settings(before, in_folders(tmp_path, animals, few, labelled_data_dir="moved"))
+    (change,) = changed_settings(before, in_folders(tmp_path, animals, few, labelled_batch_size=4))
+    assert change.startswith("--labelled_batch_size=6")
+
+
+def test_labelled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """They are too few to reach the limit of the others, and an endless stream would wait forever."""
+    write_images(tmp_path / "blue", 2)
+    write_images(tmp_path / "red", 2)
+    for path in tmp_path.glob("*/*.png"):
+        path.write_bytes(b"no image")
+    pool, broken = (DataConfig("image_folder", str(folder)) for folder in (few, tmp_path))
+    skipped = SkippedImages(1000, 0.5)
+    sources = load_source(pool, "train"), load_source(broken, "train")
+    batches = distillation_batches(*sources, pool, image_size=8, batch_size=2, seed=0, skipped=skipped)
+    with pytest.raises(ConfigError, match="4 images are unreadable, but at most 2 may"), skipped.explained():
+        next(iter(batches))
+    assert skipped.count == len(skipped.names) >= 3

@@ -94,7 +94,10 @@ def _split_folder(data_dir: str, name: str) -> str:
     if tf.io.gfile.isdir(folder):
         return folder
     if not tf.io.gfile.isdir(data_dir):
-        raise ConfigError(f"The image folder {data_dir!r} does not exist; set --data_dir to an existing one.")
+        raise ConfigError(
+            f"The image folder {data_dir!r} does not exist; set --data_dir (--labelled_data_dir for labelled "
+            "images) to an existing one."
+        )
     if name == "train":
         return data_dir
     found = sorted(_names(data_dir, folders=True))

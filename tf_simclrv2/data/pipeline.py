@@ -147,8 +147,11 @@ def distillation_batches(
     Raises:
         ConfigError: `labelled` has no labels.
     """
+    skipped = skipped or SkippedImages(source.num_examples, config.max_skipped_fraction)
 
-    def stream(source: Source, purpose: str, size: int, start: int) -> tf.data.Dataset:
+    def stream(
+        source: Source, purpose: str, size: int, start: int, skipped: SkippedImages
+    ) -> tf.data.Dataset:
         crop = _cropping(config, image_size, seed, purpose)
         return _training_batches(source, config, crop, image_size, size, seed, start, skipped, share, service)
 
@@ -156,11 +159,12 @@ def distillation_batches(
         return {"image": batch["image"], "key": batch["key"]}
 
     if labelled is None:
-        return stream(source, "distill", batch_size, start).map(unlabelled)
+        return stream(source, "distill", batch_size, start, skipped).map(unlabelled)
     require_labels(labelled, "distillation with distill_alpha below 1")
+    few_skipped = skipped.beside(labelled.num_examples)
     parts = (
-        stream(source, "distill", batch_size, start),
-        stream(labelled, "finetune", labelled_batch_size or batch_size, labelled_start),
+        stream(source, "distill", batch_size, start, skipped),
+        stream(labelled, "finetune", labelled_batch_size or batch_size, labelled_start, few_skipped),
     )
 
     def join(batch: Record, few: Record) -> Record:

@@ -27,9 +27,9 @@ class SkippedImages:
         max_fraction: Share of them that may be unreadable. Above 0, one always may; never all.
 
     Attributes:
-        names: What could not be read, in the order of discovery.
+        names: What could not be read, in the order of discovery; then that of sources beside it.
         count: How many that are.
-        limit: How many may be unreadable.
+        limit: How many of this source may be unreadable.
 
     Example:
         >>> skipped = SkippedImages(num_examples=1000, max_fraction=0.01)
@@ -44,20 +44,33 @@ class SkippedImages:
         self.max_fraction = max_fraction
         self.limit = min(tolerated, num_examples - 1)  # With all skipped, a stream would never yield.
         self._names: dict[str, None] = {}
+        self._beside: list[SkippedImages] = []
         self._lock = threading.Lock()  # tf.data calls from its own threads.
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._names)
+        beside = [name for other in self._beside for name in other.names]
+        return tuple(dict.fromkeys([*self._names, *beside]))
 
     @property
     def count(self) -> int:
-        return len(self._names)
+        return len(self.names)
+
+    def beside(self, num_examples: int) -> SkippedImages:
+        """Starts the count of a second source that is read along, with a limit of its own.
+
+        Of a few images all could be unreadable without ever reaching the limit of many.
+
+        Args:
+            num_examples: Images in the second source.
+        """
+        other = SkippedImages(num_examples, self.max_fraction)
+        self._beside.append(other)
+        return other
 
     def shown(self) -> str:
         """The first few names, for a sentence."""
-        names = self.names
-        return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        return _shown(self.names)
 
     def record(self, name: str | bytes) -> np.bool_:
         """Adds an image, once however often it fails.
@@ -79,13 +92,15 @@ class SkippedImages:
         Raises:
             ConfigError: More images than the limit are unreadable.
         """
-        names = self.names
+        names = tuple(self._names)
         if len(names) > self.limit:
             raise ConfigError(
                 f"{len(names)} of {self.num_examples} images are unreadable, but at most {self.limit} may "
-                f"be (max_skipped_fraction={self.max_fraction}): {self.shown()}; repair or remove them, or "
+                f"be (max_skipped_fraction={self.max_fraction}): {_shown(names)}; repair or remove them, or "
                 "raise the limit."
             )
+        for other in self._beside:
+            other.check()
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -99,3 +114,7 @@ class SkippedImages:
         except (tf.errors.OpError, StopIteration):
             self.check()
             raise
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")

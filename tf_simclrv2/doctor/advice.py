@@ -187,6 +187,17 @@ def batch_larger_than_dataset(case: Case) -> str | None:
     )
 
 
+def labelled_batch_larger_than_labels(case: Case) -> str | None:
+    """A few labels make a step of many images slower, and say no more than once each."""
+    labelled, batch = case.plan.labelled_source, case.plan.config.labelled_batch_size
+    if labelled is None or batch <= labelled.num_examples:
+        return None
+    return (
+        f"labelled batch: {batch} images a step, but {labelled.name} has {labelled.num_examples}, so some "
+        f"count twice; use --labelled_batch_size={labelled.num_examples} or less."
+    )
+
+
 def few_negatives(case: Case) -> str | None:
     """SimCLR section 5: fewer negatives cost accuracy, most of all in short runs."""
     if not case.pretraining or case.batch >= 128 or case.plan.config.objective.memory_size:
@@ -337,6 +348,7 @@ RULES: tuple[Rule, ...] = (
     images_enlarged,
     evaluation_without_labels,
     batch_larger_than_dataset,
+    labelled_batch_larger_than_labels,
     few_negatives,
     memory_of_few_batches,
     memory_larger_than_dataset,

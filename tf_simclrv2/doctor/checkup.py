@@ -93,7 +93,7 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
         no_trial = _why_not(memory_mb, machine)
         if not no_trial:
             with skipped.explained():
-                trial = run_trial(step, batches, plan.config.training.train_batch_size, trial_steps)
+                trial = run_trial(step, batches, plan.config.images_per_step, trial_steps)
     checkpoint_mb = _checkpoint_bytes(task) / MEGABYTE
     return Checkup(
         machine=machine,

@@ -37,7 +37,7 @@ def adopt(config: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
 
 
 def _adopt_run(config: ExperimentConfig, before: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
-    sections = ("model", "objective", "optimizer", "data", "training")
+    sections = ("model", "objective", "distillation", "optimizer", "data", "training")
     return dataclasses.replace(
         config, **{name: _keep(getattr(config, name), getattr(before, name), explicit) for name in sections}
     )

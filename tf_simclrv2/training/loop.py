@@ -115,8 +115,7 @@ class Run:
         self.skipped = SkippedImages(
             self.plan.train_source.num_examples, self.config.data.max_skipped_fraction
         )
-        training = self.config.training
-        performance = Performance(training.train_batch_size, training.deterministic)
+        performance = Performance(self.config.images_per_step, self.config.training.deterministic)
         with self.strategy.scope():
             self.task: Task = build_task(self.config, teacher and teacher.predict)
             self.task.compile(build_optimizer(self.config.optimizer, self.plan.schedule))
@@ -240,7 +239,7 @@ class Run:
             lambda context: self.batches.training(starts, Share.of_context(context))
         )
         stopped = False
-        batch_size, say = self.config.training.train_batch_size, to_present_stdout(self.say)
+        batch_size, say = self.config.images_per_step, to_present_stdout(self.say)
         progress = TrainingProgress(total, start, batch_size, self.task.global_step, say)
         try:
             with (

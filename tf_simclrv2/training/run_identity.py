@@ -13,7 +13,7 @@ FREE = {
     "objective": set(),
     "distillation": {"teacher"},  # A path.
     "optimizer": set(),
-    "data": {"data_dir", "eval_split", "max_skipped_fraction", "tf_data_service"},
+    "data": {"data_dir", "labelled_data_dir", "eval_split", "max_skipped_fraction", "tf_data_service"},
     "training": {"train_steps", "train_epochs", "deterministic", "rematerialize"},
 }
 

@@ -72,10 +72,9 @@ class RunPlan:
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
         if self.labelled_source is not None:
-            labelled = self.config.distillation.labelled_batch_size or training.train_batch_size
             lines.append(
-                f"{labelled} labelled images of {self.labelled_source.name} a step, which only the labels' "
-                f"term sees (weight {1.0 - self.config.distillation.distill_alpha:g})"
+                f"{self.config.labelled_batch_size} labelled images of {self.labelled_source.name} a step, "
+                f"which only the labels' term sees (weight {1.0 - self.config.distillation.distill_alpha:g})"
             )
         if self.config.evaluation.knn_epochs and not self.neighbours_are_known:
             lines.append("nearest neighbours while training are off: both splits need labels")
@@ -116,29 +115,28 @@ def plan_run(
             )
     mode = config.training.train_mode
     train_source = load_source(config.data, config.data.train_split)
+    labelled_data = config.data.labelled if mode == "distill" else config.data
     labelled_source = None
     if mode in ("finetune", "supervised"):
         train_source = label_subset(train_source, config.data)
-    elif mode == "distill" and config.distillation.distill_alpha < 1.0:
-        labelled_source = label_subset(
-            load_source(config.data.labelled, config.data.labelled_split), config.data
-        )
+    elif config.labelled_batch_size:
+        labelled_source = label_subset(load_source(labelled_data, config.data.labelled_split), config.data)
     eval_source = None
     if config.run.mode != "train" or config.evaluation.knn_epochs:
-        eval_source = load_source(config.data.labelled, config.data.eval_split)
-    sources = [train_source, labelled_source, eval_source]
-    if config.data.labelled != config.data:
-        sources[0] = None  # Labels of a dataset of its own are not looked at.
+        eval_source = load_source(labelled_data, config.data.eval_split)
+    if labelled_data != config.data:
+        train_source = _with_labels_like(train_source, labelled_source or eval_source)
     if eval_source is not None:
-        for source in filter(None, sources[:2]):
+        for source in filter(None, (train_source, labelled_source)):
             check_same_classes(source, eval_source)
     _refuse_unlabelled(config, train_source, labelled_source)
-    classes = _classes(config, sources, teacher, recorded)
+    classes = _classes(config, [train_source, labelled_source, eval_source], teacher, recorded)
     notes = _notes(config, train_source, recorded or teacher)
     config = _with_classes(config, classes.count)
     _refuse_unreachable_batch(config, train_source)
     if labelled_source is not None:
         _refuse_uneven_labelled_batch(config, replicas)
+        config = _with_labelled_batch(config)
     probed_endpoints(config.evaluation, config.model)
     steps = total_steps(config.training, train_source.num_examples)
     interval = config.run.checkpoint_steps or max(
@@ -158,11 +156,22 @@ def plan_run(
     )
 
 
+def _with_labels_like(train: Source, other: Source | None) -> Source:
+    """Images of a dataset of their own; evaluation alone looks at their labels, where they mean the same."""
+    same = other is not None and other.class_names == train.class_names
+    return train if same else dataclasses.replace(train, class_names=())
+
+
+def _with_labelled_batch(config: ExperimentConfig) -> ExperimentConfig:
+    distillation = dataclasses.replace(config.distillation, labelled_batch_size=config.labelled_batch_size)
+    return dataclasses.replace(config, distillation=distillation)
+
+
 def _refuse_uneven_labelled_batch(config: ExperimentConfig, replicas: int) -> None:
     """Each replica, and each of its micro-batches, takes the same number of labelled images."""
     training = config.training
     parts = training.train_batch_size // (training.microbatch_size or training.train_batch_size)
-    batch, shares = config.distillation.labelled_batch_size or training.train_batch_size, parts * replicas
+    batch, shares = config.labelled_batch_size, parts * replicas
     if batch % shares:
         raise ConfigError(
             f"labelled_batch_size is {batch}, which {replicas} replica(s) with {parts} micro-batch(es) each "
@@ -189,6 +198,7 @@ def _classes(
 ) -> Classes:
     """What the network's classifier tells apart: what it did before, what its teacher does, or its data's."""
     train, labelled, _ = sources
+    assert train is not None
     if teacher is not None:
         for source in filter(None, sources):
             teacher.refuse_other(source.name, source.class_names)
@@ -201,7 +211,7 @@ def _classes(
         names = teacher.names or (labelled.class_names if labelled is not None else None)
         return dataclasses.replace(teacher, names=names)
     classify = config.training.train_mode != "pretrain" or config.training.lineareval_while_pretraining
-    names = train.class_names if train is not None and classify else ()
+    names = (labelled or train).class_names if classify else ()
     return Classes("this run", "", len(names), "", names)
 
 

@@ -71,7 +71,7 @@ class StageBatches:
         }
         if config.training.train_mode == "distill":
             options["labelled_start"] = starts.get("labelled_key", 0)
-            options["labelled_batch_size"] = config.distillation.labelled_batch_size
+            options["labelled_batch_size"] = config.labelled_batch_size
             return distillation_batches(plan.train_source, plan.labelled_source, config.data, **options)
         make = pretraining_batches if config.training.train_mode == "pretrain" else finetuning_batches
         return make(plan.train_source, config.data, **options)

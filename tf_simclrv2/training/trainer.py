@@ -49,8 +49,9 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", NEVER)
-        training = task.config.training
-        self.performance = performance or Performance(training.train_batch_size, training.deterministic)
+        self.performance = performance or Performance(
+            task.config.images_per_step, task.config.training.deterministic
+        )
         self._compiled_step = compiled(self.replica_step, task.compile_mode)
 
     @staticmethod
