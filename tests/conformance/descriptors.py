@@ -171,5 +171,9 @@ STAGES = [
     Stage("finetune", {"train_mode": "finetune", "ft_proj_selector": 1}),
     Stage("supervised", {"train_mode": "supervised", "optimizer": "momentum"}),
     Stage("distill", {"train_mode": "distill", "distill_temperature": 0.5}),
-    Stage("distill_labelled", {"train_mode": "distill", "distill_alpha": 0.3}),
+    Stage("distill_labelled", {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 4}),
+    Stage(
+        "distill_labelled_in_parts",
+        {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 16, "microbatch_size": 4},
+    ),
 ]

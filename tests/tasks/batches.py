@@ -65,8 +65,9 @@ def batch_of(config: ExperimentConfig) -> Batch:
         return {"image": images, "label": labels}
     if config.distillation.distill_alpha == 1.0:
         return {"image": images}
-    few = BATCH // 2  # The labelled batch has a size of its own.
-    return {"image": images, "labelled_image": images[few:, ::-1], "label": labels[:few]}
+    few = config.labelled_batch_size
+    labelled = image(few, size, 3, 10).astype(dtype)
+    return {"image": images, "labelled_image": labelled, "label": np.arange(few) % CLASSES}
 
 
 def linear_teacher(images: tf.Tensor) -> tf.Tensor:

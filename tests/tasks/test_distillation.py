@@ -14,8 +14,8 @@ LABELS = np.arange(4)
 
 
 def config_for(alpha, precision="float64"):
-    flags = {**FLAGS, "train_mode": "distill", "distill_temperature": 0.5, "distill_alpha": alpha}
-    return config_of(flags, precision)
+    flags = {"train_mode": "distill", "distill_temperature": 0.5, "distill_alpha": alpha}
+    return config_of({**FLAGS, **flags, "labelled_batch_size": len(LABELS)}, precision)
 
 
 def task_for(alpha, precision="float64"):

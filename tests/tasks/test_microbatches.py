@@ -25,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("two_blocks")
 
 def _config(mode: str, part: int, precision: str = "float64") -> ExperimentConfig:
     memory = 16 if mode == "memory" else 0
-    config = config_of({**FLAGS, "train_mode": "finetune" if mode in ("finetune", "distill") else "pretrain"})
+    train_mode = {"finetune": "finetune", "distill": "distill", "distill_labelled": "distill"}
+    flags = {**FLAGS, "train_mode": train_mode.get(mode, "pretrain"), "labelled_batch_size": 12}
+    config = config_of({**flags, "distill_alpha": 0.3 if mode == "distill_labelled" else 1.0})
     return dataclasses.replace(
         config,
         objective=dataclasses.replace(config.objective, memory_size=memory, memory_decay=0.9),
@@ -40,7 +42,7 @@ def _teacher(images: tf.Tensor) -> tf.Tensor:
 
 def _task(mode: str, part: int = PART, precision: str = "float64") -> Task:
     config = _config(mode, part, precision)
-    if mode == "distill":
+    if mode.startswith("distill"):
         task = Distillation(config, teacher=_teacher)
     else:
         task = FineTuning(config) if mode == "finetune" else Pretraining(config)
@@ -49,15 +51,8 @@ def _task(mode: str, part: int = PART, precision: str = "float64") -> Task:
     return task
 
 
-def _batch(task: Task) -> dict[str, np.ndarray]:
-    batch = batch_of(task.config)
-    if isinstance(task, Distillation):
-        return {"image": batch["image"]}
-    return batch
-
-
 def _tensors(task: Task) -> dict[str, tf.Tensor]:
-    return {name: tf.constant(array) for name, array in _batch(task).items()}
+    return {name: tf.constant(array) for name, array in batch_of(task.config).items()}
 
 
 def _with_fixed_statistics(task: Task) -> Task:
@@ -121,7 +116,7 @@ def test_gradient_is_that_of_one_tape_over_all_parts(mode: str) -> None:
         np.testing.assert_allclose(task.queue.keys[:16], tf.math.l2_normalize(keys, axis=1), atol=1e-10)
 
 
-@pytest.mark.parametrize("mode", ["pretrain", "memory", "finetune", "distill"])
+@pytest.mark.parametrize("mode", ["pretrain", "memory", "finetune", "distill", "distill_labelled"])
 @pytest.mark.parametrize("precision, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
 def test_with_fixed_statistics_nothing_but_memory_changes(
     mode: str, precision: str, tolerance: float

@@ -19,7 +19,7 @@ class Microbatches:
     of all replicas together are the same examples, in the same order, whatever the number of replicas.
 
     Args:
-        batch: A dict of tensors [n, ...] whose leading axes `count` divides.
+        batch: A dict of tensors [n, ...] whose leading axes, which may differ, `count` divides.
         count: Number of parts.
 
     Example:

@@ -113,19 +113,7 @@ def plan_run(
                 f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
                 f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
             )
-    mode = config.training.train_mode
-    train_source = load_source(config.data, config.data.train_split)
-    labelled_data = config.data.labelled if mode == "distill" else config.data
-    labelled_source = None
-    if mode in ("finetune", "supervised"):
-        train_source = label_subset(train_source, config.data)
-    elif config.labelled_batch_size:
-        labelled_source = label_subset(load_source(labelled_data, config.data.labelled_split), config.data)
-    eval_source = None
-    if config.run.mode != "train" or config.evaluation.knn_epochs:
-        eval_source = load_source(labelled_data, config.data.eval_split)
-    if labelled_data != config.data:
-        train_source = _with_labels_like(train_source, labelled_source or eval_source)
+    train_source, labelled_source, eval_source = _sources(config)
     if eval_source is not None:
         for source in filter(None, (train_source, labelled_source)):
             check_same_classes(source, eval_source)
@@ -154,6 +142,22 @@ def plan_run(
         notes,
         classes.names or (),
     )
+
+
+def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | None]:
+    """Images to train on, distillation's labelled ones, and those to evaluate on."""
+    mode, data = config.training.train_mode, config.data
+    labelled_data = data.labelled if mode == "distill" else data
+    train, labelled, evaluation = load_source(data, data.train_split), None, None
+    if mode in ("finetune", "supervised"):
+        train = label_subset(train, data)
+    elif config.labelled_batch_size:
+        labelled = label_subset(load_source(labelled_data, data.labelled_split), data)
+    if config.run.mode != "train" or config.evaluation.knn_epochs:
+        evaluation = load_source(labelled_data, data.eval_split)
+    if labelled_data != data:
+        train = _with_labels_like(train, labelled or evaluation)
+    return train, labelled, evaluation
 
 
 def _with_labels_like(train: Source, other: Source | None) -> Source:
