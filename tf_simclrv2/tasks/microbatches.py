@@ -16,7 +16,7 @@ class Microbatches:
     """This replica's batch, cut into parts of equal size.
 
     Part i holds every `count`-th example from the i-th on. Replicas hold consecutive examples, so the parts
-    of all replicas together are the same examples, in the same order, whatever the number of replicas.
+    of all replicas together are the same examples, whatever the number of replicas.
 
     Args:
         batch: A dict of tensors [n, ...] whose leading axes, which may differ, `count` divides.
