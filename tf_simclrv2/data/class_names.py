@@ -29,7 +29,7 @@ def refuse_other_class_names(
     """
     if tuple(names) == tuple(others):
         return
-    label = _first_difference(names, others)
+    label = first_differing_label(names, others)
     order = " (the same names, in another order)" if sorted(names) == sorted(others) else ""
     raise ConfigError(
         f"{former} has {len(names)} classes and {latter} has {len(others)}, and label {label} is "
@@ -37,7 +37,8 @@ def refuse_other_class_names(
     )
 
 
-def _first_difference(names: Sequence[str], others: Sequence[str]) -> int:
+def first_differing_label(names: Sequence[str], others: Sequence[str]) -> int:
+    """Finds the first label with another name; the length of the shorter list where only that differs."""
     pairs = enumerate(zip(names, others, strict=False))
     return next((label for label, (a, b) in pairs if a != b), min(len(names), len(others)))
 

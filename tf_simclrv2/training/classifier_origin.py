@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 
 from tf_simclrv2.config import DataConfig, ExperimentConfig
+from tf_simclrv2.data.class_names import first_differing_label
 from tf_simclrv2.training.run_config import directory_of, read_config
 
 
@@ -126,7 +127,7 @@ class ClassifierOrigin:
             return ""
         if not self.class_names:
             return "its class names are not known: there is no labels.txt beside the checkpoint"
-        return first_difference(self.class_names, names)
+        return _first_difference(self.class_names, names)
 
     def _other_labels(self, run: ExperimentConfig) -> str:
         may = labels_of(run)
@@ -140,14 +141,14 @@ class ClassifierOrigin:
         return ""
 
 
-def first_difference(there: Sequence[str], here: Sequence[str]) -> str:
+def _first_difference(there: Sequence[str], here: Sequence[str]) -> str:
     """The first class name that differs between a checkpoint and the data of a run; empty where none does."""
-    for i, (theirs, ours) in enumerate(zip(there, here, strict=False)):
-        if theirs != ours:
-            return f"class {i} is {theirs!r} in the checkpoint, {ours!r} here"
-    if len(there) != len(here):
-        return f"tells {len(there)} classes apart, and there are {len(here)} here"
-    return ""
+    if tuple(there) == tuple(here):
+        return ""
+    label = first_differing_label(there, here)
+    if label < min(len(there), len(here)):
+        return f"class {label} is {there[label]!r} in the checkpoint, {here[label]!r} here"
+    return f"tells {len(there)} classes apart, and there are {len(here)} here"
 
 
 def labels_of(run: ExperimentConfig) -> tuple[SeenLabels, ...]:
