@@ -76,6 +76,25 @@ def test_errors_are_one_sentence(arguments, message):
     assert line.startswith("error: ") and message in line
 
 
+@pytest.mark.parametrize(("asked", "found"), [({}, True), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, False)])
+def test_tensorflow_computes_with_onednn_unless_told_otherwise(asked, found):
+    program = (
+        "import tf_simclrv2\nfrom tensorflow.python.util import _pywrap_util_port as port\n"
+        "print(port.IsMklEnabled())"
+    )
+    unset = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**unset, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout.split()[-1] == str(found)
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

@@ -2,6 +2,7 @@
 
 from tf_simclrv2 import backend as _backend
 
+_backend.prefer_onednn()
 _backend.require_tensorflow()
 
 from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported before its backend is checked.
