@@ -16,11 +16,10 @@ from absl import app, logging
 from absl.flags import FLAGS
 
 from flags import config_from_flags, define_flags, explicit_fields, flag_values, notes_on_flags
-from tf_simclrv2.config import ConfigError
 from tf_simclrv2.doctor.command import consult
-from tf_simclrv2.training.adoption import adopt
-from tf_simclrv2.training.loop import Run
-from tf_simclrv2.training.stops import EXIT_PREEMPTED, Preempted, RunError
+from tf_simclrv2.errors import EXIT_PREEMPTED, ConfigError, Preempted, RunError
+from tf_simclrv2.training.model_dir.adoption import adopt
+from tf_simclrv2.training.run import Run
 
 define_flags()
 

@@ -25,7 +25,8 @@ from benchmarks.child import numbers_of
 from benchmarks.train_step import pretraining_config, random_views
 from tf_simclrv2 import LARS, ModelConfig, Pretraining, TrainingConfig
 from tf_simclrv2.config import RunConfig
-from tf_simclrv2.distribution import make_strategy, split_cpu
+from tf_simclrv2.distribution.devices import split_cpu
+from tf_simclrv2.distribution.strategy import make_strategy
 
 R18 = ModelConfig(resnet_depth=18, image_size=32)
 BATCH = 64

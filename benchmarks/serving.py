@@ -40,8 +40,8 @@ from serving_contender import OURS, Settings
 from tf_simclrv2 import ModelConfig
 from tf_simclrv2.config import RESNET_DEPTHS
 from tf_simclrv2.models import SimCLR
-from tf_simclrv2.saved_model import save_module
-from tf_simclrv2.variable_paths import named_variables
+from tf_simclrv2.models.variable_paths import named_variables
+from tf_simclrv2.modules.saved_model import save_module
 
 CONTENDER = pathlib.Path(__file__).resolve().with_name("serving_contender.py")
 SIGNATURES = ("serving_default", "image_bytes")

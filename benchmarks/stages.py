@@ -19,7 +19,7 @@ from flags import config_from_flags
 from tf_simclrv2 import ExperimentConfig
 from tf_simclrv2.data import evaluation_batches, load_source
 from tf_simclrv2.evaluation import extract_features
-from tf_simclrv2.training.loop import Run
+from tf_simclrv2.training.run import Run
 
 RECIPES = pathlib.Path(__file__).resolve().parent.parent / "flags" / "recipes"
 RESULT = "result.json"

@@ -46,7 +46,7 @@ from tf_simclrv2 import (
 )
 from tf_simclrv2.compilation import compiled
 from tf_simclrv2.config import COMPILE_MODES
-from tf_simclrv2.distribution import make_strategy
+from tf_simclrv2.distribution.strategy import make_strategy
 
 POINTS = {
     "r18_32px_b64": (ModelConfig(resnet_depth=18, image_size=32), 64),

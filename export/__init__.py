@@ -1,1 +1,1 @@
-"""Programs that turn a trained network into something others use."""
+"""The front doors of `tf_simclrv2.export`."""

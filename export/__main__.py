@@ -12,9 +12,9 @@ import dataclasses
 
 from absl import app, flags, logging
 
-from export.exporter import ExportConfig, export
 from flags.export import define
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.export.exporter import ExportConfig, export
 
 
 def main(argv: list[str]) -> None:

@@ -6,7 +6,6 @@ _backend.prefer_onednn()
 _backend.require_tensorflow()
 
 from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported before its backend is checked.
-    ConfigError,
     DataConfig,
     DistillationConfig,
     EvaluationConfig,
@@ -17,14 +16,15 @@ from tf_simclrv2.config import (  # noqa: E402 - Keras must not be imported befo
     RunConfig,
     TrainingConfig,
 )
-from tf_simclrv2.hub_layer import HubLayer  # noqa: E402
+from tf_simclrv2.errors import ConfigError  # noqa: E402
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR  # noqa: E402
+from tf_simclrv2.modules.hub_layer import HubLayer  # noqa: E402
+from tf_simclrv2.modules.saved_model import save_module  # noqa: E402
 from tf_simclrv2.objectives import distillation_loss, nt_xent  # noqa: E402
 from tf_simclrv2.optimization import LARS, WarmupCosine  # noqa: E402
-from tf_simclrv2.published_names import published_names  # noqa: E402
-from tf_simclrv2.published_weights import load_published_weights, save_published_checkpoint  # noqa: E402
-from tf_simclrv2.saved_model import save_module  # noqa: E402
 from tf_simclrv2.tasks import Distillation, FineTuning, Pretraining  # noqa: E402
+from tf_simclrv2.weights.published_names import published_names  # noqa: E402
+from tf_simclrv2.weights.published_weights import load_published_weights, save_published_checkpoint  # noqa: E402
 
 __all__ = [
     "HubLayer",

@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeVar
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError
-from tf_simclrv2.distribution import num_replicas, on_gpu
+from tf_simclrv2.distribution.collectives import num_replicas
+from tf_simclrv2.distribution.devices import on_gpu
+from tf_simclrv2.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 CompileMode = Literal["none", "xla", "cluster"]

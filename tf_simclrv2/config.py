@@ -14,11 +14,12 @@ import re
 import typing
 from typing import Any, Literal, TypeVar
 
+from tf_simclrv2.errors import ConfigError
+
 # Fields that are called otherwise on the command line.
 FLAG_OF_FIELD = {"protocols": "eval_protocols"}
 # Fields that no flag sets, since they follow from the data and the stage.
 DERIVED_FIELDS = ("num_classes", "truncate_proj_head")
-CONFIG_FILE = "config.json"
 # What the published commands restore from a checkpoint: all but the classifier, or but both heads.
 WITHOUT_CLASSIFIER = "(?!global_step|(?:.*/|^)Momentum|head_supervised)"
 WITHOUT_HEADS = "(?!global_step|(?:.*/|^)Momentum|head)"
@@ -29,10 +30,6 @@ COMPILE_MODES = ("auto", "none", "xla", "cluster")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 
 _Config = TypeVar("_Config")
-
-
-class ConfigError(ValueError):
-    """A setting is impossible; the message names the value, the limit and the cure."""
 
 
 def _require(condition: bool, message: str) -> None:

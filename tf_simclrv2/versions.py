@@ -9,8 +9,6 @@ import tensorflow as tf
 
 from tf_simclrv2.version import VERSION
 
-VERSIONS_FILE = "versions.json"
-
 
 def versions() -> dict[str, str]:
     """Of this package and of those that numbers depend on, by name."""

@@ -26,7 +26,7 @@ from tf_simclrv2.models.resnet import BlockGroup, Stem
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 from tf_simclrv2.objectives import distillation_loss, nt_xent, supervised_loss
-from tf_simclrv2.objectives.memory import nt_xent_with_memory
+from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory
 from tf_simclrv2.optimization import LARS, WarmupCosine, build_optimizer
 from tf_simclrv2.tasks import Task, build_task
 

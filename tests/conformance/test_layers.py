@@ -136,6 +136,6 @@ def test_everything_is_listed() -> None:
     listed = {type(descriptor.build("float32")) for descriptor in LAYERS}
     listed |= {type(descriptor.make()) for descriptor in OPTIMIZERS}
     schedules = {c for c in ours if issubclass(c, keras.optimizers.schedules.LearningRateSchedule)}
-    # That one is made from a SavedModel: tests/test_module_consumers.py takes it through the same.
+    # That one is made from a SavedModel: tests/modules/test_module_consumers.py takes it through the same.
     assert ours - schedules - {HubLayer} == {c for c in listed if c.__module__.startswith("tf_simclrv2")}
     assert len(ours) >= 14

@@ -15,12 +15,12 @@ from tests.conformance.descriptors import STAGES, Stage
 from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
 from tf_simclrv2.config import TRAIN_MODES
 from tf_simclrv2.data import blur
-from tf_simclrv2.distribution import num_replicas, replica_id
+from tf_simclrv2.distribution.collectives import num_replicas, replica_id
 from tf_simclrv2.models import batch_norm, kernel_gradient
+from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.tasks import Task
-from tf_simclrv2.training.checkpoints import training_checkpoint
+from tf_simclrv2.training.model_dir.checkpoints import training_checkpoint
 from tf_simclrv2.training.trainer import Trainer
-from tf_simclrv2.variable_paths import named_variables
 
 pytestmark = pytest.mark.usefixtures("one_block")
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.data.image_files import encoded, sixteen_bits, write_images
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import (
     SkippedImages,
     distillation_batches,
@@ -15,6 +15,7 @@ from tf_simclrv2.data import (
     pretraining_batches,
 )
 from tf_simclrv2.data.shuffle import shuffled
+from tf_simclrv2.errors import ConfigError
 
 SIZE = 8
 

@@ -9,8 +9,9 @@ from sklearn.datasets import load_digits
 
 from tests.data.image_files import encoded, write_images
 from tests.programs import start
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, check_same_classes, load_source, require_labels
+from tf_simclrv2.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import pytest
 
 from tests.distributed.workers import free_ports, tf_config
 from tf_simclrv2 import ConfigError, RunConfig
-from tf_simclrv2.cluster import Cluster, cluster_of_environment
-from tf_simclrv2.distribution import make_strategy, split_cpu
-from tf_simclrv2.rendezvous import wait_for_peers
+from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
+from tf_simclrv2.distribution.devices import split_cpu
+from tf_simclrv2.distribution.rendezvous import wait_for_peers
+from tf_simclrv2.distribution.strategy import make_strategy
 
 WORKERS = {"worker": ["a:1", "b:2"]}
 TASK = {"type": "worker", "index": 1}
@@ -106,7 +107,7 @@ def test_what_several_workers_cannot_do(monkeypatch, settings, message):
 
 
 def test_mirrored_needs_several_devices(monkeypatch):
-    monkeypatch.setattr("tf_simclrv2.distribution._accelerators_or_cpus", lambda: ["/device:CPU:0"])
+    monkeypatch.setattr("tf_simclrv2.distribution.strategy._accelerators_or_cpus", lambda: ["/device:CPU:0"])
     with pytest.raises(ConfigError, match=r"only device here is /device:CPU:0; .*--virtual_devices=N"):
         make_strategy(RunConfig(strategy="mirrored"))
 

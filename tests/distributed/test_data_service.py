@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.distributed.services import serving
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import (
     ServiceClient,
     Share,
@@ -20,10 +20,11 @@ from tf_simclrv2.data import (
     pretraining_batches,
 )
 from tf_simclrv2.data.service import Service
+from tf_simclrv2.errors import ConfigError
 
 SIZE, BATCH, STEPS = 8, 12, 9
-# Seconds that a client waits for the answer of a service that is busy and of one that has gone, and within which
-# it has to give up the latter.
+# Seconds that a client waits for a service that is busy, and for one that has gone, and within which it has
+# to give up the latter.
 PATIENCE, SHORT_PATIENCE, BOUND = 60.0, 1.0, 60
 
 

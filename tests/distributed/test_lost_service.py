@@ -7,7 +7,7 @@ import pytest
 
 from tests.distributed.services import serving
 from tests.programs import SMALL_RUN, start, wait_for_step
-from tf_simclrv2.training.verified_checkpoints import checkpoint_steps, survey_checkpoints
+from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps, survey_checkpoints
 
 STEPS, PATIENCE = 10_000, 120
 # A chunk is waited for 10 s before the service is looked for.

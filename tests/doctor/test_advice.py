@@ -23,7 +23,7 @@ from tf_simclrv2.doctor.image_sample import ImageSample
 from tf_simclrv2.doctor.machine import Machine
 from tf_simclrv2.doctor.trial import Trial
 from tf_simclrv2.optimization.schedules import WarmupCosine
-from tf_simclrv2.training.run_plan import RunPlan
+from tf_simclrv2.training.plan import RunPlan
 
 PHOTOS = ImageSample(count=32, unreadable=0, constant=0, brightest=1.0, median_side=375.0)
 TRIAL = Trial(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.serving_bundle import write_warmup
 from tests.goldens import assign_published_weights
 from tf_simclrv2 import ModelConfig, SimCLR, save_module
+from tf_simclrv2.export.serving_bundle import write_warmup
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = ("left", "right", "top")

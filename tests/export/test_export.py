@@ -20,14 +20,14 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from export.exporter import ExportConfig, export
-from export.trained_network import load_trained_network
-from export.verification import verify_module
 from tests.goldens import assign_published_weights, image
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError, SimCLR, progress, save_module
-from tf_simclrv2.published_weights import save_published_checkpoint
-from tf_simclrv2.training.loop import Run
+from tf_simclrv2.export.exporter import ExportConfig, export
+from tf_simclrv2.export.trained_network import load_trained_network
+from tf_simclrv2.export.verification import verify_module
+from tf_simclrv2.training.run import Run
+from tf_simclrv2.weights.published_weights import save_published_checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -10,9 +10,9 @@ import tarfile
 
 import pytest
 
-from export.staging import staged
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.module_archive import pack_module, unpack_module
+from tf_simclrv2.export.staging import staged
+from tf_simclrv2.modules.module_archive import pack_module, unpack_module
 
 ROOT = pathlib.Path(__file__).parents[2]
 

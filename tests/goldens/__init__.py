@@ -16,7 +16,7 @@ import numpy as np
 
 from tests.goldens.weights import checksum, image, value
 from tf_simclrv2.models import SimCLR
-from tf_simclrv2.published_names import published_names
+from tf_simclrv2.weights.published_names import published_names
 
 __all__ = [
     "PublishedVariable",

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from tf_simclrv2.config import ConfigError, ExperimentConfig, ModelConfig, TrainingConfig
+from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
+from tf_simclrv2.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from tests.goldens import assign_published_weights, image, load, published_variables
-from tf_simclrv2.config import ConfigError, ModelConfig
+from tf_simclrv2.config import ModelConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models import ResNet, SimCLR
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 

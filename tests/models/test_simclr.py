@@ -12,7 +12,7 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights, image
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.models import ResNet, SimCLR
-from tf_simclrv2.published_names import published_names
+from tf_simclrv2.weights.published_names import published_names
 
 
 def _network(dtype: str = "float32", **options) -> SimCLR:

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean, num_replicas, replica_id
+from tf_simclrv2.distribution.collectives import (
+    cross_replica_concat,
+    cross_replica_mean,
+    num_replicas,
+    replica_id,
+)
 
 X = np.random.default_rng(8).standard_normal((8, 3))
 

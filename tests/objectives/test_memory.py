@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2.objectives import nt_xent
-from tf_simclrv2.objectives.memory import KeyQueue, nt_xent_with_memory
+from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory
 
 N, D, K = 4, 6, 10
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.goldens import load, value
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.optimization import LARS, WarmupCosine
 
 GOLDEN = load("lars")

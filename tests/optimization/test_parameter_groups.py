@@ -20,7 +20,7 @@ from tf_simclrv2.optimization import (
     parameter_groups,
     weight_decay_loss,
 )
-from tf_simclrv2.published_names import published_names
+from tf_simclrv2.weights.published_names import published_names
 
 MODELS = {
     **load("configs"),

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tests.goldens import load
-from tf_simclrv2.config import ConfigError, OptimizerConfig, TrainingConfig
+from tf_simclrv2.config import OptimizerConfig, TrainingConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.optimization import WarmupCosine, scaled_learning_rate, total_steps
 
 GOLDEN = load("schedule")

@@ -17,7 +17,7 @@ from tests.training.small_runs import STEPS, config_for, execute
 from tf_simclrv2.data import evaluation_batches
 from tf_simclrv2.report import Observations, write_report
 from tf_simclrv2.report.event_files import read_scalars
-from tf_simclrv2.training import measurement
+from tf_simclrv2.training import evaluation
 
 IMAGES = 24
 
@@ -142,7 +142,7 @@ def test_a_report_that_fails_is_told_and_fails_no_run(finished, monkeypatch):
     def fails(*_, **__):
         raise MemoryError("no room for pictures")
 
-    monkeypatch.setattr(measurement, "write_report", fails)
+    monkeypatch.setattr(evaluation, "write_report", fails)
     config = config_for(directory, use_blur=False, report_images=IMAGES, keep_hub_module_max=0)
     result, lines, _ = execute(config)
     assert "no report could be made (MemoryError: no room for pictures)" in lines

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, ConfigError, ObjectiveConfig, Pretraining
-from tf_simclrv2.training.checkpoints import load_weights, refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.training.model_dir.checkpoints import refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.weights.loading import load_weights
 
 FLAGS = {
     "resnet_depth": 18,

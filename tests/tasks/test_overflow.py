@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, FineTuning
-from tf_simclrv2.distribution import replica_id
+from tf_simclrv2.distribution.collectives import replica_id
 from tf_simclrv2.tasks.task import Scalars
 
 FLAGS = {"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "train_mode": "finetune"}

@@ -8,8 +8,8 @@ from tests.goldens import assign_published_weights, load, value
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import WarmupCosine
 from tf_simclrv2.optimization import build_optimizer
-from tf_simclrv2.published_names import published_names
 from tf_simclrv2.tasks import Task, build_task
+from tf_simclrv2.weights.published_names import published_names
 
 GOLDEN = load("train_steps")
 # `finetune_after_block2` is a published fault: its frozen layers move.

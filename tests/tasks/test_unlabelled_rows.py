@@ -11,7 +11,7 @@ from tf_simclrv2 import LARS
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.progress import Progress
 from tf_simclrv2.tasks import build_task
-from tf_simclrv2.training import measurement
+from tf_simclrv2.training import evaluation
 
 FLAGS = {"resnet_depth": 18, "image_size": 8, "train_mode": "supervised"}
 # The second half, and so a replica of two or two of four, has no label at all.
@@ -82,12 +82,12 @@ def test_the_accuracy_of_training_is_of_the_labelled_rows(replicas, count, micro
 
 def test_a_split_in_which_no_image_has_a_label(tmp_path, monkeypatch):
     """ImageNet's test split has a label feature, but only -1 in it."""
-    whole = measurement.evaluation_batches
+    whole = evaluation.evaluation_batches
 
     def hidden(source, **options):
         return whole(source, **options).map(lambda batch: {**batch, "label": -tf.ones_like(batch["label"])})
 
-    monkeypatch.setattr(measurement, "evaluation_batches", hidden)
+    monkeypatch.setattr(evaluation, "evaluation_batches", hidden)
     config = config_for(tmp_path, train_mode="supervised", train_steps=1)
     result, lines, _ = execute(config)
     assert not [name for name in result if "accuracy" in name] and "eval/regularization_loss" in result

@@ -21,7 +21,7 @@ from tf_simclrv2 import (
     TrainingConfig,
 )
 from tf_simclrv2.config import DistillationConfig
-from tf_simclrv2.training.loop import Run
+from tf_simclrv2.training.run import Run
 
 STEPS = 4
 

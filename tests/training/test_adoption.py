@@ -15,9 +15,9 @@ from tf_simclrv2 import (
     TrainingConfig,
     save_module,
 )
-from tf_simclrv2.config import CONFIG_FILE
-from tf_simclrv2.training.adoption import adopt
-from tf_simclrv2.training.run_config import read_config
+from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.training.model_dir.adoption import adopt
+from tf_simclrv2.weights.run_config import read_config
 
 BEFORE = ExperimentConfig(
     model=ModelConfig(resnet_depth=18, image_size=16, proj_out_dim=64, num_proj_layers=2, num_classes=10),

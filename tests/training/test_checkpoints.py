@@ -8,16 +8,11 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import LARS, ConfigError, ExperimentConfig, ModelConfig, Pretraining, SimCLR, TrainingConfig
-from tf_simclrv2.config import CONFIG_FILE
-from tf_simclrv2.saved_model import save_module
-from tf_simclrv2.training.checkpoints import (
-    find_weights,
-    load_network,
-    load_weights,
-    refuse_foreign_checkpoint,
-    training_checkpoint,
-)
-from tf_simclrv2.variable_paths import named_variables
+from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.models.variable_paths import named_variables
+from tf_simclrv2.modules.saved_model import save_module
+from tf_simclrv2.training.model_dir.checkpoints import refuse_foreign_checkpoint, training_checkpoint
+from tf_simclrv2.weights.loading import find_weights, load_network, load_weights
 
 MODEL = ModelConfig(resnet_depth=18, image_size=16, num_classes=10)
 

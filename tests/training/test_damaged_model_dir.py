@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.training.loop import Run
+from tf_simclrv2.training.run import Run
 
 READ = (
     "checkpoint",

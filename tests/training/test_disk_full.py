@@ -11,7 +11,7 @@ import pytest
 
 from tests.programs import finished
 from tests.training.small_runs import weights_of
-from tf_simclrv2.training.verified_checkpoints import damage
+from tf_simclrv2.training.model_dir.verified_checkpoints import damage
 
 OPTIONS = [
     "--dataset=digits",

@@ -13,14 +13,15 @@ from PIL import Image
 
 from tests.data.image_files import write_images
 from tests.training.small_runs import config_for, execute, weights_of
-from tf_simclrv2.config import ConfigError, DataConfig, ExperimentConfig
+from tf_simclrv2.config import DataConfig, ExperimentConfig
 from tf_simclrv2.data import Share, SkippedImages, distillation_batches, load_source
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models import resnet
-from tf_simclrv2.training.adoption import adopt
-from tf_simclrv2.training.classes import Classes, class_names_of
-from tf_simclrv2.training.run_identity import changed_settings
-from tf_simclrv2.training.run_plan import plan_run
-from tf_simclrv2.training.stage_batches import StageBatches
+from tf_simclrv2.training.batches import StageBatches
+from tf_simclrv2.training.model_dir.adoption import adopt
+from tf_simclrv2.training.model_dir.run_identity import changed_settings
+from tf_simclrv2.training.plan import plan_run
+from tf_simclrv2.weights.classes import Classes, class_names_of
 
 TEACHER = Classes("the teacher", "", 10, "", tuple(map(str, range(10))))
 

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.report.event_files import read_scalars
 from tf_simclrv2.training.knn_curve import KnnCurve
-from tf_simclrv2.training.run_plan import plan_run
-from tf_simclrv2.training.stops import NotFiniteError
-from tf_simclrv2.training.verified_checkpoints import damage
+from tf_simclrv2.training.model_dir.verified_checkpoints import damage
+from tf_simclrv2.training.plan import plan_run
 
 PUBLISHED_TAGS = {
     "train/contrast_loss",

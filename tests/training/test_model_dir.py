@@ -16,7 +16,7 @@ from tf_simclrv2 import (
     RunConfig,
     TrainingConfig,
 )
-from tf_simclrv2.training.model_dir import SKIPPED_NAMES, ModelDir
+from tf_simclrv2.training.model_dir.model_dir import SKIPPED_NAMES, ModelDir
 
 
 @pytest.mark.parametrize("before, now", [(2048, 4096), (0, 2048), (2048, 0)])

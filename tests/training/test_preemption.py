@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.training.small_runs import Lines, config_for, execute, weights_of
-from tf_simclrv2.training import loop
-from tf_simclrv2.training.preemption import Preemption
-from tf_simclrv2.training.stops import EXIT_PREEMPTED, Preempted
+from tf_simclrv2.errors import EXIT_PREEMPTED, Preempted
+from tf_simclrv2.training import run as run_module
+from tf_simclrv2.training.interruptions.preemption import Preemption
 
 
 def test_the_signal_is_noted_and_the_handler_from_before_comes_back():
@@ -47,7 +47,7 @@ def test_other_threads_leave_the_handler_alone():
 def test_a_run_that_is_stopped_between_checkpoints_saves_on_the_same_steps(tmp_path, monkeypatch):
     """A signal at step 3 of 6 with checkpoints every 2: later ones are where they always were."""
 
-    class StopsAtThree(loop.TrainingProgress):
+    class StopsAtThree(run_module.TrainingProgress):
         def __call__(self, output):
             super().__call__(output)
             if int(self._global_step.numpy()) == 3:
@@ -55,7 +55,7 @@ def test_a_run_that_is_stopped_between_checkpoints_saves_on_the_same_steps(tmp_p
 
     options = {"mode": "train", "train_steps": 6, "steps_per_loop": 1, "keep_checkpoint_max": 9}
     execute(config_for(tmp_path / "whole", **options))
-    monkeypatch.setattr(loop, "TrainingProgress", StopsAtThree)
+    monkeypatch.setattr(run_module, "TrainingProgress", StopsAtThree)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted, match=r"stopped by SIGTERM at step 3 of 6; all is saved in .*ckpt-3,"):
         execute(config_for(tmp_path / "stopped", **options))

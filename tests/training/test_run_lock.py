@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.training.run_lock import LOCK_FILE, run_lock
+from tf_simclrv2.training.model_dir.lock import LOCK_FILE, run_lock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOLDER = """

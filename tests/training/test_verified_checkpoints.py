@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.training.checkpoint_manager import SafeCheckpointManager
-from tf_simclrv2.training.verified_checkpoints import (
+from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
+from tf_simclrv2.training.model_dir.verified_checkpoints import (
     damage,
     new_checkpoints,
     set_aside_damaged,

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_simclrv2.compilation import fused_on_gpu
 from tf_simclrv2.data.seeds import uniform_of_seeds
-from tf_simclrv2.distribution import on_cpu
+from tf_simclrv2.distribution.devices import on_cpu
 
 BLUR_PROBABILITY = 0.5
 SIGMA_RANGE = (0.1, 2.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 
 
 def refuse_other_class_names(

@@ -10,7 +10,7 @@ import types
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 UNLABELLED = -1

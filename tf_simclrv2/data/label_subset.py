@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.sources import Record, Source, require_labels
+from tf_simclrv2.errors import ConfigError
 
 # Bytes of records up to which a subset stays in memory: 1 % of ImageNet, but not 10 %.
 KEPT_BYTES = 2**32

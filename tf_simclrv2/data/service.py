@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 
 
 @dataclasses.dataclass

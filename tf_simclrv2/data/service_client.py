@@ -15,10 +15,11 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.sources import Record
-from tf_simclrv2.rendezvous import answers, wait_until_answers
+from tf_simclrv2.distribution.rendezvous import answers, wait_until_answers
+from tf_simclrv2.errors import ConfigError
 
 _Value = TypeVar("_Value")
 # Examples that travel together, and seconds without an answer after which a service counts as gone.

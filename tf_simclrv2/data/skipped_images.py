@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
+from tf_simclrv2.errors import ConfigError
 
 _NAMES_SHOWN = 5
 

@@ -15,12 +15,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_simclrv2.config import ConfigError, DataConfig
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
 from tf_simclrv2.data.preparation import prepared
 from tf_simclrv2.data.shards import Shards
+from tf_simclrv2.errors import ConfigError
 
 # Of those that may be meant as labels, how many are named.
 MOST_FEATURES = 3

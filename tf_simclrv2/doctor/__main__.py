@@ -9,10 +9,10 @@ import sys
 # Before TensorFlow is imported: its start-up messages would drown ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tf_simclrv2.config import ConfigError
 from tf_simclrv2.doctor.command import config_at, consult, write_json
 from tf_simclrv2.doctor.machine import look_at_machine
 from tf_simclrv2.doctor.printout import machine_lines
+from tf_simclrv2.errors import ConfigError
 
 
 def main() -> None:

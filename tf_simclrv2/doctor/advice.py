@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tf_simclrv2.doctor.image_sample import ImageSample
 from tf_simclrv2.doctor.machine import Machine
 from tf_simclrv2.doctor.trial import Trial
-from tf_simclrv2.training.run_plan import RunPlan
+from tf_simclrv2.training.plan import RunPlan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,12 +15,12 @@ from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
 from tf_simclrv2.doctor.memory_estimate import estimated_mb
 from tf_simclrv2.doctor.trial import Trial, run_trial
+from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.tasks import Task, build_task
-from tf_simclrv2.training.run_plan import RunPlan, plan_run
-from tf_simclrv2.training.stage_batches import StageBatches
+from tf_simclrv2.training.batches import StageBatches
+from tf_simclrv2.training.plan import RunPlan, plan_run
 from tf_simclrv2.training.teacher import load_teacher
-from tf_simclrv2.variable_paths import named_variables
 
 # One batch that is computed with, and what the pipeline holds ready.
 BATCHES_IN_MEMORY = 3

@@ -8,10 +8,12 @@ import os
 
 import tensorflow as tf
 
-from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.doctor.checkup import Checkup, examine
 from tf_simclrv2.doctor.machine import Machine
 from tf_simclrv2.doctor.printout import printout
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import CONFIG_FILE
 
 
 def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = None) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError, EvaluationConfig, ExperimentConfig, ModelConfig
+from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, ModelConfig
 from tf_simclrv2.data import SkippedImages, Source, draw_per_class, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
 from tf_simclrv2.evaluation.linear_probe import linear_probe
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy

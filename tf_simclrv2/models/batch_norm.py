@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_mean, num_replicas, on_cpu
+from tf_simclrv2.distribution.collectives import cross_replica_mean, num_replicas
+from tf_simclrv2.distribution.devices import on_cpu
 from tf_simclrv2.models.compiled_batch_norm import batch_norm_relu
 from tf_simclrv2.models.fused_batch_norm import fused_batch_norm, synchronised_batch_norm
 from tf_simclrv2.precision import full_precision

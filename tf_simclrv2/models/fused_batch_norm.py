@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_mean
+from tf_simclrv2.distribution.collectives import cross_replica_mean
 from tf_simclrv2.precision import full_precision
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution import on_cpu
+from tf_simclrv2.distribution.devices import on_cpu
 from tf_simclrv2.models.padding import pad_evenly
 
 # The widest feature map whose shifted copies cost less than the products gain.

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.untracked import Untracked
+from tf_simclrv2.models.untracked import Untracked
 
 
 class MomentumEncoder(keras.layers.Layer):

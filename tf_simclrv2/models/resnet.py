@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.config import RESNET_DEPTHS, ConfigError
+from tf_simclrv2.config import RESNET_DEPTHS
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
 from tf_simclrv2.models.conv import Conv2DFixedPadding

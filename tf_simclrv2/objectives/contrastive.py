@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_concat, replica_id
+from tf_simclrv2.distribution.collectives import cross_replica_concat, replica_id
 from tf_simclrv2.precision import full_precision
 
 # Subtracted from the logit of a view with itself or with an empty slot of the memory; far beyond any cosine

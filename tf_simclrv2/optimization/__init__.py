@@ -1,7 +1,7 @@
 """LARS, the learning-rate schedule, weight decay and the groups of parameters that they treat apart."""
 
-from tf_simclrv2.optimization.build import build_optimizer
 from tf_simclrv2.optimization.lars import LARS
+from tf_simclrv2.optimization.optimizers import build_optimizer
 from tf_simclrv2.optimization.parameter_groups import describe_groups, exclude_from_lars, parameter_groups
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
 from tf_simclrv2.optimization.weight_decay import weight_decay_loss

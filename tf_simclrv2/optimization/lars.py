@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")

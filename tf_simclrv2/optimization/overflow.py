@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_mean, num_replicas
+from tf_simclrv2.distribution.collectives import cross_replica_mean, num_replicas
 
 
 def overflow_together(

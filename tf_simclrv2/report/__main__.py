@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.report.build import write_comparison, write_report
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.report.comparison_page import comparison_page
 from tf_simclrv2.report.run_page import run_page
 from tf_simclrv2.report.run_record import read_run

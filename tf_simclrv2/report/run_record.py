@@ -9,10 +9,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.config import CONFIG_FILE, ConfigError, ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import CONFIG_FILE, VERSIONS_FILE
 from tf_simclrv2.report.event_files import Scalar, read_scalars
 from tf_simclrv2.report.observations import OBSERVATIONS_FILE, DamagedObservations, Observations
-from tf_simclrv2.versions import VERSIONS_FILE
 
 RESULT_FILE = "result.json"
 EVALUATION = "eval"

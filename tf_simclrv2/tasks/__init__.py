@@ -1,6 +1,7 @@
 """The stages of the method, each a `keras.Model` whose `train_step` is the step."""
 
-from tf_simclrv2.config import ConfigError, ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.tasks.distillation import Distillation, Teacher
 from tf_simclrv2.tasks.finetuning import FineTuning
 from tf_simclrv2.tasks.pretraining import Pretraining

@@ -8,10 +8,10 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.objectives.distillation import distillation_loss
 from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
-from tf_simclrv2.untracked import Untracked
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution import cross_replica_concat
+from tf_simclrv2.distribution.collectives import cross_replica_concat
 
 
 class LastProjections:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution import num_replicas, on_tpu
+from tf_simclrv2.distribution.collectives import num_replicas
+from tf_simclrv2.distribution.devices import on_tpu
 
 State = TypeVar("State")
 

@@ -10,18 +10,18 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.blur import batch_random_blur
 from tf_simclrv2.data.seeds import example_seeds
-from tf_simclrv2.distribution import num_replicas, replica_id
+from tf_simclrv2.distribution.collectives import num_replicas, replica_id
 from tf_simclrv2.models.batch_norm import moving_statistics_kept
 from tf_simclrv2.models.momentum_encoder import MomentumEncoder
+from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
-from tf_simclrv2.objectives.memory import KeyQueue, nt_xent_with_memory
+from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory
 from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
 from tf_simclrv2.tasks.task import Scalars, Task
-from tf_simclrv2.variable_paths import named_variables
 
 
 def _second_views_ahead(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

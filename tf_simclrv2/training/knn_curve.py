@@ -11,7 +11,7 @@ from tf_simclrv2.evaluation.features import FeatureExtractor
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.progress import Say
-from tf_simclrv2.training.run_plan import RunPlan
+from tf_simclrv2.training.plan import RunPlan
 
 ENDPOINT = "final_avg_pool"
 K = NEIGHBOURS[0]

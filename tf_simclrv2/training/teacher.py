@@ -8,10 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ConfigError
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.tasks import Teacher
-from tf_simclrv2.training.checkpoints import find_weights, load_network
-from tf_simclrv2.training.classes import Classes
+from tf_simclrv2.weights.classes import Classes
+from tf_simclrv2.weights.loading import find_weights, load_network
 
 LOGITS = "logits_sup"
 PROBE_SIZE = 32

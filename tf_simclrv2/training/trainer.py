@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from tf_simclrv2.compilation import compiled
 from tf_simclrv2.data import SkippedImages
-from tf_simclrv2.distribution import cross_replica_concat, cross_replica_mean
+from tf_simclrv2.distribution.collectives import cross_replica_concat, cross_replica_mean
+from tf_simclrv2.distribution.worker_exchange import WorkerExchange
 from tf_simclrv2.tasks import Task
-from tf_simclrv2.training.agreement import Agreement
 from tf_simclrv2.training.performance import Performance
 
-NEVER = -1
+_NEVER = -1
 KEY_NAMES = ("key", "labelled_key")
 
 
@@ -24,7 +24,7 @@ class Trainer(orbit.StandardTrainer):
         dataset: Distributed batches with a `key` in each.
         strategy: The strategy.
         skipped: The unreadable images, whose number is reported with the losses.
-        agreement: Adds up what the workers have skipped; None for a process alone.
+        exchange: Adds up what the workers have skipped; None for a process alone.
         performance: Measures the loops, made outside the strategy's scope; by default made here.
 
     Attributes:
@@ -39,16 +39,16 @@ class Trainer(orbit.StandardTrainer):
         dataset: tf.data.Dataset,
         strategy: tf.distribute.Strategy,
         skipped: SkippedImages | None = None,
-        agreement: Agreement | None = None,
+        exchange: WorkerExchange | None = None,
         performance: Performance | None = None,
     ) -> None:
         super().__init__(dataset)
         self.task = task
-        self.agreement = agreement
+        self.exchange = exchange
         self.skipped = skipped
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
-        self.bad_step = self._counter("bad_step", NEVER)
+        self.bad_step = self._counter("bad_step", _NEVER)
         self.performance = performance or Performance(
             task.config.images_per_step, task.config.training.deterministic
         )
@@ -58,6 +58,12 @@ class Trainer(orbit.StandardTrainer):
     def _counter(name: str, value: int) -> tf.Variable:
         first = tf.VariableAggregation.ONLY_FIRST_REPLICA
         return tf.Variable(value, dtype=tf.int64, trainable=False, name=name, aggregation=first)
+
+    @property
+    def first_bad_step(self) -> int | None:
+        """The first step whose loss was not finite; None if there was none."""
+        step = int(self.bad_step.numpy())
+        return None if step == _NEVER else step
 
     def train_loop_begin(self) -> None:
         for metric in self.task.metrics:
@@ -79,7 +85,7 @@ class Trainer(orbit.StandardTrainer):
             if name in batch:
                 position.assign(1 + tf.reduce_max(cross_replica_concat(batch[name])))
         # A mean of several steps that is no longer finite became so in this one, if it was before.
-        fails_now = ~tf.math.is_finite(cross_replica_mean(means["total_loss"])) & (self.bad_step == NEVER)
+        fails_now = ~tf.math.is_finite(cross_replica_mean(means["total_loss"])) & (self.bad_step == _NEVER)
         self.bad_step.assign(tf.where(fails_now, step, self.bad_step))
 
     def train_loop_end(self) -> dict[str, tf.Tensor]:
@@ -88,7 +94,7 @@ class Trainer(orbit.StandardTrainer):
             means |= {f"train/{name}": value for name, value in self.task.gauges().items()}
         if self.skipped is not None:
             count = self.skipped.count
-            count = self.agreement.sum(count) if self.agreement else count
+            count = self.exchange.sum(count) if self.exchange else count
             means["train/skipped_images"] = tf.constant(float(count))
         speed = {tag: tf.constant(value) for tag, value in self.performance.end(self._step).items()}
         return {**means, **speed, "learning_rate": self.task.optimizer.learning_rate}

@@ -1,0 +1,54 @@
+"""What replicas compute on."""
+
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from tf_simclrv2.errors import ConfigError
+
+
+def on_cpu() -> bool:
+    """Whether there is no accelerator, so that what only a CPU's kernels do can be relied on."""
+    # Another host's TPU is none of this host's devices.
+    return not (_has_accelerators() or on_tpu())
+
+
+def on_gpu() -> bool:
+    """Whether this host's GPUs compute, rather than a TPU or the CPU."""
+    return bool(tf.config.list_physical_devices("GPU")) and not on_tpu()
+
+
+def on_tpu() -> bool:
+    """Whether the strategy in scope is a TPU's."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+
+
+@functools.cache
+def _has_accelerators() -> bool:
+    return any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
+
+
+def split_cpu(devices: int) -> None:
+    """Splits the CPU into logical devices, so that several replicas run on one machine.
+
+    Args:
+        devices: How many.
+
+    Raises:
+        ConfigError: TensorFlow has already started with another number, or there are GPUs.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        raise ConfigError(
+            f"virtual_devices is {devices}, but this machine has {len(gpus)} GPU(s), which would be used "
+            "instead; leave it at 0, or hide the GPUs with CUDA_VISIBLE_DEVICES=''."
+        )
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"virtual_devices is {devices}, but TensorFlow has already started; split the CPU first."
+        ) from error

@@ -1,0 +1,159 @@
+"""The strategy that a run asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tf_simclrv2.config import RunConfig
+from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
+from tf_simclrv2.distribution.rendezvous import wait_for_peers, wait_until_answers
+from tf_simclrv2.errors import ConfigError
+
+
+def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
+    """The strategy that a run asks for.
+
+    `auto` takes the TPU that is named, else MultiWorkerMirroredStrategy where TF_CONFIG names a
+    cluster, else MirroredStrategy over several GPUs or logical CPUs, else the one device.
+
+    The workers of a cluster have to make their strategy before TensorFlow runs anything.
+
+    Args:
+        config: `strategy`, `virtual_devices`, `cluster_timeout` and the TPU's name.
+
+    Returns:
+        A strategy, the default one for the CPU as a single device.
+
+    Raises:
+        ConfigError: A worker or the TPU cannot be reached, or the machine has no such devices.
+    """
+    _let_memory_grow()
+    kind = config.strategy
+    if kind == "auto":
+        kind = _best_kind(config)
+    if kind == "tpu":
+        return _tpu_strategy(config)
+    if kind == "multi_worker":
+        return _multi_worker_strategy(_cluster_of(config), config.cluster_timeout)
+    return _mirrored_strategy() if kind == "mirrored" else _one_device_strategy()
+
+
+def input_workers(strategy: tf.distribute.Strategy) -> int:
+    """How many processes of a strategy run this program; a TPU's hosts do not."""
+    several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    return sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values())) if several else 1
+
+
+def _accelerators_or_cpus() -> list[str]:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in devices]
+
+
+def _best_kind(config: RunConfig) -> str:
+    if config.tpu_name or config.master:
+        return "tpu"
+    if cluster_of_environment():
+        return "multi_worker"
+    return "mirrored" if len(_accelerators_or_cpus()) > 1 else "one_device"
+
+
+def _let_memory_grow() -> None:
+    """Has TensorFlow take a GPU's memory as it needs it, so that others can use the rest."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started; it keeps what it has.
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def _one_device_strategy() -> tf.distribute.Strategy:
+    gpus = tf.config.list_logical_devices("GPU")
+    # Unlike the default strategy, this one has batches on the GPU before a step wants them.
+    return tf.distribute.OneDeviceStrategy(gpus[0].name) if gpus else tf.distribute.get_strategy()
+
+
+def _mirrored_strategy() -> tf.distribute.Strategy:
+    devices = _accelerators_or_cpus()
+    if len(devices) == 1:
+        raise ConfigError(
+            f"strategy is 'mirrored', but the only device here is {devices[0]}; use --strategy=one_device, "
+            "or --virtual_devices=N for N replicas on the CPU."
+        )
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def _cluster_of(config: RunConfig) -> Cluster:
+    cluster = cluster_of_environment()
+    if cluster is None:
+        raise ConfigError(
+            "strategy is 'multi_worker', but TF_CONFIG names no cluster; set it to the cluster's JSON."
+        )
+    if config.virtual_devices:
+        raise ConfigError(
+            f"virtual_devices is {config.virtual_devices}, but a worker of TF_CONFIG's cluster takes its CPU "
+            "as one device; leave it at 0 and start more workers."
+        )
+    if config.mode == "eval" and len(cluster.addresses) > 1:
+        raise ConfigError(
+            f"mode is 'eval', which one process does, but TF_CONFIG names {len(cluster.addresses)} workers; "
+            "unset TF_CONFIG, or use --mode=train_then_eval."
+        )
+    return cluster
+
+
+@functools.cache  # A process joins its cluster once.
+def _multi_worker_strategy(cluster: Cluster, timeout: float) -> tf.distribute.Strategy:
+    wait_for_peers(cluster, timeout)
+    before = signal.getsignal(signal.SIGTERM)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if threading.current_thread() is threading.main_thread():
+        # TensorFlow has put in a handler of its own, with which SIGTERM would no longer end the program.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+    return strategy
+
+
+def _tpu_strategy(config: RunConfig) -> tf.distribute.Strategy:
+    name = config.master or config.tpu_name
+    if not name:
+        raise ConfigError(
+            "strategy is 'tpu', but tpu_name is not set; pass --tpu_name=NAME or --master=ADDRESS."
+        )
+    try:
+        with _socket_timeout(config.cluster_timeout):
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver(
+                name, zone=config.tpu_zone, project=config.gcp_project
+            )
+            _wait_for_tpu(resolver.master(), config.cluster_timeout)
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise ConfigError(
+            f"tpu_name is {name!r}, but no TPU answers to it ({str(error).splitlines()[0]}); "
+            "check --tpu_name, --tpu_zone and --gcp_project, or pass --use_tpu=False."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """A limit for Python's requests, of which those for a TPU's address set none."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _wait_for_tpu(master: str, timeout: float) -> None:
+    """Sees to it that something listens there, since TensorFlow would try for ever."""
+    if not master.startswith("grpc://"):
+        return  # This host's own TPU.
+    address = master.removeprefix("grpc://")
+    if not wait_until_answers(address, timeout):
+        raise TimeoutError(f"nothing answers at {address} after {timeout:g} s (cluster_timeout)")

@@ -1,0 +1,1 @@
+"""Programs that turn a trained network into something others use."""

@@ -1,0 +1,1 @@
+"""Programs that try an export where this package is not installed."""

@@ -1,0 +1,48 @@
+"""Checks TensorFlow Lite files where the package that wrote them cannot be imported.
+
+    python -I tf_simclrv2/export/checks/check_tflite.py DIRECTORY EXPECTED.npz
+
+EXPECTED holds `images` and, by endpoint, what the network makes of them. Prints the largest relative
+difference of each file; exits with 1 and a sentence if one is too large.
+"""
+
+import os
+import sys
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+for package in ("tf_simclrv2", "flags", "export"):
+    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
+
+# Of 8-bit weights: relative to the norm of an output.
+TOLERANCES = {"model.tflite": 1e-5, "model_int8.tflite": 0.2}
+
+
+def largest_difference(path: str, images: np.ndarray, expected: dict[str, np.ndarray]) -> float:
+    """The largest ‖found - expected‖ / ‖expected‖ of any output of a file."""
+    run = Interpreter(path).get_signature_runner("serving_default")
+    found = [run(images=image[np.newaxis]) for image in images]
+    differences = []
+    for name in found[0]:
+        outputs = np.concatenate([output[name] for output in found])
+        differences.append(np.linalg.norm(outputs - expected[name]) / np.linalg.norm(expected[name]))
+    return float(max(differences))
+
+
+def main() -> None:
+    """Checks the files of the directory that the command line names."""
+    directory, expected_path = sys.argv[1:]
+    expected = dict(np.load(expected_path))
+    images = expected.pop("images")
+    words = []
+    for name, tolerance in TOLERANCES.items():
+        found = largest_difference(os.path.join(directory, name), images, expected)
+        if not found <= tolerance:
+            sys.exit(f"{name} differs by {found:.1e} from the network; at most {tolerance} may be.")
+        words.append(f"{name} {found:.1e}")
+    print(", ".join(words))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Weights to and from the published form; `python -m export.convert` is its command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.export.staging import staged
+from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.models.variable_paths import named_variables, variable_tree
+from tf_simclrv2.weights.loading import find_weights, load_network
+from tf_simclrv2.weights.published_weights import describe_architecture, published_checkpoint
+
+FLAGS = flags.FLAGS
+FORMATS = ("checkpoint", "published")
+
+
+def define_flags() -> None:
+    """Defines this program's flags; once a process."""
+    flags.DEFINE_string(
+        "input", None, "Weights: a published SavedModel or checkpoint, a model_dir, a ckpt-N."
+    )
+    flags.DEFINE_string("output", None, "Directory to make.")
+    flags.DEFINE_enum(
+        "format", "checkpoint", FORMATS, "What to write: this package's form, or the published TF2 program's."
+    )
+    flags.DEFINE_integer(
+        "ft_proj_selector",
+        None,
+        "Head layer that feeds the classifier of published weights, counted from 0 = h; where it is not "
+        "given, the first one that fits.",
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace the output if it exists.")
+    flags.mark_flags_as_required(["input", "output"])
+
+
+def convert(
+    source: str,
+    output: str,
+    form: str = "checkpoint",
+    overwrite: bool = False,
+    ft_proj_selector: int | None = None,
+) -> str:
+    """Reads weights in any form and writes them in another.
+
+    The output appears whole or not at all: it is written beside its place and renamed.
+
+    Args:
+        source: A published SavedModel or checkpoint, or a model_dir, `ckpt-N` or SavedModel of ours.
+        output: Directory to make, with `ckpt-0` in it.
+        form: `checkpoint` writes ours, with the `config.json` by which `run.py --checkpoint` and
+            `--teacher` build the network; `published` writes what the published TF2 program restores.
+        overwrite: Replace an existing output.
+        ft_proj_selector: As `load_published_weights` takes it.
+
+    Returns:
+        What was found and done, in a few lines.
+
+    Raises:
+        ConfigError: The output exists, or the weights cannot be read.
+
+    Example:
+        >>> print(convert("r50_1x_sk0/saved_model", "/tmp/r50"))
+        ResNet-50 1x, 3-layer head to 128, 1000 classes on layer 0
+        …
+    """
+    with staged(output, overwrite) as part:
+        weights = find_weights(source, "input", ft_proj_selector)
+        network = load_network(weights, say=print)
+        fine_tuned = ft_proj_selector is not None or (
+            weights.published is not None and weights.published.stage == "finetune"
+        )
+        _write(network, part, form, fine_tuned)
+    used = set(weights.keys[path] for path in named_variables(network))
+    ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
+    lines = [
+        describe_architecture(network.config),
+        f"{len(used)} variables from {weights.reader.prefix}",
+        *([f"not used: {_summary(ignored)}"] if ignored else []),
+        *([weights.doubt] if weights.doubt else []),
+        f"written to {output}",
+    ]
+    return "\n".join(lines)
+
+
+def _write(network: SimCLR, directory: str, form: str, fine_tuned: bool) -> None:
+    os.makedirs(directory)
+    if form == "published":
+        checkpoint = published_checkpoint(network)
+    else:
+        checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
+        with open(os.path.join(directory, CONFIG_FILE), "w", encoding="utf-8") as file:
+            file.write(_config(network.config, fine_tuned).to_json())
+    tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
+
+
+def _config(model: ModelConfig, fine_tuned: bool) -> ExperimentConfig:
+    fine_tuned |= model.truncate_proj_head or model.fine_tune_after_block >= 0
+    mode = "finetune" if fine_tuned else "pretrain"
+    return ExperimentConfig(model=model, training=TrainingConfig(train_mode=mode))
+
+
+def _summary(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags, converts, and says in one sentence what went wrong."""
+    if len(argv) > 1:
+        raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
+    logging.set_verbosity(logging.ERROR)
+    try:
+        print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

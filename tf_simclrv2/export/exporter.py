@@ -1,0 +1,172 @@
+"""One export, from a run's files to something checked and in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.export.staging import staged
+from tf_simclrv2.export.tflite import write_tflite
+from tf_simclrv2.export.trained_network import TrainedNetwork, load_trained_network
+from tf_simclrv2.export.verification import verify_module, verify_tflite
+from tf_simclrv2.models import SimCLR
+from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, pack_module, unpack_module
+from tf_simclrv2.modules.saved_model import RESULTS, Api, describe, exported_network, save_module
+from tf_simclrv2.progress import Progress
+
+FORMATS = ("saved_model", "hub", "serving", "tflite")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """What to export, and where to.
+
+    Attributes:
+        model_dir: A model_dir, a `ckpt-N` or a SavedModel.
+        output: Where the export goes.
+        format: `saved_model` (a directory), `hub` (an archive), `serving` (a bundle) or `tflite`.
+        api: See `save_module`.
+        endpoint: See `save_module`.
+        name: Of the served model.
+        version: Of the served model.
+        overwrite: Replace what is there.
+    """
+
+    model_dir: str
+    output: str
+    format: str = "saved_model"
+    api: Api = "endpoints"
+    endpoint: str | None = None
+    name: str = "simclr"
+    version: int = 1
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for field in ("model_dir", "output"):
+            if not getattr(self, field):
+                raise ConfigError(f"{field} is not set; pass --{field}=PATH.")
+        if self.format not in FORMATS:
+            raise ConfigError(f"format is {self.format!r}; choose one of {', '.join(FORMATS)}.")
+        if self.format == "hub" and not self.output.endswith(ARCHIVE_SUFFIX):
+            raise ConfigError(
+                f"output is {self.output!r}, but a hub archive is a {ARCHIVE_SUFFIX} file; "
+                f"pass --output={self.output}{ARCHIVE_SUFFIX}."
+            )
+        # That format alone needs the package, so it is imported there.
+        if self.format == "serving" and importlib.util.find_spec("tensorflow_serving") is None:
+            raise ConfigError("format is 'serving', which needs tensorflow-serving-api: install it with pip.")
+        if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
+            raise ConfigError(
+                f"name is {self.name!r} and version {self.version}; a served model has a name without "
+                "slashes and a version of at least 1."
+            )
+
+    @property
+    def target(self) -> str:
+        """What is moved into place."""
+        if self.format == "serving":
+            return os.path.join(self.output, self.name, str(self.version))
+        return self.output
+
+
+def export(config: ExportConfig) -> str:
+    """Exports a network.
+
+    Args:
+        config: What and where.
+
+    Returns:
+        A line that says what is where, and how far it is from the network.
+
+    Raises:
+        ConfigError: There is nothing to export, the place is taken, or the check failed. No half
+            export is left.
+    """
+    steps = Progress("export, step", 3, print, unit="steps")
+    with steps, staged(config.target, config.overwrite) as part:
+        trained = load_trained_network(config.model_dir)
+        network = exported_network(trained.network, config.api, config.endpoint)
+        steps.advance({"now": "writing"})
+        found = _WRITERS[config.format](_Job(network, trained, config, steps), part)
+    if config.format == "serving":
+        from tf_simclrv2.export.serving_bundle import write_models_config
+
+        write_models_config(config.output)
+    return f"exported to {config.target} (checked in a fresh process: {found})"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What the writers need."""
+
+    network: SimCLR
+    trained: TrainedNetwork
+    config: ExportConfig
+    steps: Progress
+
+
+def _write_saved_model(job: _Job, path: str) -> str:
+    _save(job, path)
+    return _verify(job, path)
+
+
+def _write_hub(job: _Job, path: str) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        module, unpacked = os.path.join(folder, "module"), os.path.join(folder, "unpacked")
+        _save(job, module)
+        pack_module(module, path)
+        unpack_module(path, unpacked)
+        return _verify(job, unpacked)
+
+
+def _write_serving(job: _Job, path: str) -> str:
+    from tf_simclrv2.export.serving_bundle import write_warmup
+
+    found = _write_saved_model(job, path)
+    write_warmup(job.network, path, job.config.name)
+    return found
+
+
+def _write_tflite(job: _Job, path: str) -> str:
+    network, trained = job.network, job.trained
+    os.makedirs(path)
+    write_tflite(network, path)
+    card = describe(network, trained.config, job.config.api, trained.class_names, trained.training)
+    card.write_description(path)
+    if card.class_names:
+        card.write_class_names(path)
+    job.steps.advance({"now": "checking in a fresh process"})
+    found = verify_tflite(network, path)
+    job.steps.advance()
+    return found
+
+
+def _save(job: _Job, path: str) -> None:
+    save_module(
+        job.network,
+        path,
+        job.trained.config,
+        api=job.config.api,
+        endpoint=job.config.endpoint,
+        class_names=job.trained.class_names,
+        training=job.trained.training,
+    )
+
+
+def _verify(job: _Job, path: str) -> str:
+    job.steps.advance({"now": "checking in a fresh process"})
+    difference = verify_module(job.network, path, RESULTS.get(job.config.api))
+    job.steps.advance()
+    return f"largest difference {difference:.1e}"
+
+
+_WRITERS: dict[str, Callable[[_Job, str], str]] = {
+    "saved_model": _write_saved_model,
+    "hub": _write_hub,
+    "serving": _write_serving,
+    "tflite": _write_tflite,
+}

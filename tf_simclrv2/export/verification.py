@@ -1,0 +1,73 @@
+"""What is exported is tried out in a fresh process, without this package, before anybody hears of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.models import SimCLR
+
+# Side of the images of a check: convolutions take any size, and time grows with it.
+MAX_SIDE = 64
+
+
+def verify_module(network: SimCLR, module: str, result: str | None = None) -> float:
+    """Compares a module with the network that it was made from, and sees that gradients flow.
+
+    Args:
+        network: The exported network.
+        module: The SavedModel.
+        result: The endpoint that a call returns; None if it returns all by name.
+
+    Returns:
+        The largest relative difference of any output.
+
+    Raises:
+        ConfigError: The module is not the network.
+    """
+    outputs = _outputs(network, min(network.config.image_size, MAX_SIDE))
+    if result is not None:
+        outputs["result"] = outputs[result]
+    return float(_run_check("check_module.py", module, outputs))
+
+
+def verify_tflite(network: SimCLR, directory: str) -> str:
+    """Compares TensorFlow Lite files with the network that they were made from.
+
+    Args:
+        network: The exported network.
+        directory: Where the files are.
+
+    Returns:
+        The largest relative difference of each file, in words.
+
+    Raises:
+        ConfigError: They are not the network.
+    """
+    return _run_check("check_tflite.py", directory, _outputs(network, network.config.image_size))
+
+
+def _outputs(network: SimCLR, side: int) -> dict[str, np.ndarray]:
+    images = np.random.default_rng(0).random([2, side, side, 3], np.float32)
+    outputs = network(images, training=False)
+    return {"images": images, **{name: output.numpy() for name, output in outputs.items()}}
+
+
+def _run_check(script: str, path: str, expected: dict[str, np.ndarray]) -> str:
+    """Runs a check script isolated from this checkout, and returns the last line that it prints."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "expected.npz")
+        np.savez(file, **expected)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), script)
+        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, "-I", script, path, file]
+        done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip() or "it ended without a word").splitlines()[-1]
+        raise ConfigError(f"The export failed its check, and nothing was left: {reason}")
+    return done.stdout.strip().splitlines()[-1]

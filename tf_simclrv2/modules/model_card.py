@@ -1,0 +1,161 @@
+"""What a module says of itself: `simclr.json` for programs, `README.md` for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
+from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
+from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
+from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE
+from tf_simclrv2.version import VERSION
+from tf_simclrv2.versions import versions
+
+CARD_FILE = "README.md"
+
+_CARD = """# {title}
+
+{task}, trained with SimCLRv2 (Chen et al. 2020, arXiv 2006.10029) by tf_simclrv2 {version}.
+
+## Use
+
+```python
+import tensorflow as tf
+
+module = tf.saved_model.load("THIS_DIRECTORY")
+{call}
+features = module.signatures["image_bytes"](image_bytes=tf.constant([open("a.jpg", "rb").read()]))
+```
+
+`module(images, training=True)` moves the batch-norm statistics and is what to differentiate for fine-tuning:
+`module.trainable_variables` lists what can be trained. `saved_model_cli show --all --dir THIS_DIRECTORY`
+lists the signatures.
+
+## Input
+
+`images`: {dtype} [N, height, width, 3], values from 0 to 1; trained at {size} pixels.
+`image_bytes`: string [N], JPEG or PNG files of {min_side} pixels a side to {max_megapixels} megapixels.
+Inside, {preprocessing}.
+
+## Output
+
+| endpoint | channels |
+|---|---|
+{endpoints}
+
+## Training
+
+{training}
+
+## Versions
+
+{versions}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """All that a module carries beside its graph and weights.
+
+    Attributes:
+        model: The network as exported.
+        run: What trained it, if known.
+        api: What a call returns.
+        endpoint_widths: Channels by endpoint.
+        class_names: Names of the classes, if known.
+        training: `global_step` and results.
+        dtype: Type of the images.
+    """
+
+    model: ModelConfig
+    run: ExperimentConfig | None
+    api: str
+    endpoint_widths: Mapping[str, int]
+    class_names: Sequence[str]
+    training: Mapping[str, Any]
+    dtype: str
+
+    def write_description(self, directory: str) -> None:
+        """Leaves `simclr.json`."""
+        _write(directory, DESCRIPTION_FILE, json.dumps(self._description(), indent=2) + "\n")
+
+    def write_readme(self, directory: str) -> None:
+        """Leaves `README.md`, for a SavedModel."""
+        _write(directory, CARD_FILE, self._readme())
+
+    def write_class_names(self, directory: str) -> None:
+        """Leaves `labels.txt`, a name a line."""
+        _write(directory, CLASS_NAMES_FILE, "".join(f"{name}\n" for name in self.class_names))
+
+    def _description(self) -> dict[str, Any]:
+        size = self.model.image_size
+        return {
+            "api": self.api,
+            "model": dataclasses.asdict(self.model),
+            "run": dataclasses.asdict(self.run) if self.run else None,
+            "preprocessing": {
+                "image_size": size,
+                "central_crop": EVALUATION_PROPORTION if size > 32 else None,
+                "resize": "bicubic",
+                "range": [0.0, 1.0],
+                "dtype": self.dtype,
+                "min_side": MIN_SIDE,
+                "max_pixels": MAX_PIXELS,
+            },
+            "endpoints": dict(self.endpoint_widths),
+            "class_names": list(self.class_names),
+            "training": dict(self.training),
+            "versions": versions(),
+        }
+
+    def _readme(self) -> str:
+        size = self.model.image_size
+        crop = f"the central {EVALUATION_PROPORTION:.1%} and " if size > 32 else ""
+        task = (
+            f"A classifier of {self.model.num_classes} classes"
+            if self.model.num_classes
+            else "An image encoder"
+        )
+        return _CARD.format(
+            title=self._title(),
+            task=task,
+            version=VERSION,
+            call=_CALLS[self.api],
+            dtype=self.dtype,
+            size=size,
+            min_side=MIN_SIDE,
+            max_megapixels=MAX_PIXELS // 1_000_000,
+            preprocessing=f"{crop}a bicubic resize to {size} x {size}",
+            endpoints="\n".join(f"| `{name}` | {width} |" for name, width in self.endpoint_widths.items()),
+            training="\n".join(f"- {name}: {value}" for name, value in self._history().items()),
+            versions=", ".join(f"{name} {version}" for name, version in versions().items()),
+        )
+
+    def _title(self) -> str:
+        extras = {"selective kernels": self.model.sk_ratio, "squeeze-and-excitation": self.model.se_ratio}
+        used = [name for name, ratio in extras.items() if ratio]
+        return ", ".join([f"ResNet-{self.model.resnet_depth} ({self.model.width_multiplier}x)", *used])
+
+    def _history(self) -> dict[str, Any]:
+        if self.run is None:
+            return {"stage": "not recorded", **self.training}
+        stage = f"{self.run.training.train_mode} on {self.run.data.dataset}"
+        return {"stage": stage, "batch": self.run.training.train_batch_size, **self.training}
+
+
+_CALLS = {
+    "endpoints": 'h = module(images, training=False)["final_avg_pool"]',
+    "feature_vector": "features = module(images, training=False)",
+    "classification": "logits = module(images, training=False)",
+}
+
+
+def _write(directory: str, name: str, text: str) -> None:
+    with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
+        file.write(text)

@@ -1,0 +1,204 @@
+"""A trained network as a SavedModel that is called, trained further and served without this package."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import CLASS_NAMES_FILE
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.models.variable_paths import named_variables, variable_tree
+from tf_simclrv2.modules.model_card import ModelCard
+from tf_simclrv2.modules.serving_signatures import Endpoints, Infer, serving_signatures
+
+Api = Literal["endpoints", "feature_vector", "classification"]
+# Where the network of an api ends unless the user says.
+_ENDS = {"feature_vector": "final_avg_pool", "classification": "logits_sup"}
+# The endpoint that a call returns.
+RESULTS = {"feature_vector": "proj_head_output", "classification": "logits_sup"}
+
+
+def save_module(
+    network: SimCLR,
+    path: str,
+    config: ExperimentConfig | None = None,
+    *,
+    api: Api = "endpoints",
+    endpoint: str | None = None,
+    class_names: Sequence[str] = (),
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a network as a SavedModel, with `simclr.json` and a model card beside it.
+
+    Args:
+        network: A built network.
+        path: Directory to make.
+        config: The run that trained it.
+        api: What a call of the module returns: every endpoint by name (`endpoints`), or one tensor as
+            TF-Hub's common APIs for images have it (`feature_vector`, `classification`).
+        endpoint: Where to cut the network off; None takes the whole, or what `api` asks for: h or the
+            logits.
+        class_names: Names of the classes, which travel as the asset `labels.txt`.
+        training: What is worth telling of the training, for example `global_step` and accuracies.
+
+    Raises:
+        ConfigError: There is no such endpoint, no classifier for `classification`, or another number of
+            names than of classes.
+
+    Example:
+        >>> save_module(network, "/tmp/module")
+        >>> tf.saved_model.load("/tmp/module")(images, training=False)["final_avg_pool"]
+    """
+    network = exported_network(network, api, endpoint)
+    card = describe(network, config, api, class_names, training)
+    module, signatures = reusable_module(network, api)
+    with tempfile.TemporaryDirectory() as folder:
+        if card.class_names:
+            card.write_class_names(folder)
+            module.class_names = tf.saved_model.Asset(os.path.join(folder, CLASS_NAMES_FILE))
+        tf.saved_model.save(module, path, signatures=signatures)
+    card.write_description(path)
+    card.write_readme(path)
+
+
+def describe(
+    network: SimCLR,
+    config: ExperimentConfig | None = None,
+    api: Api = "endpoints",
+    class_names: Sequence[str] = (),
+    training: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    """What is told of an exported network; arguments and errors as in `save_module`."""
+    class_names = tuple(class_names) if network.config.num_classes else ()
+    if class_names and len(class_names) != network.config.num_classes:
+        raise ConfigError(
+            f"class_names has {len(class_names)} names, but the network tells "
+            f"{network.config.num_classes} classes apart; give one name for each."
+        )
+    return ModelCard(
+        model=network.config,
+        run=config,
+        api=api,
+        endpoint_widths=network.endpoint_widths,
+        class_names=class_names,
+        training=training or {},
+        dtype=network.variable_dtype,
+    )
+
+
+def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | None = None) -> SimCLR:
+    """The part of a network that an export holds, with nothing frozen: a module is there to be trained.
+
+    Args:
+        network: A built network.
+        api: See `save_module`.
+        endpoint: See `save_module`.
+
+    Returns:
+        The network itself where it is all wanted, else one with the same weights that holds this part, and
+        whose blocks keep what they compute: a module has no switch for `rematerialize`.
+
+    Raises:
+        ConfigError: There is no such endpoint, or no classifier for `classification`.
+    """
+    if api == "classification" and not network.config.num_classes:
+        raise ConfigError("api is 'classification', but the network has no classifier; fine-tune it first.")
+    cut = endpoint or _ENDS.get(api)
+    config = dataclasses.replace(network.config, fine_tune_after_block=-1)
+    if cut:
+        config = config.truncated(cut, classify=api != "feature_vector")
+    if api == "classification" and not config.num_classes:
+        raise ConfigError(
+            f"endpoint is {cut!r}, which does not feed the classifier; leave it out, or use "
+            f"--endpoint=proj_head_{network.config.classifier_layer}."
+        )
+    if config == network.config and not network.rematerialize:
+        return network
+    return _copied(network, config, network.dtype_policy)
+
+
+def in_float32(network: SimCLR) -> SimCLR:
+    """The same network computing in float32, as a module is served, whatever precision it was trained in.
+
+    Args:
+        network: A built network.
+
+    Returns:
+        The network itself where it is of float32, else one with the same weights.
+    """
+    if network.dtype_policy.name == "float32":
+        return network
+    return _copied(network, network.config, "float32")
+
+
+def _copied(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy) -> SimCLR:
+    """Another network with the weights that it shares with the first."""
+    copy = SimCLR(config, name=network.name, dtype=dtype)
+    copy.build((None, config.image_size, config.image_size, 3))
+    weights = named_variables(network)
+    for path, variable in named_variables(copy).items():
+        variable.assign(keras.ops.convert_to_numpy(weights[path]))
+    return copy
+
+
+def reusable_module(
+    network: SimCLR, api: Api = "endpoints"
+) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
+    """Wraps a network as TF-Hub's reusable SavedModel interface wants it.
+
+    Args:
+        network: A built network, one that ends where the api says.
+        api: See `save_module`.
+
+    Returns:
+        An object with `variables`, `trainable_variables` and `regularization_losses`, whose
+        `__call__(images, training=False)` takes float images [N, H, W, 3] in [0, 1]; `trainable=` is
+        understood too, the word of the published modules. Its tree of names is the one of a training
+        checkpoint, by which `load_weights` finds them. And its signatures, see `serving_signatures`.
+    """
+    images = tf.TensorSpec([None, None, None, 3], network.variable_dtype, name="images")
+    modes = {training: _mode(network, images, training) for training in (False, True)}
+    module = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
+    module.__call__ = _call(modes, images, RESULTS.get(api))
+    module.variables = [variable.value for variable in network.variables]
+    module.trainable_variables = [variable.value for variable in network.trainable_variables]
+    module.regularization_losses = []
+    size = network.config.image_size
+    return module, serving_signatures(modes[False], images, size, network.endpoint_widths)
+
+
+def _mode(network: SimCLR, images: tf.TensorSpec, training: bool) -> Infer:
+    """The network in one mode, traced once for all that calls it; outputs have the type of the images."""
+
+    @tf.function(input_signature=[images], autograph=False)
+    def run(images: tf.Tensor) -> Endpoints:
+        outputs = network(images, training=training)
+        return {name: tf.cast(output, images.dtype) for name, output in outputs.items()}
+
+    return run
+
+
+def _call(
+    modes: Mapping[bool, Infer], images: tf.TensorSpec, result: str | None
+) -> Callable[..., Endpoints | tf.Tensor]:
+    """`call(images, training=False, trainable=None)`; the second word wins where it is said."""
+
+    @tf.function
+    def call(
+        images: tf.Tensor, training: bool = False, trainable: bool | None = None
+    ) -> Endpoints | tf.Tensor:
+        outputs = modes[training if trainable is None else trainable](images)
+        return outputs if result is None else outputs[result]
+
+    # Small graphs around the two large ones.
+    for training, trainable in ((False, None), (True, None), (False, False), (False, True)):
+        call.get_concrete_function(images, training=training, trainable=trainable)
+    return call

@@ -1,0 +1,77 @@
+"""A run's batches: those of its stage, from where it stands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.data import (
+    ServiceClient,
+    Share,
+    SkippedImages,
+    distillation_batches,
+    finetuning_batches,
+    pretraining_batches,
+)
+from tf_simclrv2.training.plan import RunPlan
+
+
+@dataclasses.dataclass(frozen=True)
+class StageBatches:
+    """Training batches of a run.
+
+    Attributes:
+        plan: The run.
+        skipped: Counts its unreadable images.
+        service: Makes the examples; None leaves it to this process.
+    """
+
+    plan: RunPlan
+    skipped: SkippedImages
+    service: ServiceClient | None = None
+
+    def training(self, starts: Mapping[str, int], share: Share) -> tf.data.Dataset:
+        """Endless batches.
+
+        Args:
+            starts: By stream (`key`, `labelled_key`), the key of the first example.
+            share: This worker's part of every batch.
+        """
+        batch_size = self.plan.config.training.train_batch_size
+        return self._make(self.plan, batch_size, starts, share, self.service)
+
+    def first(self, count: int) -> dict[str, tf.Tensor]:
+        """A batch of the first images, augmented; a whole shuffle buffer takes long."""
+        some = self.plan.train_source.first(count)
+        few = some.num_examples
+        plan = dataclasses.replace(self.plan, train_source=some, labelled_source=None)
+        with self.skipped.explained():
+            return next(iter(self._make(plan, few, {}, Share(), None)))
+
+    def _make(
+        self,
+        plan: RunPlan,
+        batch_size: int,
+        starts: Mapping[str, int],
+        share: Share,
+        service: ServiceClient | None,
+    ) -> tf.data.Dataset:
+        config = plan.config
+        options: dict[str, Any] = {
+            "image_size": config.model.image_size,
+            "batch_size": batch_size,
+            "seed": config.training.seed,
+            "start": starts.get("key", 0),
+            "skipped": self.skipped,
+            "share": share,
+            "service": service,
+        }
+        if config.training.train_mode == "distill":
+            options["labelled_start"] = starts.get("labelled_key", 0)
+            options["labelled_batch_size"] = config.labelled_batch_size
+            return distillation_batches(plan.train_source, plan.labelled_source, config.data, **options)
+        make = pretraining_batches if config.training.train_mode == "pretrain" else finetuning_batches
+        return make(plan.train_source, config.data, **options)

@@ -1,0 +1,1 @@
+"""How a training that has begun may end early."""

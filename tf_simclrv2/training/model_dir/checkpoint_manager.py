@@ -1,0 +1,105 @@
+"""Saves checkpoints on the steps where they are due, and leaves none by halves."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.errors import RunError
+from tf_simclrv2.training.model_dir.verified_checkpoints import damage, remove_leftover
+
+
+class SafeCheckpointManager(tf.train.CheckpointManager):
+    """TensorFlow's manager, for the steps that are multiples of an interval.
+
+    TensorFlow's own counts from the checkpoint that it resumed from, so a run that was stopped in between
+    would never again save where an uninterrupted one does. The first save of all comes at once.
+
+    Args:
+        checkpoint: What to save.
+        directory: Where.
+        max_to_keep: How many.
+        step_counter: The step.
+        interval: Steps between checkpoints.
+        resume: The checkpoint to go on from; None looks into the directory.
+        writes: False for the workers of a run beside its chief. TensorFlow needs them all to take part in a
+            save, so what these write goes to a directory of their own, which lasts as long as the manager.
+    """
+
+    def __init__(
+        self,
+        checkpoint: tf.train.Checkpoint,
+        directory: str,
+        max_to_keep: int,
+        step_counter: tf.Variable,
+        interval: int,
+        resume: str | None = None,
+        writes: bool = True,
+    ) -> None:
+        self._scratch = None if writes else tempfile.TemporaryDirectory()
+        super().__init__(
+            checkpoint,
+            self._scratch.name if self._scratch else directory,
+            max_to_keep,
+            step_counter=step_counter,
+            checkpoint_interval=interval,
+        )
+        self._step = step_counter
+        self._shared_prefix = os.path.join(directory, os.path.basename(self._prefix))
+        self._resume = resume
+        self._saved = resume or self.latest_checkpoint
+
+    @property
+    def newest(self) -> str | None:
+        """The newest checkpoint where all workers find it."""
+        return self._saved
+
+    def restore_or_initialize(self) -> str | None:
+        """Restores the checkpoint to go on from; its path, or None where there is none."""
+        if self._resume is None:
+            return super().restore_or_initialize()
+        self.checkpoint.restore(self._resume)
+        return self._resume
+
+    def save(
+        self, checkpoint_number: Any = None, check_interval: bool = True, options: Any = None
+    ) -> str | None:
+        """Saves if it is due and has not been done.
+
+        Raises:
+            RunError: It could not be written; earlier checkpoints are as they were.
+        """
+        step = int(self._step.numpy())
+        saved, prefix = self._saved, f"{self._shared_prefix}-{step}"
+        due = saved is None or not check_interval or step % self.checkpoint_interval == 0
+        if not due or saved == prefix:
+            return None
+        try:
+            super().save(step, check_interval=False, options=options)
+        except (tf.errors.OpError, OSError) as error:
+            _remove_half(f"{self._prefix}-{step}")
+            raise RunError(
+                f"checkpoint {prefix} could not be saved ({_reason(error)}); "
+                f"{f'the last one is {saved}' if saved else 'there is none yet'}; "
+                "make room on the disk and type the same command again."
+            ) from error
+        self._saved = prefix
+        return prefix
+
+
+def _reason(error: Exception) -> str:
+    """The first line, without TensorFlow's remarks on the op that failed."""
+    text = getattr(error, "message", None) or str(error)
+    return re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", text.strip().split("\n")[0]).strip()
+
+
+def _remove_half(prefix: str) -> None:
+    """Frees what an unfinished save takes; what is whole stays."""
+    remove_leftover(prefix + "_temp")
+    if damage(prefix) is not None:
+        for path in tf.io.gfile.glob(prefix + ".*"):
+            remove_leftover(path)

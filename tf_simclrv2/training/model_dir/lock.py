@@ -1,0 +1,76 @@
+"""One program at a time in a model_dir, by a lock that dies with the program."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+from collections.abc import Iterator
+from typing import TextIO
+
+from tf_simclrv2.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock.
+    fcntl = None
+
+LOCK_FILE = ".lock"
+_TAKEN = (errno.EACCES, errno.EAGAIN)
+
+
+@contextlib.contextmanager
+def run_lock(directory: str, wanted: bool = True) -> Iterator[None]:
+    """Holds a directory for this program until the context ends, however the program ends.
+
+    The lock is `flock`'s on the file `.lock`, so a killed program leaves nothing behind that would have to
+    be removed. Where there is no such lock (`gs://`, some network filesystems) none is taken.
+
+    Args:
+        directory: It exists.
+        wanted: False for the workers of a run beside its chief, who share its directory.
+
+    Raises:
+        ConfigError: Another program holds it, with its process and host.
+    """
+    if not wanted or fcntl is None or "://" in directory:
+        yield
+        return
+    with open(os.path.join(directory, LOCK_FILE), "a+") as file:
+        if _take(directory, file):
+            _write_holder(file)
+        yield
+
+
+def _take(directory: str, file: TextIO) -> bool:
+    """Takes the lock, which closing the file gives back; False where the filesystem has none."""
+    assert fcntl is not None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            raise _refusal(directory, file) from None
+        return False
+    return True
+
+
+def _write_holder(file: TextIO) -> None:
+    file.seek(0)
+    file.truncate()
+    json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+    file.flush()
+
+
+def _refusal(directory: str, file: TextIO) -> ConfigError:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        who = f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):  # It has not written its name yet.
+        who = "another program"
+    return ConfigError(
+        f"model_dir {directory!r} is in use by {who}; wait until that has ended or use another --model_dir "
+        "(--mode=eval may run beside a training)."
+    )

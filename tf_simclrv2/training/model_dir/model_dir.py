@@ -1,0 +1,166 @@
+"""What a run leaves in its directory: config, flags, results, exported models."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.data import Source
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE
+from tf_simclrv2.training.model_dir.run_identity import changed_settings
+from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
+from tf_simclrv2.weights.classes import Classes
+from tf_simclrv2.weights.run_config import read_config
+
+SKIPPED_FILE = "skipped.txt"
+SKIPPED_NAMES = 1000
+
+
+class ModelDir:
+    """A run's directory, local or on a filesystem that TensorFlow knows (`gs://`).
+
+    Args:
+        path: The directory; it need not exist.
+        writes: False for the workers of a run beside its chief: they read what is there and leave nothing.
+    """
+
+    def __init__(self, path: str, writes: bool = True) -> None:
+        self.path = path
+        self.writes = writes
+        self._skipped_written = 0
+
+    def _join(self, *names: str) -> str:
+        return os.path.join(self.path, *names)
+
+    def create(self) -> None:
+        """Makes the directory and checks that it can be written.
+
+        Raises:
+            ConfigError: It cannot.
+        """
+        if not self.writes:
+            return
+        probe = self._join(".writable")
+        try:
+            tf.io.gfile.makedirs(self.path)
+            self._write(probe, "a full disk takes an empty file\n")
+            tf.io.gfile.remove(probe)
+        except (tf.errors.OpError, OSError) as error:
+            reason = " ".join(getattr(error, "message", str(error)).split())
+            raise ConfigError(
+                f"model_dir is {self.path!r}, which cannot be written ({reason}); choose another directory."
+            ) from error
+
+    def read_config(self) -> ExperimentConfig | None:
+        """The config of the run that was here before, if any."""
+        return read_config(self.path)
+
+    def refuse_other_run(self, config: ExperimentConfig) -> None:
+        """Checks that checkpoints here are of the run that is asked for, and not of another one.
+
+        Raises:
+            ConfigError: They are not, naming what differs; or the earlier config cannot be read.
+        """
+        before = self.read_config() if checkpoint_steps(self.path) else None
+        found = changed_settings(before, config) if before else []
+        if found:
+            raise ConfigError(
+                f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(found)}; "
+                "use another --model_dir or those flags."
+            )
+
+    def classes(self) -> Classes | None:
+        """What the checkpoints here tell apart; None without checkpoints or a config.
+
+        Raises:
+            ConfigError: The config or the class names cannot be read, or do not fit together.
+        """
+        before = self.read_config() if checkpoint_steps(self.path) else None
+        if before is None:
+            return None
+        owner = f"the run in model_dir {self.path!r}"
+        cure = "use data with its classes in their order, or another --model_dir"
+        return Classes.beside(self.path, before.model.num_classes, owner, cure)
+
+    def refuse_other_classes(self, sources: Iterable[Source]) -> None:
+        """Checks that checkpoints here tell the classes of these sources apart, in the same order.
+
+        Raises:
+            ConfigError: They do not, and which class is the first that differs.
+        """
+        classes = self.classes()
+        if classes is not None:
+            for source in sources:
+                classes.refuse_other(source.name, source.class_names)
+
+    def write_config(self, config: ExperimentConfig, flags: dict[str, Any]) -> None:
+        """Leaves `config.json` and `flags.json`."""
+        self._write(self._join(CONFIG_FILE), config.to_json())
+        self._write(self._join("flags.json"), json.dumps(flags, indent=2, default=str) + "\n")
+
+    def write_class_names(self, names: Sequence[str]) -> None:
+        """Leaves `labels.txt`, which an export passes on; nothing where no names are known."""
+        if names:
+            self._write(self._join(CLASS_NAMES_FILE), "".join(f"{name}\n" for name in names))
+
+    def write_result(self, result: dict[str, Any], step: int, name: str | None = None) -> str:
+        """Leaves `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`.
+
+        Returns:
+            The path of the first of them.
+        """
+        prefix = f"{name}_result" if name else "result"
+        text = json.dumps(result, indent=2) + "\n"
+        for file in (f"{prefix}.json", f"{prefix}_{step}.json"):
+            self._write(self._join(file), text)
+        return self._join(f"{prefix}.json")
+
+    def write_json(self, name: str, values: dict[str, Any]) -> str:
+        """Leaves a JSON file; its path."""
+        self._write(self._join(name), json.dumps(values, indent=2) + "\n")
+        return self._join(name)
+
+    def write_skipped(self, names: Sequence[str]) -> None:
+        """Leaves `skipped.txt`: a name a line, the first `SKIPPED_NAMES`, and how many more there are.
+
+        Nothing is written where there is no name, or no more than the last time.
+        """
+        if len(names) <= self._skipped_written:
+            return
+        self._skipped_written = len(names)
+        more = len(names) - SKIPPED_NAMES
+        lines = [*names[:SKIPPED_NAMES], *([f"and {more:,} more"] if more > 0 else [])]
+        self._write(self._join(SKIPPED_FILE), "".join(f"{line}\n" for line in lines))
+
+    def saved_model(self, step: int) -> str:
+        """Where the SavedModel of a step goes."""
+        return self._join("saved_model", str(step))
+
+    def replace(self, part: str, directory: str) -> None:
+        """Moves a finished directory to its place, instead of what an earlier evaluation left there."""
+        if tf.io.gfile.exists(directory):
+            tf.io.gfile.rmtree(directory)
+        tf.io.gfile.rename(part, directory)
+
+    def prune_saved_models(self, keep: int) -> None:
+        """Removes all but the `keep` newest SavedModels."""
+        root = self._join("saved_model")
+        steps = sorted(
+            int(name.rstrip("/")) for name in tf.io.gfile.listdir(root) if name.rstrip("/").isdigit()
+        )
+        for step in steps[:-keep]:
+            tf.io.gfile.rmtree(self.saved_model(step))
+
+    def _write(self, path: str, text: str) -> None:
+        if not self.writes:
+            return
+        # Written beside and renamed, so that a reader never sees half a file.
+        with tf.io.gfile.GFile(path + ".part", "w") as file:
+            file.write(text)
+        tf.io.gfile.rename(path + ".part", path, overwrite=True)

@@ -1,0 +1,42 @@
+"""Which settings make a run the run that it is: with another value it would not be resumed but mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.weights.differences import differences, differing_fields
+
+# All others of these parts decide what is computed. `evaluation` and `run` are free as a whole.
+FREE = {
+    "model": {"num_classes"},  # Follows from the data; the checkpoint's shapes are compared.
+    "objective": set(),
+    "distillation": {"teacher"},  # A path.
+    "optimizer": set(),
+    "data": {"data_dir", "labelled_data_dir", "eval_split", "max_skipped_fraction", "tf_data_service"},
+    "training": {"train_steps", "train_epochs", "deterministic", "rematerialize"},
+}
+
+
+def changed_settings(before: ExperimentConfig, now: ExperimentConfig) -> list[str]:
+    """The settings that must not change and did, as `--name=before (here it is …)`.
+
+    An evaluation only has to be of the same network; for the rest it looks at images as it likes.
+
+    Args:
+        before: The config that the directory's checkpoints were made with.
+        now: What is asked for.
+    """
+    if now.run.mode == "eval":
+        return [
+            *differing_fields(before.model, now.model),
+            *differences(before.training, now.training, ["train_mode"]),
+            *differences(before.optimizer, now.optimizer, ["optimizer"]),
+            *differences(before.objective, now.objective, ["memory_size"]),
+        ]
+    found = []
+    for part, free in FREE.items():
+        then, here = getattr(before, part), getattr(now, part)
+        names = [field.name for field in dataclasses.fields(then) if field.name not in free]
+        found += differences(then, here, names)
+    return found

@@ -1,0 +1,230 @@
+"""Which checkpoint of a model_dir to go on from: the newest that is whole.
+
+Every tensor is read, and TensorFlow's reader compares each with the checksum in the index. What is on disk
+counts, not what the small state file `checkpoint` says: that may be lost, damaged or behind.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.weights.checkpoint_reader import CheckpointReader
+
+STATE_FILE = "checkpoint"
+_FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
+# What a save that was killed leaves: it is no checkpoint yet, and nothing reads it.
+_LEFTOVER = re.compile(r"ckpt-\d+_temp/?|checkpoint\.tmp.*")
+# Seconds between looks at a directory in which another program writes.
+_POLL = 1.0
+_SECOND_LOOK = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """The checkpoints of a model_dir.
+
+    Attributes:
+        steps: Steps of all of them, newest first.
+        whole: Prefix of the newest that can be read; None where there are none.
+        damaged: Why each newer one cannot, by step.
+    """
+
+    steps: tuple[int, ...]
+    whole: str | None
+    damaged: dict[int, str]
+
+
+def checkpoint_steps(directory: str) -> list[int]:
+    """Steps of the checkpoints of which there is any file, newest first."""
+    return sorted(_files(directory), reverse=True)
+
+
+def where_to_go_on(directory: str) -> str:
+    """The end of a sentence that tells to start again."""
+    steps = checkpoint_steps(directory)
+    return f"to go on from ckpt-{steps[0]}" if steps else "to begin again, for there is no checkpoint yet"
+
+
+def survey_checkpoints(directory: str) -> Survey:
+    """Reads checkpoints, from the newest on, until one is whole. Changes nothing.
+
+    Args:
+        directory: It need not exist.
+
+    Raises:
+        ConfigError: There are, or were, checkpoints, but none is whole.
+    """
+    steps, damaged = checkpoint_steps(directory), {}
+    for step in steps:
+        reason = damage(_prefix(directory, step))
+        if reason is None:
+            return Survey(tuple(steps), _prefix(directory, step), damaged)
+        damaged[step] = reason
+    if steps:
+        reasons = "; ".join(f"ckpt-{step}: {reason}" for step, reason in damaged.items())
+        raise ConfigError(
+            f"no checkpoint in model_dir {directory!r} is whole ({reasons}); bring back a copy of one, or "
+            "use another --model_dir to start from the beginning."
+        )
+    if tf.io.gfile.exists(os.path.join(directory, STATE_FILE)):
+        raise ConfigError(
+            f"model_dir {directory!r} has the file '{STATE_FILE}' of a training but none of its ckpt-N; "
+            "bring them back, or use another --model_dir to start from the beginning."
+        )
+    return Survey((), None, {})
+
+
+def damage(prefix: str) -> str | None:
+    """Why a checkpoint cannot be read, every tensor of it; None if it can."""
+    if not tf.io.gfile.exists(prefix + ".index"):
+        return "its .index is missing"
+    try:
+        reader = CheckpointReader(prefix)
+        for key in reader.shapes:
+            reader.tensor(key)
+    except ConfigError as error:
+        return str(error.__cause__).strip().split("\n")[0]
+    return None
+
+
+def set_aside_damaged(directory: str, survey: Survey, say: Callable[[str], None]) -> None:
+    """Renames what the survey found damaged, and makes the state file name what is whole.
+
+    To be called by the only program that writes into the directory.
+
+    Args:
+        directory: The surveyed one.
+        survey: What was found.
+        say: Where lines for the user go.
+
+    Raises:
+        ConfigError: The directory has changed since it was surveyed.
+    """
+    if tuple(checkpoint_steps(directory)) != survey.steps:
+        raise ConfigError(
+            f"another program has written checkpoints into model_dir {directory!r} while this one started; "
+            "start it again."
+        )
+    _remove_leftovers(directory)
+    for step, reason in survey.damaged.items():
+        say(f"ckpt-{step} is damaged ({reason}); set aside as {_set_aside(directory, step)}.*")
+    if survey.whole is None:
+        return
+    kept = [_prefix(directory, step) for step in sorted(set(survey.steps) - set(survey.damaged))]
+    kept = [prefix for prefix in kept if tf.io.gfile.exists(prefix + ".index")]
+    stated = _stated(directory)
+    if stated == kept:
+        return
+    if not survey.damaged:
+        say(f"the file '{STATE_FILE}' did not name the checkpoints that are here, and was written anew")
+    tf.compat.v1.train.update_checkpoint_state(
+        directory,
+        os.path.basename(survey.whole),
+        [os.path.basename(prefix) for prefix in kept],
+        # Without its time, a manager takes a checkpoint for one to keep for ever.
+        all_model_checkpoint_timestamps=[
+            tf.io.gfile.stat(prefix + ".index").mtime_nsec / 1e9 for prefix in kept
+        ],
+    )
+
+
+def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
+    """Checkpoints as another program saves them, the newest first; older ones are passed over.
+
+    Args:
+        directory: A model_dir.
+        patience: Seconds to wait for the next.
+
+    Yields:
+        Prefixes that can be read.
+
+    Raises:
+        ConfigError: One is damaged, and stays so.
+    """
+    seen, since = -1, time.monotonic()
+    while time.monotonic() - since < patience:
+        step = max((step for step, names in _files(directory).items() if "index" in names), default=-1)
+        if step <= seen:
+            time.sleep(_POLL)
+            continue
+        if not _settled(directory, step):
+            continue  # It is gone.
+        yield _prefix(directory, step)
+        seen, since = step, time.monotonic()
+
+
+def _settled(directory: str, step: int) -> bool:
+    """Whether a checkpoint is whole, or gone by now; one that is being written gets a second look."""
+    prefix = _prefix(directory, step)
+    for wait in (0.0, _SECOND_LOOK):
+        time.sleep(wait)
+        reason = damage(prefix)
+        if reason is None:
+            return True
+        if not tf.io.gfile.exists(prefix + ".index"):
+            return False
+    raise ConfigError(
+        f"checkpoint {prefix} is damaged ({reason}); resume its training, which sets it aside and goes on "
+        "from the one before, or bring back a copy of it."
+    )
+
+
+def _prefix(directory: str, step: int) -> str:
+    return os.path.join(directory, f"ckpt-{step}")
+
+
+def _files(directory: str) -> dict[int, list[str]]:
+    """What there is of each checkpoint: the ends of its files' names by step."""
+    found: dict[int, list[str]] = {}
+    for name in _names(directory):
+        match = _FILE.fullmatch(name)
+        if match:
+            found.setdefault(int(match[1]), []).append(match[2])
+    return found
+
+
+def _names(directory: str) -> list[str]:
+    return tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+
+
+def _stated(directory: str) -> list[str]:
+    """What the state file names, oldest first; empty where it cannot be read or contradicts itself."""
+    try:
+        state = tf.train.get_checkpoint_state(directory)
+    except (ValueError, tf.errors.OpError):  # Not even text.
+        return []
+    if state is None or state.model_checkpoint_path not in state.all_model_checkpoint_paths[-1:]:
+        return []
+    return list(state.all_model_checkpoint_paths)
+
+
+def _set_aside(directory: str, step: int) -> str:
+    """Renames the files of a checkpoint, over nothing that was set aside before; the new prefix."""
+    taken = {name.rsplit(".", 1)[0] for name in _names(directory)}
+    names = (f"ckpt-{step}.damaged{suffix}" for suffix in ("", *(f"-{i}" for i in range(2, 10**6))))
+    new = next(name for name in names if name not in taken)
+    for end in _files(directory)[step]:
+        source, target = _prefix(directory, step), os.path.join(directory, new)
+        tf.io.gfile.rename(f"{source}.{end}", f"{target}.{end}")
+    return new
+
+
+def _remove_leftovers(directory: str) -> None:
+    for name in _names(directory):
+        if _LEFTOVER.fullmatch(name):
+            remove_leftover(os.path.join(directory, name.rstrip("/")))
+
+
+def remove_leftover(path: str) -> None:
+    """Removes a file or folder, if it is there."""
+    if tf.io.gfile.isdir(path):
+        tf.io.gfile.rmtree(path)
+    elif tf.io.gfile.exists(path):
+        tf.io.gfile.remove(path)

@@ -1,0 +1,1 @@
+"""Networks' weights on disk, ours and the published ones: found, described, loaded."""

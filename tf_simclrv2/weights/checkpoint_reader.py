@@ -1,0 +1,132 @@
+"""A checkpoint on disk: where it is, what is in it, and one tensor of it at a time."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+from tf_simclrv2.errors import ConfigError
+
+KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# What TensorFlow's reader raises, depending on the byte that is wrong.
+_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError, TypeError)
+
+
+def find_prefix(path: str, setting: str = "checkpoint") -> str:
+    """The prefix that TensorFlow's reader takes.
+
+    Args:
+        path: A directory with checkpoints (the newest is taken), a prefix or a SavedModel.
+        setting: What the path is called where the user gave it.
+
+    Raises:
+        ConfigError: There is no checkpoint.
+    """
+    if tf.io.gfile.exists(path + ".index"):
+        return path
+    variables = os.path.join(path, "variables", "variables")
+    if tf.io.gfile.exists(variables + ".index"):
+        return variables
+    prefix = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
+    if prefix is None:
+        raise ConfigError(
+            f"{setting} is {path!r}, but there is no checkpoint in it; pass a model_dir, a ckpt-N inside "
+            "one, an exported SavedModel, or a published checkpoint."
+        )
+    return prefix
+
+
+class CheckpointReader:
+    """Reads a checkpoint of TensorFlow 1 or 2.
+
+    Args:
+        prefix: As `find_prefix` returns it.
+
+    Attributes:
+        prefix: The same.
+        shapes: Shape of every tensor by key.
+
+    Raises:
+        ConfigError: The files are damaged.
+
+    Example:
+        >>> CheckpointReader("/tmp/run/ckpt-10").shapes["model/supervised_head/bias" + KEY_SUFFIX]
+        (10,)
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        try:
+            self._reader = tf.train.load_checkpoint(prefix)
+            stored = self._reader.get_variable_to_shape_map()
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        self.shapes = {key: tuple(shape) for key, shape in stored.items()}
+
+    def tensor(self, key: str) -> np.ndarray:
+        """One tensor.
+
+        Raises:
+            ConfigError: The files are damaged.
+        """
+        try:
+            return self._reader.get_tensor(key)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    @functools.cached_property
+    def graph(self) -> TrackableObjectGraph | None:
+        """The graph of objects that TensorFlow 2 stores; None in a checkpoint of TensorFlow 1."""
+        if _OBJECT_GRAPH not in self.shapes:
+            return None
+        return TrackableObjectGraph.FromString(self.tensor(_OBJECT_GRAPH))
+
+    def children(self, *names: str) -> dict[str, int]:
+        """Node numbers of the children of the object that `names` lead to; none where they do not."""
+        node = 0
+        for name in names:
+            node = self._children(node).get(name, -1)
+        return self._children(node)
+
+    def keys_by_path(self, *names: str) -> dict[str, str]:
+        """The key of every variable in the tree below an object, by its path from there.
+
+        A SavedModel stores a variable under the first of the names that lead to it, so that its key
+        need not be its path.
+        """
+        found: dict[str, str] = {}
+        seen: set[int] = set()
+        nodes = list(self.children(*names).items())
+        while self.graph and nodes:
+            path, node = nodes.pop()
+            if node in seen:  # Other programs' objects may lead back to themselves.
+                continue
+            seen.add(node)
+            attributes = self.graph.nodes[node].attributes
+            if attributes:
+                found[path] = attributes[0].checkpoint_key
+            nodes += [(f"{path}/{name}", child) for name, child in self._children(node).items()]
+        return found
+
+    def keys_by_full_name(self) -> dict[str, str]:
+        """The key of every variable by the name that it had in the program, where that is recorded."""
+        nodes = self.graph.nodes if self.graph else ()
+        attributes = [attribute for node in nodes for attribute in node.attributes]
+        return {a.full_name.removesuffix(":0"): a.checkpoint_key for a in attributes if a.full_name}
+
+    def _children(self, node: int) -> dict[str, int]:
+        if self.graph is None or node < 0:
+            return {}
+        return {child.local_name: child.node_id for child in self.graph.nodes[node].children}
+
+    def _damaged(self, error: Exception) -> ConfigError:
+        reason = str(error).strip().split("\n")[0]
+        return ConfigError(
+            f"checkpoint {self.prefix} cannot be read ({reason}); it is damaged or incomplete: "
+            "fetch it again."
+        )

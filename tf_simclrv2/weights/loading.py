@@ -1,0 +1,231 @@
+"""Checkpoints whose keys are the variables' paths, and the one loader that reads them.
+
+A training checkpoint is a `tf.train.Checkpoint` of nested dicts: the kernel `resnet/stem/conv_1/kernel`
+is saved under `model/resnet/stem/conv_1/kernel`. An exported SavedModel holds the same tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import keras
+
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.models.variable_paths import named_variables
+from tf_simclrv2.progress import Say, told
+from tf_simclrv2.weights.checkpoint_reader import CheckpointReader, find_prefix
+from tf_simclrv2.weights.classes import class_names_of
+from tf_simclrv2.weights.classifier_origin import ClassifierOrigin
+from tf_simclrv2.weights.differences import differing_fields
+from tf_simclrv2.weights.published_weights import PublishedWeights, recognise
+from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
+
+_CLASSIFIER = "supervised_head/"
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedWeights:
+    """Weights on disk, ours or published ones.
+
+    Attributes:
+        path: Where the user said they are.
+        reader: The checkpoint.
+        keys: The checkpoint key of every model variable by path.
+        model: The network that they belong to, where it is known.
+        published: What is known of them if they are Google's.
+    """
+
+    path: str
+    reader: CheckpointReader
+    keys: dict[str, str]
+    model: ModelConfig | None
+    published: PublishedWeights | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What a published checkpoint leaves open about `model`, in a sentence; or empty."""
+        return self.published.doubt if self.published else ""
+
+    @property
+    def classifier_origin(self) -> ClassifierOrigin:
+        """Where the classifier comes from, if there is one."""
+        if self.published:
+            layers, stage = self.published.classifier_layers, self.published.stage
+            return ClassifierOrigin(self.path, None, layers, published_stage=stage)
+        directory = directory_of(self.path)
+        layers = (self.model.classifier_layer,) if self.model else ()
+        names = class_names_of(self.path) or ()
+        return ClassifierOrigin(self.path, read_config(directory), layers, names)
+
+    @functools.cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every model variable by path."""
+        return {path: self.reader.shapes[key] for path, key in self.keys.items()}
+
+
+def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int | None = None) -> SavedWeights:
+    """Finds the weights in a model_dir (its newest checkpoint), a `ckpt-N` prefix or a SavedModel.
+
+    Google's published ones are recognised, in any of the forms that `load_published_weights` takes.
+
+    Args:
+        path: One of these.
+        setting: What the path is called where the user gave it.
+        ft_proj_selector: The classifier's head layer in published weights, as `load_published_weights`
+            takes it.
+
+    Raises:
+        ConfigError: There are none, or they are damaged.
+    """
+    reader = CheckpointReader(find_prefix(path, setting))
+    published = recognise(reader, ft_proj_selector)
+    if published is not None:
+        return SavedWeights(path, reader, published.keys, published.model, published)
+    return SavedWeights(path, reader, reader.keys_by_path("model"), read_model(directory_of(path)))
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What a load did.
+
+    Attributes:
+        prefix: Where the weights came from.
+        loaded: Paths that were loaded.
+        left: Paths that stay as initialised, with the reason.
+        unused: Paths in the checkpoint that this network has no place for.
+    """
+
+    prefix: str
+    loaded: tuple[str, ...]
+    left: dict[str, str]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} variables loaded from {self.prefix}"]
+        lines += [f"  left as initialised: {path} ({reason})" for path, reason in self.left.items()]
+        if self.unused:
+            scopes = sorted({"/".join(path.split("/")[:2]) for path in self.unused})
+            lines.append(f"  not used by this network: {', '.join(scopes)}")
+        return "\n".join(lines)
+
+
+def load_weights(
+    network: SimCLR,
+    path: str,
+    run: ExperimentConfig | None = None,
+    class_names: Sequence[str] = (),
+) -> LoadReport:
+    """Loads the weights that a run starts from into its network, by path.
+
+    The encoder and the projection layers in use must be there and fit. The classifier comes along only where
+    it belongs: it was fine-tuned, trained with supervision or distilled; it reads the same head layer and
+    tells the same classes apart; and it has seen no label that the run may not use. One that pretraining
+    trained along has seen all labels, and stays behind. So does one that is to start from zeros, that
+    `variable_schema` excludes, that is missing, or that has another shape.
+
+    Args:
+        network: A built network; nothing is changed if this raises.
+        path: As `find_weights` takes it.
+        run: The run that the network is for; None leaves the classifier as initialised.
+        class_names: Of that run's data, in the order of the labels.
+
+    Returns:
+        What was loaded, what was left and why, and what was not used.
+
+    Raises:
+        ConfigError: No checkpoint, or one of another architecture.
+
+    Example:
+        >>> print(load_weights(network, "runs/digits", config, source.class_names))
+        120 variables loaded from runs/digits/ckpt-2425
+          left as initialised: supervised_head/kernel (was trained along with the labels of …)
+    """
+    weights = find_weights(path)
+    if run is not None and run.run.variable_schema is not None:
+        return _load(network, weights, "--variable_schema excludes it")
+    return _load(network, weights, weights.classifier_origin.why_not_for(run, class_names))
+
+
+def load_network(weights: SavedWeights, precision: str = "float32", say: Say | None = None) -> SimCLR:
+    """Builds the network that weights belong to, and loads all of it.
+
+    Args:
+        weights: What `find_weights` found.
+        precision: Keras dtype policy.
+        say: Where the progress is told; None is silent.
+
+    Raises:
+        ConfigError: The architecture is not known, or variables are missing or misshapen.
+    """
+    if weights.model is None:
+        raise ConfigError(
+            f"checkpoint {weights.reader.prefix} has no config.json beside it and is no published one, so "
+            "its architecture is not known; pass the model_dir of a run."
+        )
+    model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
+    network = SimCLR(model, name="simclr", dtype=precision)
+    network.build((None, model.image_size, model.image_size, 3))
+    left = _load(network, weights, say=say).left
+    if left:
+        name, reason = next(iter(left.items()))
+        raise ConfigError(
+            f"checkpoint {weights.reader.prefix} does not fill its network: {name}, {reason}; "
+            "set num_classes in its config.json to what was trained."
+        )
+    return network
+
+
+def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say | None = None) -> LoadReport:
+    shapes, variables = weights.shapes, named_variables(network)
+    left = _classifier_left(network, shapes, why_left)
+    wanted = {name: variable for name, variable in variables.items() if name not in left}
+    _refuse_mismatch(weights, shapes, wanted, network.config)
+    for name in wanted:  # A damaged file is noticed before anything is changed.
+        weights.reader.tensor(weights.keys[name])
+    for name, variable in told(wanted.items(), "weights, variable", say):
+        variable.assign(weights.reader.tensor(weights.keys[name]))
+    unused = tuple(sorted(set(shapes) - set(variables)))
+    return LoadReport(weights.reader.prefix, tuple(wanted), left, unused)
+
+
+def _classifier_left(network: SimCLR, shapes: Mapping[str, tuple[int, ...]], why_left: str) -> dict[str, str]:
+    """Why each of the classifier's variables stays as initialised; all of them do, or none."""
+    reasons = {
+        name: _why_unfit(network, shapes.get(name), tuple(variable.shape))
+        for name, variable in named_variables(network).items()
+        if name.startswith(_CLASSIFIER)
+    }
+    common = next(filter(None, reasons.values()), why_left)
+    return {name: reason or common for name, reason in reasons.items()} if common else {}
+
+
+def _why_unfit(network: SimCLR, saved: tuple[int, ...] | None, shape: tuple[int, ...]) -> str:
+    if network.config.zero_init_logits_layer:
+        return "zero_init_logits_layer"
+    if saved is None:
+        return "not in the checkpoint"
+    return "" if saved == shape else f"shape {saved} in the checkpoint, {shape} here"
+
+
+def _refuse_mismatch(
+    weights: SavedWeights,
+    shapes: Mapping[str, tuple[int, ...]],
+    wanted: Mapping[str, keras.Variable],
+    config: ModelConfig,
+) -> None:
+    missing = [name for name in wanted if name not in shapes]
+    misshapen = [name for name in wanted if name in shapes and shapes[name] != tuple(wanted[name].shape)]
+    if not missing and not misshapen:
+        return
+    problem = (
+        f"{misshapen[0]} has shape {shapes[misshapen[0]]} there and {tuple(wanted[misshapen[0]].shape)} here"
+        if misshapen
+        else f"it lacks {len(missing)} variable(s), the first {missing[0]}"
+    )
+    fields = differing_fields(weights.model, config) if weights.model else []
+    cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
+    raise ConfigError(f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}.")

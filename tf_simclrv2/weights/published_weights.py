@@ -1,0 +1,260 @@
+"""Google's published weights: read in all three forms, and written in the form of the TF2 program.
+
+A checkpoint is recognised by its names, the architecture follows from the shapes, and every variable is
+accounted for before the first one is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import tensorflow as tf
+from absl import logging
+
+from tf_simclrv2.config import ModelConfig
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.models.variable_paths import named_variables, variable_tree
+from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
+from tf_simclrv2.weights.published_architecture import (
+    head_layer,
+    is_classifier,
+    is_model_variable,
+    read_architecture,
+)
+from tf_simclrv2.weights.published_names import name_variables
+
+_STEM = {"tf2": "resnet/", "attributes": "resnet_model/", "tf1": "base_model/"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedWeights:
+    """A recognised checkpoint.
+
+    Attributes:
+        form: What it is, in words.
+        model: The network, as its variables' names and shapes tell.
+        classifier_layers: The head layers that the classifier may be on.
+        keys: The checkpoint key of every variable by our path.
+        stage: What trained the classifier: `finetune`, also with all labels from the start, `pretrain`, or
+            `unknown` where neither the optimizer's variables nor a head that was cut off tell.
+    """
+
+    form: str
+    model: ModelConfig
+    classifier_layers: tuple[int, ...]
+    keys: dict[str, str]
+    stage: str = "unknown"
+
+    @property
+    def doubt(self) -> str:
+        """One sentence on what the checkpoint leaves open; empty where it does not."""
+        if not self.model.num_classes or len(self.classifier_layers) == 1:
+            return ""
+        layers = ", ".join(map(str, self.classifier_layers))
+        return (
+            f"the classifier fits layers {layers} of the head alike; layer {self.model.classifier_layer} is "
+            "taken (python -m export.convert --ft_proj_selector=N takes another)"
+        )
+
+
+def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> PublishedWeights | None:
+    """Finds out which published form a checkpoint has, if any.
+
+    Args:
+        reader: The checkpoint.
+        ft_proj_selector: As `load_published_weights` takes it.
+
+    Returns:
+        None for a checkpoint of another program.
+
+    Raises:
+        ConfigError: It is one of them, but variables are missing or superfluous.
+    """
+    form, naming, keys = _published_keys(reader)
+    keys = {name: key for name, key in keys.items() if is_model_variable(name)}
+    if not any(name.startswith(_STEM[naming]) for name in keys):
+        return None
+    fine_tuned_from = _fine_tuned_from(reader, keys)
+    selector = fine_tuned_from if ft_proj_selector is None else ft_proj_selector
+    try:
+        model, layers = read_architecture(
+            {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
+        )
+    except ConfigError as error:
+        raise ConfigError(f"checkpoint {reader.prefix}: {error}") from error
+    paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
+    _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
+    fine_tuned = fine_tuned_from is not None or model.truncate_proj_head
+    stage = "finetune" if fine_tuned else "pretrain" if _trains_everything(reader, keys) else "unknown"
+    keys = {path: keys[name] for name, path in paths.items()}
+    return PublishedWeights(form, model, layers if selector is None else (selector,), keys, stage)
+
+
+def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]:
+    """The form, the field of `PublishedName` that it speaks, and its keys by name in that."""
+    if reader.graph is None:
+        return "a TF1 checkpoint", "tf1", {key: key for key in reader.shapes}
+    if "resnet_model" not in reader.children("model"):
+        return "", "tf2", {}
+    form = "a TF2 SavedModel" if "trainable_variables_list" in reader.children() else "a TF2 checkpoint"
+    names = reader.keys_by_full_name()
+    if any(name.startswith(_STEM["tf2"]) and is_model_variable(name) for name in names):
+        return form, "tf2", names
+    # What we wrote ourselves has the published paths, but our own names.
+    root = "model/"
+    paths = {
+        key.removeprefix(root).removesuffix(KEY_SUFFIX): key for key in reader.shapes if key.startswith(root)
+    }
+    return form, "attributes", paths
+
+
+def _is_global_bn(reader: CheckpointReader) -> bool:
+    """The TF2 program tells by the names of its layers; nothing else does, and True is the default."""
+    layers = {layer for name in reader.keys_by_full_name() for layer in name.split("/")}
+    local = any(layer.startswith("batch_normalization") for layer in layers)
+    return not local
+
+
+def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int | None:
+    """The head layer that a classifier was fine-tuned on, where the optimizer's variables tell.
+
+    Behind it nothing has a gradient, so the optimizer keeps no momentum of those layers.
+    """
+    trained = _trained(reader, keys)
+    layers = {layer for name in keys if (layer := head_layer(name)) is not None}
+    untrained = layers - {head_layer(name) for name in trained}
+    return min(untrained) if untrained and any(is_classifier(name) for name in trained) else None
+
+
+def _trains_everything(reader: CheckpointReader, keys: Mapping[str, str]) -> bool:
+    """Whether the optimizer knows the classifier and every layer of a head, as only pretraining leaves it."""
+    layers = {layer for name in keys if (layer := head_layer(name)) is not None}
+    trained = _trained(reader, keys)
+    known = {head_layer(name) for name in trained}
+    return bool(layers) and layers <= known and any(is_classifier(name) for name in trained)
+
+
+def _trained(reader: CheckpointReader, keys: Mapping[str, str]) -> set[str]:
+    """Names of the variables that the optimizer keeps something of."""
+    with_slots = {key.split("/.OPTIMIZER_SLOT", 1)[0] for key in reader.shapes if "/.OPTIMIZER_SLOT" in key}
+    with_slots |= {key.rpartition("/")[0] for key in reader.shapes}
+    return {name for name, key in keys.items() if key.removesuffix(KEY_SUFFIX) in with_slots}
+
+
+def _refuse_other_names(what: str, wanted: set[str], found: set[str], model: ModelConfig) -> None:
+    faults = {"lacks": sorted(wanted - found), "has superfluous": sorted(found - wanted)}
+    said = [
+        f"{verb} {len(names)} variable(s), the first {names[0]}" for verb, names in faults.items() if names
+    ]
+    if said:
+        raise ConfigError(
+            f"checkpoint {what} looks like {describe_architecture(model)}, but it {' and '.join(said)}; "
+            "fetch it again, or build its network by hand."
+        )
+
+
+def describe_architecture(model: ModelConfig) -> str:
+    """The network in a few words.
+
+    Example:
+        >>> describe_architecture(ModelConfig(resnet_depth=152, width_multiplier=3, sk_ratio=0.0625))
+        'ResNet-152 3x, SK 0.0625, 3-layer head to 128, 1000 classes on layer 0'
+    """
+    layers = model.num_used_head_layers
+    head = f"{layers}-layer head"
+    if not model.truncate_proj_head:
+        head = f"{head} to {model.proj_out_dim}" if layers else "no head"
+    parts = (
+        f"ResNet-{model.resnet_depth} {model.width_multiplier}x",
+        model.cifar_stem and "CIFAR stem",
+        model.sk_ratio and f"SK {model.sk_ratio:g}",
+        model.se_ratio and f"SE {model.se_ratio:g}",
+        head,
+        f"{model.num_classes} classes on layer {model.classifier_layer}"
+        if model.num_classes
+        else "no classifier",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def load_published_weights(
+    path: str, precision: str = "float32", ft_proj_selector: int | None = None
+) -> SimCLR:
+    """Makes the network of a published checkpoint, with its weights.
+
+    Tensors are read one by one, so that memory holds the weights once.
+
+    Args:
+        path: A SavedModel of the TF2 program, a directory of its checkpoints or of the TF1 program's, or
+            the prefix of one, such as `model.ckpt-250228`.
+        precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
+        ft_proj_selector: The head layer that feeds the classifier, counted from 0 = h, for fine-tuned
+            checkpoints: the middle layers are as wide as h, so a classifier fits them all. None takes
+            what the optimizer's variables tell, or else the first that fits, with a warning in the log
+            if there are more.
+
+    Returns:
+        The built network; its `config` has the architecture.
+
+    Raises:
+        ConfigError: There is no published checkpoint, or variables are missing, superfluous or misshapen.
+
+    Example:
+        >>> network = load_published_weights("r50_1x_sk0/saved_model")
+        >>> network(images, training=False)["final_avg_pool"].shape
+        TensorShape([8, 2048])
+    """
+    reader = CheckpointReader(find_prefix(path))
+    weights = recognise(reader, ft_proj_selector)
+    if weights is None:
+        raise ConfigError(
+            f"checkpoint {reader.prefix} is in none of the published forms (a TF2 SavedModel or "
+            "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
+        )
+    if weights.doubt:
+        logging.warning("%s: %s", path, weights.doubt)
+    network = SimCLR(weights.model, name="simclr", dtype=precision)
+    network.build((None, weights.model.image_size, weights.model.image_size, 3))
+    variables = named_variables(network)
+    for name, variable in variables.items():
+        key, wanted = weights.keys[name], tuple(variable.shape)
+        if reader.shapes[key] != wanted:
+            raise ConfigError(
+                f"checkpoint {reader.prefix} looks like {describe_architecture(weights.model)}, but "
+                f"{key.removesuffix(KEY_SUFFIX)} ({name} here) has shape {reader.shapes[key]}, not {wanted}; "
+                "fetch it again, or build its network by hand."
+            )
+    for name, variable in variables.items():
+        variable.assign(reader.tensor(weights.keys[name]))
+    return network
+
+
+def published_checkpoint(network: SimCLR) -> tf.train.Checkpoint:
+    """A network as the published TF2 program's checkpoint of its model, without an optimizer.
+
+    Args:
+        network: A built network.
+    """
+    variables = named_variables(network)
+    tree = {name.attributes: variables[name.path] for name in name_variables(network)}
+    return tf.train.Checkpoint(model=variable_tree(tree))
+
+
+def save_published_checkpoint(network: SimCLR, prefix: str) -> str:
+    """Writes a network so that the published TF2 program restores it.
+
+    Args:
+        network: A built network. A truncated projection head lacks layers that the published program
+            makes, and keeps as initialised there.
+        prefix: Path of the checkpoint without `.index`.
+
+    Returns:
+        The prefix, for `tf.train.Checkpoint(model=model).restore(prefix)` over there.
+
+    Example:
+        >>> save_published_checkpoint(network, "/tmp/published/ckpt-0")
+        '/tmp/published/ckpt-0'
+    """
+    return published_checkpoint(network).write(prefix)
