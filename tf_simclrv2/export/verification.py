@@ -63,7 +63,7 @@ def _run_check(script: str, path: str, expected: dict[str, np.ndarray]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "expected.npz")
         np.savez(file, **expected)
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), script)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "checks", script)
         quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [sys.executable, "-I", script, path, file]
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
