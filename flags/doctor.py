@@ -1,4 +1,4 @@
-"""Flags of the doctor, which are none of a run."""
+"""Flags of `--doctor`; not recorded with a run."""
 
 from __future__ import annotations
 

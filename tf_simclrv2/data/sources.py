@@ -88,7 +88,7 @@ class Source:
         """At most so many records: every k-th one, or the first ones where records hold images.
 
         The first ones of a folder would be all of one class. TFDS has shuffled its files, and every image
-        between two of a sample would be read in vain.
+        between two of a sample would be decoded and discarded.
         """
         if not self.light:
             return self.first(most)

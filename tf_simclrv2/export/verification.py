@@ -1,4 +1,4 @@
-"""What is exported is tried out in a fresh process, without this package, before anybody hears of it."""
+"""What is exported is tried out in a fresh process, without this package, before it is published."""
 
 from __future__ import annotations
 

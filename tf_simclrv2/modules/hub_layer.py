@@ -57,7 +57,7 @@ class HubLayer(keras.layers.Layer):
             )
             for variable in module.variables
         ]
-        self.trainable = trainable  # Only now, for it is told to the variables that there are.
+        self.trainable = trainable  # Set last: Keras propagates it to existing variables only.
         self._module = Untracked(module)
         if endpoint is not None:
             self._refuse_unknown_endpoint(module)

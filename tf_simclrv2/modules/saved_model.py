@@ -76,7 +76,7 @@ def describe(
     class_names: Sequence[str] = (),
     training: Mapping[str, Any] | None = None,
 ) -> ModelCard:
-    """What is told of an exported network; arguments and errors as in `save_module`."""
+    """Builds the model card of an exported network; arguments and errors as in `save_module`."""
     class_names = tuple(class_names) if network.config.num_classes else ()
     if class_names and len(class_names) != network.config.num_classes:
         raise ConfigError(

@@ -12,7 +12,7 @@ def supervised_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
     Args:
         logits: [N, classes].
-        labels: int [N]; negative ones are none.
+        labels: int [N]; negative labels are ignored.
 
     Returns:
         Scalar, float32 or wider.

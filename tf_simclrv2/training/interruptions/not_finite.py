@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no number, and leaves what is known of it."""
+"""Stops a run whose loss is not finite, and writes what is known about it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stop_if_not_finite(
 
 
 def not_finite_report(task: Task, step: int, learning_rate: float, loss: float) -> dict[str, Any]:
-    """The step, and how large the variables have become; numbers that are none are strings.
+    """The step, and how large the variables have become; non-finite numbers are written as strings.
 
     Args:
         task: As it stands at the end of the loop of steps in which it happened.

@@ -1,4 +1,4 @@
-"""Saves checkpoints on the steps where they are due, and leaves none by halves."""
+"""Saves checkpoints on the steps where they are due, and never leaves a partial one."""
 
 from __future__ import annotations
 

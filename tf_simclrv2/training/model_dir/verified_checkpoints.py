@@ -47,7 +47,7 @@ def checkpoint_steps(directory: str) -> list[int]:
 
 
 def where_to_go_on(directory: str) -> str:
-    """The end of a sentence that tells to start again."""
+    """Returns the end of an error message: where the run would resume."""
     steps = checkpoint_steps(directory)
     return f"to go on from ckpt-{steps[0]}" if steps else "to begin again, for there is no checkpoint yet"
 
