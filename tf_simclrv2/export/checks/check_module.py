@@ -11,9 +11,6 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-for package in ("tf_simclrv2", "flags", "export"):
-    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
-
 TOLERANCE = 1e-5
 
 
@@ -77,4 +74,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    for package in ("tf_simclrv2", "flags", "export"):
+        sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
     main()

@@ -12,9 +12,6 @@ import sys
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-for package in ("tf_simclrv2", "flags", "export"):
-    sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
-
 # Of 8-bit weights: relative to the norm of an output.
 TOLERANCES = {"model.tflite": 1e-5, "model_int8.tflite": 0.2}
 
@@ -45,4 +42,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    for package in ("tf_simclrv2", "flags", "export"):
+        sys.modules[package] = None  # type: ignore[assignment] - An import of it fails.
     main()
