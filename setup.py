@@ -1,4 +1,4 @@
-"""Packaging of tf_simclrv2. The wheel holds the library; run.py, flags/ and export/ stay in the checkout."""
+"""Packaging of tf_simclrv2. The wheel holds the library, its commands and the recipes."""
 
 import re
 from pathlib import Path
@@ -23,8 +23,10 @@ setup(
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
-    packages=find_packages(include=["tf_simclrv2", "tf_simclrv2.*"]),
-    package_data={"tf_simclrv2.report": ["templates/*"]},
+    packages=[*find_packages(include=["tf_simclrv2", "tf_simclrv2.*"]), "tf_simclrv2.recipes"],
+    package_dir={"tf_simclrv2.recipes": "flags/recipes"},
+    package_data={"tf_simclrv2.recipes": ["*.cfg"], "tf_simclrv2.report": ["templates/*"]},
+    entry_points={"console_scripts": ["simclrv2 = tf_simclrv2.cli.main:main"]},
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",

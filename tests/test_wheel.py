@@ -35,6 +35,23 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return target
 
 
+def test_the_commands_run_from_the_wheel(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(installed), "CUDA_VISIBLE_DEVICES": ""}
+
+    def simclrv2(*words: str) -> str:
+        command = [sys.executable, str(installed / "bin" / "simclrv2"), *words]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "data-service" in simclrv2("--help")
+    small = ["--train_split=train[:64]", "--train_steps=2", "--image_size=8", "--eval_protocols=online"]
+    simclrv2("run", "--flagfile=quickstart", "--model_dir=run", *small)
+    assert (tmp_path / "run" / "report.html").exists()
+    simclrv2("export", "--model_dir=run", "--output=module")
+    assert (tmp_path / "module" / "saved_model.pb").exists()
+
+
 def test_every_module_can_be_imported_from_the_wheel(installed: pathlib.Path, tmp_path: pathlib.Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(

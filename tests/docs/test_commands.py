@@ -35,8 +35,8 @@ NOT_OURS = {
 # Programs whose flags are absl's: what defines them, and what judges their combination.
 ABSL_PROGRAMS = {
     "run.py": ("flags", "define_flags", "config_from_flags"),
-    "-m export": ("flags.export", "define", ""),
-    "-m export.convert": ("export.convert", "define_flags", ""),
+    "-m export": ("tf_simclrv2.cli.flags.export", "define", ""),
+    "-m export.convert": ("tf_simclrv2.cli.flags.convert", "define", ""),
 }
 # Parses many command lines in one process; prints what is wrong with each, or null.
 PARSE_ALL = """

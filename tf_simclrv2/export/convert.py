@@ -1,43 +1,18 @@
-"""Weights to and from the published form; `python -m export.convert` is its command line."""
+"""Converts weights to and from the published form."""
 
 from __future__ import annotations
 
 import os
-import sys
 
 import tensorflow as tf
-from absl import app, flags, logging
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
-from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.export.staging import staged
 from tf_simclrv2.files import CONFIG_FILE
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.weights.loading import find_weights, load_network
 from tf_simclrv2.weights.published_weights import describe_architecture, published_checkpoint
-
-FLAGS = flags.FLAGS
-FORMATS = ("checkpoint", "published")
-
-
-def define_flags() -> None:
-    """Defines this program's flags; once a process."""
-    flags.DEFINE_string(
-        "input", None, "Weights: a published SavedModel or checkpoint, a model_dir, a ckpt-N."
-    )
-    flags.DEFINE_string("output", None, "Directory to make.")
-    flags.DEFINE_enum(
-        "format", "checkpoint", FORMATS, "What to write: this package's form, or the published TF2 program's."
-    )
-    flags.DEFINE_integer(
-        "ft_proj_selector",
-        None,
-        "Head layer that feeds the classifier of published weights, counted from 0 = h; where it is not "
-        "given, the first one that fits.",
-    )
-    flags.DEFINE_bool("overwrite", False, "Replace the output if it exists.")
-    flags.mark_flags_as_required(["input", "output"])
 
 
 def convert(
@@ -109,14 +84,3 @@ def _config(model: ModelConfig, fine_tuned: bool) -> ExperimentConfig:
 def _summary(names: list[str], shown: int = 3) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return f"{', '.join(names[:shown])}{more}"
-
-
-def main(argv: list[str]) -> None:
-    """Reads the flags, converts, and says in one sentence what went wrong."""
-    if len(argv) > 1:
-        raise app.UsageError(f"{argv[1]!r} is not a flag; every option starts with --.")
-    logging.set_verbosity(logging.ERROR)
-    try:
-        print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
-    except ConfigError as error:
-        sys.exit(f"error: {error}")

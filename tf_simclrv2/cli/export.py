@@ -1,0 +1,27 @@
+"""Exports a trained network: `simclrv2 export`, or `python -m export` in a checkout."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from absl.flags import FLAGS
+
+from tf_simclrv2.cli.flags.export import define
+from tf_simclrv2.cli.program import start
+from tf_simclrv2.errors import ConfigError
+
+
+def main() -> None:
+    """Reads the command line and exports."""
+    start(define, _export)
+
+
+def _export() -> None:
+    from tf_simclrv2.export.exporter import ExportConfig, export
+
+    names = [field.name for field in dataclasses.fields(ExportConfig)]
+    try:
+        print(export(ExportConfig(**{name: FLAGS[name].value for name in names})))
+    except ConfigError as error:
+        sys.exit(f"error: {error}")

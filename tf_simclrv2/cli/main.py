@@ -1,0 +1,99 @@
+"""The program `simclrv2`: one word chooses the command, the rest are its own options."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tf_simclrv2.cli.recipes import with_recipes_found
+from tf_simclrv2.version import VERSION
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A command of `simclrv2`.
+
+    Attributes:
+        module: Whose `main()` runs it; imported only then.
+        help: A line for the list of commands.
+        options: Put before those of the user.
+    """
+
+    module: str
+    help: str
+    options: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "run": Command(
+        "tf_simclrv2.cli.run",
+        "pretrain, fine-tune, train with labels, or distil; --mode says whether to evaluate",
+    ),
+    "train": Command("tf_simclrv2.cli.run", "the same with --mode=train", ("--mode=train",)),
+    "eval": Command("tf_simclrv2.cli.run", "the same with --mode=eval", ("--mode=eval",)),
+    "export": Command(
+        "tf_simclrv2.cli.export", "write a SavedModel, a TF-Hub archive, a serving bundle or TFLite files"
+    ),
+    "convert": Command("tf_simclrv2.cli.convert", "convert weights to and from the published form"),
+    "doctor": Command(
+        "tf_simclrv2.doctor.__main__", "say what this machine can do, and what a run would ask of it"
+    ),
+    "report": Command(
+        "tf_simclrv2.report.__main__", "write the report of a run, or a page that compares several"
+    ),
+    "data-service": Command(
+        "tf_simclrv2.data.service", "decode and augment images for trainings on other hosts"
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a command.
+
+    Args:
+        arguments: The command and its options; None takes those of the process.
+
+    Raises:
+        SystemExit: With 2 for a command that does not exist.
+    """
+    # Before TensorFlow is imported: its start-up messages would drown ours.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return
+    if words[0] == "--version":
+        print(VERSION)
+        return
+    name = words.pop(0)
+    if name not in COMMANDS:
+        print(f"error: {_refusal(name)}", file=sys.stderr)
+        sys.exit(2)
+    command = COMMANDS[name]
+    sys.argv = [f"simclrv2 {name}", *command.options, *with_recipes_found(words)]
+    importlib.import_module(command.module).main()
+
+
+def usage() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: simclrv2 COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "simclrv2 COMMAND --help lists its options. --flagfile=quickstart takes the recipe of that name.",
+        ]
+    )
+
+
+def _refusal(name: str) -> str:
+    close = difflib.get_close_matches(name, COMMANDS, 1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return f"{name!r} is not a command; {guess}simclrv2 --help lists them."
