@@ -18,6 +18,9 @@ from typing import Any
 
 import pytest
 
+from tf_simclrv2.cli.main import main
+from tf_simclrv2.cli.recipes import with_recipes_found
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg")]
 # Nothing here is trained: a long command is parsed by its own program instead of run. The examples and
@@ -29,6 +32,7 @@ NOT_OURS = {
     "docker run": "TensorFlow Serving's image, which the tests cannot fetch",
     "tensorboard --logdir": "TensorBoard's own program",
     "git clone": "needs the network",
+    "pip install .": "needs the network",
     "cd ": "a shell's",
     "step 172 of 1,100:": "what a run prints",
 }
@@ -38,6 +42,8 @@ ABSL_PROGRAMS = {
     "-m export": ("tf_simclrv2.cli.flags.export", "define", ""),
     "-m export.convert": ("tf_simclrv2.cli.flags.convert", "define", ""),
 }
+# Commands of the installed program, and what is the same in a checkout.
+FRONT_DOORS = {"run": "run.py", "export": "-m export", "convert": "-m export.convert"}
 # Parses many command lines in one process; prints what is wrong with each, or null.
 PARSE_ALL = """
 import importlib, json, sys
@@ -93,6 +99,8 @@ def _words(line: str) -> list[str]:
 def _program_of(line: str) -> tuple[str, list[str]]:
     """`run.py`, `-m export`, `make`, … and the arguments."""
     first, *rest = _words(line)
+    if first == "simclrv2" and rest[0] in FRONT_DOORS:
+        return FRONT_DOORS[rest[0]], with_recipes_found(rest[1:])
     if first.removeprefix(".venv/bin/") != "python":
         return first, rest
     return (" ".join(rest[:2]), rest[2:]) if rest[0] == "-m" else (rest[0], rest[1:])
@@ -153,9 +161,11 @@ def test_command_is_taken(document: str, line: str, monkeypatch: pytest.MonkeyPa
         assert _faults(program)[line] is None
     elif program == "make":
         _check_make(arguments)
+    elif program == "simclrv2":
+        main(arguments)
     elif program.startswith("docs/examples/"):
-        main = runpy.run_path(str(ROOT / program), run_name="example")["main"]
-        inspect.signature(main).bind(*arguments)
+        example = runpy.run_path(str(ROOT / program), run_name="example")["main"]
+        inspect.signature(example).bind(*arguments)
     elif program.startswith(("-m tf_simclrv2.", "benchmarks/")):
         _check_argparse(program, arguments, monkeypatch)
     else:
