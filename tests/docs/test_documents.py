@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg")]
 # Of TensorBoard, TensorFlow Serving's client and server, saved_model_cli and absl.
-OF_OTHERS = {"logdir", "model_config_file", "dir", "all", "helpfull", "flagfile"}
+OF_OTHERS = {"logdir", "model_config_file", "dir", "all", "help", "helpfull", "flagfile"}
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
