@@ -8,9 +8,9 @@ import os
 def prefer_onednn() -> None:
     """Lets TensorFlow compute with oneDNN on every x86 processor.
 
-    By itself it does so only where it finds AVX-512; with AVX2 alone a convolution with its gradients then takes
-    five to seven times as long. `TF_ENABLE_ONEDNN_OPTS` in the environment is respected. Without effect if
-    TensorFlow is imported already.
+    By itself it does so only where it finds AVX-512; with AVX2 alone a convolution with its gradients then
+    takes five to seven times as long. `TF_ENABLE_ONEDNN_OPTS` in the environment is respected. Without effect
+    if TensorFlow is imported already.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

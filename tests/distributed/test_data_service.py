@@ -22,8 +22,8 @@ from tf_simclrv2.data import (
 from tf_simclrv2.data.service import Service
 
 SIZE, BATCH, STEPS = 8, 12, 9
-# Seconds that a client waits for the answer of a service that is busy and of one that has gone, and within which
-# it has to give up the latter.
+# Seconds that a client waits for a service that is busy, and for one that has gone, and within which it has to
+# give up the latter.
 PATIENCE, SHORT_PATIENCE, BOUND = 60.0, 1.0, 60
 
 
