@@ -23,8 +23,8 @@ from tf_simclrv2.data.service import Service
 
 SIZE, BATCH, STEPS = 8, 12, 9
 # Seconds that a client waits for a service that is busy, and for one that has gone, and within which it has to
-# give up the latter.
-PATIENCE, SHORT_PATIENCE, BOUND = 60.0, 1.0, 60
+# Seconds that a client waits for a service that is busy, and for one that has gone, and within which it has
+# to give up the latter.
 
 
 @pytest.fixture(scope="module")
