@@ -67,6 +67,11 @@ def main() -> None:
     letters = [claim.letter for claim in claims()]
     parser.add_argument("--claim", choices=letters, action="append", help="default: all")
     parser.add_argument("--epochs", type=int, help="of pretraining, instead of the scale's")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        help="instead of the scale's; without AVX-512 float32 is the faster one",
+    )
     parser.add_argument("--docs", action="store_true", help="write docs/claims.md from OUTPUT/claims.json")
     add_process_flags(parser)
     arguments = parser.parse_args()
@@ -76,6 +81,8 @@ def main() -> None:
     scale = SCALES[arguments.scale]
     if arguments.epochs:
         scale = dataclasses.replace(scale, pretrain_epochs=arguments.epochs)
+    if arguments.precision:
+        scale = dataclasses.replace(scale, precision=arguments.precision)
     define_flags()
     be_quiet()
     start = time.perf_counter()
