@@ -70,7 +70,7 @@ def test_the_old_output_returns_after_a_kill_between_the_two_moves(tmp_path):
 
 def test_what_a_killed_program_left_is_removed(tmp_path):
     script = (
-        "import sys, time, pathlib\nfrom export.staging import staged\n"
+        "import sys, time, pathlib\nfrom tf_simclrv2.export.staging import staged\n"
         "with staged(sys.argv[1]) as part:\n"
         "    pathlib.Path(part).write_text('half')\n    print(flush=True)\n    time.sleep(60)\n"
     )
