@@ -17,7 +17,7 @@ from tf_simclrv2.training.model_dir.lock import LOCK_FILE, run_lock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys
-from tf_simclrv2.training.run_lock import run_lock
+from tf_simclrv2.training.model_dir.lock import run_lock
 with run_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
