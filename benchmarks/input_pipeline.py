@@ -39,11 +39,17 @@ def seconds_of_ours(
     import tensorflow as tf
 
     from tf_simclrv2 import DataConfig
-    from tf_simclrv2.data import batch_random_blur, example_seeds, load_source, pretraining_batches
+    from tf_simclrv2.data import (
+        BatchOptions,
+        batch_random_blur,
+        example_seeds,
+        load_source,
+        pretraining_batches,
+    )
 
     config = DataConfig(dataset="image_folder", data_dir=folder, use_blur=blur)
     source = load_source(config, "train")
-    stream = iter(pretraining_batches(source, config, image_size=size, batch_size=batch_size, seed=0))
+    stream = iter(pretraining_batches(source, config, BatchOptions(size, batch_size)))
 
     @tf.function
     def made() -> list[tf.Tensor]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_simclrv2 import ConfigError, DataConfig
-from tf_simclrv2.data import finetuning_batches, label_subset, load_source
+from tf_simclrv2.data import BatchOptions, finetuning_batches, label_subset, load_source
 
 DIGITS = DataConfig(dataset="digits", random_flip=False)
 
@@ -54,7 +54,7 @@ def test_all_labels_are_the_source_itself():
 def test_a_stream_goes_on_where_it_was_left():
     def stream(start):
         batches = finetuning_batches(
-            subset(labels_per_class=2), DIGITS, image_size=8, batch_size=5, seed=3, start=start
+            subset(labels_per_class=2), DIGITS, BatchOptions(8, 5, seed=3), start=start
         )
         return [(b["key"].numpy(), b["image"].numpy()) for b in batches.take((45 - start) // 5)]
 
@@ -66,7 +66,7 @@ def test_a_stream_goes_on_where_it_was_left():
 
 def test_an_epoch_holds_every_chosen_image_once():
     source = subset(labels_per_class=2)
-    batches = finetuning_batches(source, DIGITS, image_size=8, batch_size=20, seed=0).take(2)
+    batches = finetuning_batches(source, DIGITS, BatchOptions(8, 20)).take(2)
     for batch in batches:
         assert np.bincount(batch["label"]).tolist() == [2] * 10
 
@@ -76,8 +76,8 @@ def test_a_look_that_ends_early_disturbs_nobody():
     for _ in range(4):
         source = subset(label_fraction=0.05)
         few = dataclasses.replace(source, records=source.records.take(8), num_examples=8)
-        batches = finetuning_batches(source, DIGITS, image_size=8, batch_size=35, seed=0)
-        next(iter(finetuning_batches(few, DIGITS, image_size=8, batch_size=8, seed=0)))
+        batches = finetuning_batches(source, DIGITS, BatchOptions(8, 35))
+        next(iter(finetuning_batches(few, DIGITS, BatchOptions(8, 8))))
         assert sum(1 for _ in batches.take(40)) == 40
 
 
@@ -94,7 +94,7 @@ def test_the_dataset_is_not_read_in_every_epoch(kept, monkeypatch):
     source = load_source(DIGITS, "train[:100]")
     source = dataclasses.replace(source, records=source.records.map(counted))
     few = label_subset(source, dataclasses.replace(DIGITS, labels_per_class=2))
-    for _ in finetuning_batches(few, DIGITS, image_size=8, batch_size=10, seed=0).take(9):
+    for _ in finetuning_batches(few, DIGITS, BatchOptions(8, 10)).take(9):
         pass
     # Once for the labels, once for the chosen images.
     assert len(read) == 200 if kept else len(read) >= 500

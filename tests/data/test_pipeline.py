@@ -7,6 +7,7 @@ import tensorflow as tf
 from tests.data.image_files import encoded, sixteen_bits, write_images
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import (
+    BatchOptions,
     SkippedImages,
     distillation_batches,
     evaluation_batches,
@@ -39,15 +40,8 @@ def folder(path, **settings):
 
 
 def pretraining(source, config, *, batch_size=10, seed=0, start=0, image_size=SIZE, skipped=None):
-    return pretraining_batches(
-        source,
-        config,
-        image_size=image_size,
-        batch_size=batch_size,
-        seed=seed,
-        start=start,
-        skipped=skipped,
-    )
+    options = BatchOptions(image_size, batch_size, seed, skipped=skipped)
+    return pretraining_batches(source, config, options, start)
 
 
 def take(batches, count):
@@ -82,13 +76,13 @@ def test_elements(digits):
 def test_every_shape_is_static(digits):
     """As TPUs need it, though no epoch is a multiple of the batch."""
     source, config = digits
-    options = {"image_size": SIZE, "batch_size": 6}
+    options = BatchOptions(SIZE, 6)
     for batches in (
-        pretraining_batches(source, config, seed=0, **options),
-        finetuning_batches(source, config, seed=0, **options),
-        distillation_batches(source, None, config, seed=0, **options),
-        distillation_batches(source, source, config, seed=0, **options),
-        evaluation_batches(source, **options),
+        pretraining_batches(source, config, options),
+        finetuning_batches(source, config, options),
+        distillation_batches(source, None, config, options),
+        distillation_batches(source, source, config, options),
+        evaluation_batches(source, image_size=SIZE, batch_size=6),
     ):
         shapes = {name: spec.shape for name, spec in batches.element_spec.items()}
         assert all(shape.is_fully_defined() for shape in shapes.values()), shapes
@@ -159,7 +153,7 @@ def test_the_cache_reads_each_file_once(classes):
 
 def test_fine_tuning_batches(digits):
     source, config = digits
-    batch = take(finetuning_batches(source, config, image_size=SIZE, batch_size=10, seed=0, start=5), 1)[0]
+    batch = take(finetuning_batches(source, config, BatchOptions(SIZE, 10), start=5), 1)[0]
     assert batch["image"].shape == (10, SIZE, SIZE, 3)
     np.testing.assert_array_equal(batch["key"], np.arange(5, 15))
     np.testing.assert_array_equal(batch["image"][..., 0], batch["image"][..., 1])  # Still gray.
@@ -170,7 +164,7 @@ def test_fine_tuning_needs_labels(tmp_path):
     write_images(tmp_path, 3)
     source, config = folder(tmp_path)
     with pytest.raises(ConfigError, match=r"has no labels.*sub-folder"):
-        finetuning_batches(source, config, image_size=SIZE, batch_size=2, seed=0)
+        finetuning_batches(source, config, BatchOptions(SIZE, 2))
 
 
 def test_evaluation_visits_each_image_once_and_fills_up(digits):

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from tests.programs import finished
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import (
+    BatchOptions,
     ServiceClient,
     Share,
     Source,
@@ -30,7 +31,7 @@ BLOCK = 40
 
 
 # A buffer of ten batches.
-OPTIONS = {"image_size": 33, "batch_size": BLOCK // 10, "seed": 0}
+OPTIONS = BatchOptions(image_size=33, batch_size=BLOCK // 10)
 
 
 def write_dataset(data_dir: pathlib.Path, name: str, files: int, **splits: int) -> None:
@@ -161,13 +162,13 @@ def test_slices_and_sums_of_splits(data_dir, split):
 @pytest.fixture(scope="module")
 def uninterrupted(source, data_dir) -> dict[int, dict]:
     """More than an epoch of the pipeline."""
-    return rows(pretraining_batches(source, config(data_dir), **OPTIONS), 230)
+    return rows(pretraining_batches(source, config(data_dir), OPTIONS), 230)
 
 
 @pytest.mark.parametrize("start", [333, IMAGES - 1, IMAGES + 81])
 def test_a_resumed_stream_goes_on_as_if_never_stopped(source, data_dir, uninterrupted, start):
-    resumed = rows(pretraining_batches(source, config(data_dir), start=start, **OPTIONS), 8)
-    assert_same(resumed, {key: uninterrupted[key] for key in range(start, start + 8 * OPTIONS["batch_size"])})
+    resumed = rows(pretraining_batches(source, config(data_dir), OPTIONS, start=start), 8)
+    assert_same(resumed, {key: uninterrupted[key] for key in range(start, start + 8 * OPTIONS.batch_size)})
 
 
 def labels_of(source: Source) -> np.ndarray:
@@ -194,8 +195,8 @@ def test_files_that_an_epoch_is_done_with_are_not_opened(tmp_path):
     assert epoch(source, 0, start) == whole[start:]
     with pytest.raises(tf.errors.NotFoundError):
         epoch(source, 0, 0)
-    keys = rows(pretraining_batches(source, config(str(tmp_path), "many"), start=start, **OPTIONS), 20)
-    assert list(keys) == list(range(start, start + 20 * OPTIONS["batch_size"]))
+    keys = rows(pretraining_batches(source, config(str(tmp_path), "many"), OPTIONS, start=start), 20)
+    assert list(keys) == list(range(start, start + 20 * OPTIONS.batch_size))
 
 
 def test_images_that_are_passed_over_are_not_decoded(source, data_dir):
@@ -208,7 +209,7 @@ def test_images_that_are_passed_over_are_not_decoded(source, data_dir):
 
     watched = dataclasses.replace(source, read=read)
     start = 3 * BLOCK + 30
-    rows(pretraining_batches(watched, config(data_dir), start=start, **OPTIONS), 2)
+    rows(pretraining_batches(watched, config(data_dir), OPTIONS, start=start), 2)
     assert min(seen) == start
 
 
@@ -231,7 +232,10 @@ print(json.dumps(epoch(source, 5)))
 def test_workers_share_one_stream(source, data_dir, uninterrupted):
     parts = [
         rows(
-            pretraining_batches(source, config(data_dir), start=701, share=Share(2, worker, 2), **OPTIONS), 40
+            pretraining_batches(
+                source, config(data_dir), dataclasses.replace(OPTIONS, share=Share(2, worker, 2)), start=701
+            ),
+            40,
         )
         for worker in range(2)
     ]
@@ -243,7 +247,9 @@ def test_a_data_service_makes_the_same_stream(source, data_dir, uninterrupted):
     service = Service.start()
     client = ServiceClient((service.address.removeprefix("grpc://"),))
     client.wait(20)
-    served = pretraining_batches(source, config(data_dir), start=701, service=client, **OPTIONS)
+    served = pretraining_batches(
+        source, config(data_dir), dataclasses.replace(OPTIONS, service=client), start=701
+    )
     assert_same(rows(served, 30), {key: uninterrupted[key] for key in range(701, 821)})
 
 
@@ -256,10 +262,10 @@ def test_a_few_labels(source, data_dir, kept, monkeypatch):
     fixed = order(few.records)
     assert np.bincount(labels_of(few)).tolist() == [40] * CLASSES
     assert (few.shards is None) == kept
-    every = rows(finetuning_batches(few, settings, **OPTIONS), 2 * few.num_examples // OPTIONS["batch_size"])
+    every = rows(finetuning_batches(few, settings, OPTIONS), 2 * few.num_examples // OPTIONS.batch_size)
     labels = np.array([row["label"] for row in every.values()]).reshape(2, -1)
     assert all(np.bincount(half).tolist() == [40] * CLASSES for half in labels)
-    resumed = rows(finetuning_batches(few, settings, start=130, **OPTIONS), 15)
+    resumed = rows(finetuning_batches(few, settings, OPTIONS, start=130), 15)
     assert_same(resumed, {key: every[key] for key in resumed})
     if not kept:
         assert sorted(epoch(few, 0)) == fixed and epoch(few, 0, 99) == epoch(few, 0)[99:]
@@ -276,7 +282,7 @@ def test_the_first_records_are_those_of_the_fixed_order(source):
 def test_what_is_in_memory_is_shuffled_as_a_whole(source, data_dir):
     """Files may go once all is cached."""
     settings = config(data_dir, cache_dataset=True)
-    cached = rows(pretraining_batches(source, settings, **OPTIONS), IMAGES // OPTIONS["batch_size"])
+    cached = rows(pretraining_batches(source, settings, OPTIONS), IMAGES // OPTIONS.batch_size)
     expected = labels_of(source)[order(shuffled(source.records, IMAGES, 0, 0))]
     np.testing.assert_array_equal([row["label"] for row in cached.values()], expected)
 

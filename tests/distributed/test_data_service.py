@@ -11,6 +11,7 @@ import tensorflow as tf
 from tests.distributed.services import serving
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import (
+    BatchOptions,
     ServiceClient,
     Share,
     SkippedImages,
@@ -19,6 +20,7 @@ from tf_simclrv2.data import (
     load_source,
     pretraining_batches,
 )
+from tf_simclrv2.data.pipeline import WHOLE
 from tf_simclrv2.data.service import Service
 from tf_simclrv2.errors import ConfigError
 
@@ -69,12 +71,13 @@ def client_of(addresses):
     return client
 
 
-def assert_same_batches(make, source, client, **options):
+def assert_same_batches(make, source, client, share=WHOLE):
     """Compares what comes with and without the client: batches, and what was skipped."""
     results = []
     for service in (None, client):
         skipped = SkippedImages(source.num_examples, 0.1)
-        batches = make(image_size=SIZE, batch_size=BATCH, seed=3, skipped=skipped, service=service, **options)
+        options = BatchOptions(SIZE, BATCH, seed=3, share=share, skipped=skipped, service=service)
+        batches = make(options)
         results.append((list(batches.take(STEPS).as_numpy_iterator()), skipped.names))
     (alone, alone_skipped), (served, served_skipped) = results
     assert len(alone) == len(served) == STEPS and alone[0].keys() == served[0].keys()
@@ -92,8 +95,8 @@ def test_pretraining_batches_are_those_of_the_process_alone(addresses, folder, c
     source, config = folder
     client = client_of(",".join(addresses.split(",")[:count]))
 
-    def make(**options):
-        return pretraining_batches(source, config, start=17, **options)
+    def make(options):
+        return pretraining_batches(source, config, options, start=17)
 
     skipped = assert_same_batches(make, source, client)
     assert {name.rsplit("/", 1)[1] for name in skipped} == {"empty.png", "text.png", "torn.png"}
@@ -102,9 +105,9 @@ def test_pretraining_batches_are_those_of_the_process_alone(addresses, folder, c
 def test_other_stages_get_the_same_batches_too(addresses, folder):
     source, config = folder
     client = client_of(addresses)
-    assert_same_batches(lambda **options: finetuning_batches(source, config, **options), source, client)
+    assert_same_batches(lambda options: finetuning_batches(source, config, options), source, client)
     assert_same_batches(
-        lambda **options: distillation_batches(source, source, config, labelled_start=5, **options),
+        lambda options: distillation_batches(source, source, config, options, labelled_start=5),
         source,
         client,
     )
@@ -115,7 +118,7 @@ def test_datasets_of_records_and_a_cache_are_served(addresses, digits, cache):
     source, config = digits
     config = DataConfig(dataset="digits", data_dir=config.data_dir, cache_dataset=cache)
     assert not assert_same_batches(
-        lambda **options: pretraining_batches(source, config, **options), source, client_of(addresses)
+        lambda options: pretraining_batches(source, config, options), source, client_of(addresses)
     )
 
 
@@ -123,9 +126,10 @@ def test_a_worker_of_several_gets_its_own_rows(addresses, folder):
     source, config = folder
     share = Share(workers=2, worker=1, replicas=2)
     assert_same_batches(
-        lambda **options: pretraining_batches(source, config, share=share, **options),
+        lambda options: pretraining_batches(source, config, options),
         source,
         client_of(addresses),
+        share,
     )
 
 
@@ -159,9 +163,7 @@ def test_a_service_that_hangs_ends_the_iteration_and_itself_when_told(own_servic
     source, config = folder
     client = client_of(own_service.address)
     client.wait(60)
-    batches = iter(
-        pretraining_batches(source, config, image_size=SIZE, batch_size=BATCH, seed=0, service=client)
-    )
+    batches = iter(pretraining_batches(source, config, BatchOptions(SIZE, BATCH, service=client)))
     next(batches)
     client.patience = SHORT_PATIENCE
     own_service.process.send_signal(signal.SIGSTOP)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tests.data.image_files import write_images
 from tf_simclrv2 import DataConfig
 from tf_simclrv2.data import (
+    BatchOptions,
     Share,
     distillation_batches,
     evaluation_batches,
@@ -31,11 +32,11 @@ def source_and_config(tmp_path_factory):
 
 
 def streams(source, config, share):
-    options = {**OPTIONS, "seed": 1, "start": 5, "share": share}
+    options = BatchOptions(**OPTIONS, seed=1, labelled_batch_size=12, share=share)
     return {
-        "pretrain": pretraining_batches(source, config, **options),
-        "finetune": finetuning_batches(source, config, **options),
-        "distill": distillation_batches(source, source, config, labelled_batch_size=12, **options),
+        "pretrain": pretraining_batches(source, config, options, start=5),
+        "finetune": finetuning_batches(source, config, options, start=5),
+        "distill": distillation_batches(source, source, config, options, start=5),
     }
 
 
@@ -84,7 +85,7 @@ def watched(source):
 def test_a_worker_reads_only_its_own_examples(source_and_config, worker):
     source, seen = watched(source_and_config[0])
     share = Share(workers=2, worker=worker, replicas=4)
-    batches = pretraining_batches(source, source_and_config[1], **OPTIONS, seed=1, share=share)
+    batches = pretraining_batches(source, source_and_config[1], BatchOptions(**OPTIONS, seed=1, share=share))
     taken = list(batches.take(8).as_numpy_iterator())
     mine = [key for key in range(8 * BATCH) if key % BATCH // (BATCH // 2) == worker]
     assert np.concatenate([batch["key"] for batch in taken]).tolist() == mine[:16]

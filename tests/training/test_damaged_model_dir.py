@@ -14,6 +14,7 @@ import pytest
 from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2 import ConfigError
 from tf_simclrv2.training.run import Run
+from tf_simclrv2.training.training_loop import TrainingLoop
 
 READ = (
     "checkpoint",
@@ -91,11 +92,11 @@ def resume(monkeypatch):
     class Reached(Exception):
         pass
 
-    def at_first_batch(run: Run) -> None:
+    def at_first_batch(loop: TrainingLoop) -> None:
         raise Reached
 
     def go(directory: pathlib.Path):
-        monkeypatch.setattr(Run, "_show_views", at_first_batch)
+        monkeypatch.setattr(TrainingLoop, "_show_views", at_first_batch)
         lines = []
         run = Run(config_for(directory, train_steps=8), say=lines.append)
         with pytest.raises(Reached):

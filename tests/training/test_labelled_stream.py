@@ -14,7 +14,7 @@ from PIL import Image
 from tests.data.image_files import write_images
 from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2.config import DataConfig, ExperimentConfig
-from tf_simclrv2.data import Share, SkippedImages, distillation_batches, load_source
+from tf_simclrv2.data import BatchOptions, Share, SkippedImages, distillation_batches, load_source
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models import resnet
 from tf_simclrv2.training.batches import StageBatches
@@ -265,7 +265,7 @@ def test_labelled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_
     pool, broken = (DataConfig("image_folder", str(folder)) for folder in (few, tmp_path))
     skipped = SkippedImages(1000, 0.5)
     sources = load_source(pool, "train"), load_source(broken, "train")
-    batches = distillation_batches(*sources, pool, image_size=8, batch_size=2, seed=0, skipped=skipped)
+    batches = distillation_batches(*sources, pool, BatchOptions(8, 2, skipped=skipped))
     with pytest.raises(ConfigError, match="4 images are unreadable, but at most 2 may"), skipped.explained():
         next(iter(batches))
     assert skipped.count == len(skipped.names) >= 3

@@ -11,11 +11,11 @@ import tensorflow as tf
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import ConfigError, ExperimentConfig
 from tf_simclrv2.errors import NotFiniteError
-from tf_simclrv2.models import SimCLR
 from tf_simclrv2.report.event_files import read_scalars
 from tf_simclrv2.training.knn_curve import KnnCurve
 from tf_simclrv2.training.model_dir.verified_checkpoints import damage
 from tf_simclrv2.training.plan import plan_run
+from tf_simclrv2.training.preparation import prepare
 
 PUBLISHED_TAGS = {
     "train/contrast_loss",
@@ -99,13 +99,15 @@ def test_the_curve_of_neighbours_needs_labels(tmp_path):
 def test_the_curve_of_neighbours_ends_where_no_image_has_a_label(tmp_path):
     """ImageNet's test split has a label feature, but only -1 in it."""
     config, lines = config_for(tmp_path, train_batch_size=20, knn_epochs=1), Lines()
-    plan = plan_run(config, 1)
+    prepared = prepare(config, tf.distribute.get_strategy())
+    plan = prepared.plan
     records = plan.eval_source.records.map(lambda record: {**record, "label": tf.constant(-1, tf.int64)})
     source = dataclasses.replace(plan.eval_source, records=records)
-    network = SimCLR(plan.config.model)
-    curve = KnnCurve(network, dataclasses.replace(plan, eval_source=source), str(tmp_path), True, lines)
+    plan = dataclasses.replace(plan, eval_source=source)
+    curve = KnnCurve(dataclasses.replace(prepared, plan=plan), str(tmp_path), lines)
     for step in (curve.interval, 2 * curve.interval):
-        curve.extend(step)
+        prepared.task.global_step.assign(step)
+        curve({})
     assert lines == [f"nearest neighbours while training are off: no image of {source.name} has a label"]
 
 

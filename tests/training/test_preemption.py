@@ -9,7 +9,7 @@ import pytest
 
 from tests.training.small_runs import Lines, config_for, execute, weights_of
 from tf_simclrv2.errors import EXIT_PREEMPTED, Preempted
-from tf_simclrv2.training import run as run_module
+from tf_simclrv2.training import training_loop
 from tf_simclrv2.training.interruptions.preemption import Preemption
 
 
@@ -47,7 +47,7 @@ def test_other_threads_leave_the_handler_alone():
 def test_a_run_that_is_stopped_between_checkpoints_saves_on_the_same_steps(tmp_path, monkeypatch):
     """A signal at step 3 of 6 with checkpoints every 2: later ones are where they always were."""
 
-    class StopsAtThree(run_module.TrainingProgress):
+    class StopsAtThree(training_loop.TrainingProgress):
         def __call__(self, output):
             super().__call__(output)
             if int(self._global_step.numpy()) == 3:
@@ -55,7 +55,7 @@ def test_a_run_that_is_stopped_between_checkpoints_saves_on_the_same_steps(tmp_p
 
     options = {"mode": "train", "train_steps": 6, "steps_per_loop": 1, "keep_checkpoint_max": 9}
     execute(config_for(tmp_path / "whole", **options))
-    monkeypatch.setattr(run_module, "TrainingProgress", StopsAtThree)
+    monkeypatch.setattr(training_loop, "TrainingProgress", StopsAtThree)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted, match=r"stopped by SIGTERM at step 3 of 6; all is saved in .*ckpt-3,"):
         execute(config_for(tmp_path / "stopped", **options))

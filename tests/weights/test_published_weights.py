@@ -530,9 +530,8 @@ def test_a_published_checkpoint_teaches(published, form):
 
 def test_distilling_from_a_published_checkpoint(published, tmp_path):
     keras.backend.clear_session()
-    lines = Lines()
-    Run(config_for(tmp_path / "run", train_mode="distill", teacher=published["tf2"]), say=lines)
-    assert "teacher: the classifier fits layers 0, 1, 2" in lines
+    run = Run(config_for(tmp_path / "run", train_mode="distill", teacher=published["tf2"]))
+    assert "teacher: the classifier fits layers 0, 1, 2" in run.plan.describe()
 
 
 # The program.

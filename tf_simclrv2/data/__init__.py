@@ -19,6 +19,7 @@ from tf_simclrv2.data.encoded_images import check_not_empty, decode_image, decod
 from tf_simclrv2.data.image_folder import ImageFiles, list_image_files
 from tf_simclrv2.data.label_subset import draw_per_class, label_subset
 from tf_simclrv2.data.pipeline import (
+    BatchOptions,
     distillation_batches,
     evaluation_batches,
     finetuning_batches,
@@ -32,6 +33,7 @@ from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Source, check_same_classes, load_source, require_labels
 
 __all__ = [
+    "BatchOptions",
     "Digits",
     "ImageFiles",
     "ServiceClient",

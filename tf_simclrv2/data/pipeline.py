@@ -7,6 +7,7 @@ started at a later key goes on as if it had never stopped.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,17 +30,46 @@ _LAST = tf.int64.max
 WHOLE = Share()
 
 
+@dataclasses.dataclass(frozen=True)
+class BatchOptions:
+    """What a stream of training batches has besides its images.
+
+    Attributes:
+        image_size: Side of the images in pixels.
+        batch_size: Global batch, over all replicas.
+        seed: The run's seed.
+        labelled_batch_size: Global batch of distillation's labelled images; 0 takes `batch_size`.
+        share: Which rows of each batch to make; all of them by default.
+        skipped: Collects unreadable images; by default a new one with the limit of the data's config.
+        service: Decodes and augments, which changes no batch; None leaves it to this process.
+    """
+
+    image_size: int
+    batch_size: int
+    seed: int = 0
+    labelled_batch_size: int = 0
+    share: Share = WHOLE
+    skipped: SkippedImages | None = None
+    service: ServiceClient | None = None
+
+    def counting_skipped(self, source: Source, config: DataConfig) -> BatchOptions:
+        """Returns options that collect unreadable images of a source, if these do not yet."""
+        if self.skipped is not None:
+            return self
+        skipped = SkippedImages(source.num_examples, config.max_skipped_fraction)
+        return dataclasses.replace(self, skipped=skipped)
+
+    def for_labelled(self, labelled: Source) -> BatchOptions:
+        """Returns options for distillation's labelled images; unreadable ones have their own limit."""
+        return dataclasses.replace(
+            self,
+            batch_size=self.labelled_batch_size or self.batch_size,
+            skipped=self.skipped and self.skipped.beside(labelled.num_examples),
+        )
+
+
 def pretraining_batches(
-    source: Source,
-    config: DataConfig,
-    *,
-    image_size: int,
-    batch_size: int,
-    seed: int,
-    start: int = 0,
-    skipped: SkippedImages | None = None,
-    share: Share = WHOLE,
-    service: ServiceClient | None = None,
+    source: Source, config: DataConfig, options: BatchOptions, start: int = 0
 ) -> tf.data.Dataset:
     """Endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
 
@@ -49,13 +79,8 @@ def pretraining_batches(
     Args:
         source: The images.
         config: Augmentation, caching and the share of unreadable images that is tolerated.
-        image_size: Side of the views in pixels.
-        batch_size: Global batch, over all replicas.
-        seed: The run's seed.
+        options: Size of the views, the batch and the seed.
         start: First key to deliver.
-        skipped: Collects unreadable images; by default a new one with the config's limit.
-        share: Which rows of each batch to make; all of them by default.
-        service: Decodes and augments, which changes no batch; None leaves it to this process.
 
     Returns:
         {"view_1", "view_2": float32 [batch, size, size, 3] in [0, 1], not blurred;
@@ -63,35 +88,27 @@ def pretraining_batches(
 
     Example:
         >>> source = load_source(DataConfig(dataset="digits"), "train")
-        >>> batches = pretraining_batches(source, DataConfig(dataset="digits"), image_size=32,
-        ...                               batch_size=64, seed=0)
+        >>> options = BatchOptions(image_size=32, batch_size=64)
+        >>> batches = pretraining_batches(source, DataConfig(dataset="digits"), options)
         >>> next(iter(batches))["view_1"].shape
         TensorShape([64, 32, 32, 3])
     """
 
+    def seeds(name: str, example: Record) -> tf.Tensor:
+        return example_seeds(options.seed, example["key"], name)
+
     def two_views(example: Record) -> Record:
         views = {
-            name: view(example["image"], image_size, config, example_seeds(seed, example["key"], name))
+            name: view(example["image"], options.image_size, config, seeds(name, example))
             for name in ("view_1", "view_2")
         }
         return views | {"label": example["label"], "key": example["key"]}
 
-    return _training_batches(
-        source, config, two_views, image_size, batch_size, seed, start, skipped, share, service
-    )
+    return _training_batches(source, config, two_views, options, start)
 
 
 def finetuning_batches(
-    source: Source,
-    config: DataConfig,
-    *,
-    image_size: int,
-    batch_size: int,
-    seed: int,
-    start: int = 0,
-    skipped: SkippedImages | None = None,
-    share: Share = WHOLE,
-    service: ServiceClient | None = None,
+    source: Source, config: DataConfig, options: BatchOptions, start: int = 0
 ) -> tf.data.Dataset:
     """Endless batches of labelled images, cropped and mirrored. Arguments as in `pretraining_batches`.
 
@@ -103,75 +120,50 @@ def finetuning_batches(
         ConfigError: The source has no labels.
     """
     require_labels(source, "fine-tuning")
-    crop = _cropping(config, image_size, seed, "finetune")
-    return _training_batches(
-        source, config, crop, image_size, batch_size, seed, start, skipped, share, service
-    )
+    return _training_batches(source, config, _cropping(config, options, "finetune"), options, start)
 
 
 def distillation_batches(
     source: Source,
     labelled: Source | None,
     config: DataConfig,
-    *,
-    image_size: int,
-    batch_size: int,
-    seed: int,
-    labelled_batch_size: int = 0,
+    options: BatchOptions,
     start: int = 0,
     labelled_start: int = 0,
-    skipped: SkippedImages | None = None,
-    share: Share = WHOLE,
-    service: ServiceClient | None = None,
 ) -> tf.data.Dataset:
     """Endless batches of images to distil on, cropped and mirrored.
 
     Args:
         source: The images, whose labels are not looked at.
         labelled: Images whose labels are learned as well, in a stream of their own; None without.
-        config: As in `pretraining_batches`, and so for the rest.
-        image_size: Side in pixels.
-        batch_size: Global batch of `source`, over all replicas.
-        seed: The run's seed.
-        labelled_batch_size: Global batch of `labelled`; 0 takes `batch_size`.
+        config: As in `pretraining_batches`.
+        options: Size of the images, both batches and the seed.
         start: First key to deliver.
         labelled_start: First key of the labelled images to deliver.
-        skipped: Collects unreadable images.
-        share: Which rows of each batch to make; all of them by default.
-        service: Decodes and augments; None leaves it to this process.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images also
-        "labelled_image", "label" and "labelled_key", `labelled_batch_size` of each.
+        "labelled_image", "label" and "labelled_key", `options.labelled_batch_size` of each.
 
     Raises:
         ConfigError: `labelled` has no labels.
     """
-    skipped = skipped or SkippedImages(source.num_examples, config.max_skipped_fraction)
-
-    def stream(
-        source: Source, purpose: str, size: int, start: int, skipped: SkippedImages
-    ) -> tf.data.Dataset:
-        crop = _cropping(config, image_size, seed, purpose)
-        return _training_batches(source, config, crop, image_size, size, seed, start, skipped, share, service)
-
-    def unlabelled(batch: Record) -> Record:
-        return {"image": batch["image"], "key": batch["key"]}
-
+    options = options.counting_skipped(source, config)
+    crop = _cropping(config, options, "distill")
+    images = _training_batches(source, config, crop, options, start).map(_without_label)
     if labelled is None:
-        return stream(source, "distill", batch_size, start, skipped).map(unlabelled)
+        return images
     require_labels(labelled, "distillation with distill_alpha below 1")
-    few_skipped = skipped.beside(labelled.num_examples)
-    parts = (
-        stream(source, "distill", batch_size, start, skipped),
-        stream(labelled, "finetune", labelled_batch_size or batch_size, labelled_start, few_skipped),
+    few = options.for_labelled(labelled)
+    labelled_images = _training_batches(
+        labelled, config, _cropping(config, few, "finetune"), few, labelled_start
     )
 
     def join(batch: Record, few: Record) -> Record:
         named = {"labelled_image": few["image"], "label": few["label"], "labelled_key": few["key"]}
-        return unlabelled(batch) | named
+        return batch | named
 
-    return tf.data.Dataset.zip(parts).map(join).with_options(_options())
+    return tf.data.Dataset.zip(images, labelled_images).map(join).with_options(_options())
 
 
 def evaluation_batches(
@@ -235,10 +227,14 @@ def _fillers(image_size: int) -> tf.data.Dataset:
     ).repeat()
 
 
-def _cropping(config: DataConfig, image_size: int, seed: int, purpose: str) -> Callable[[Record], Record]:
+def _without_label(batch: Record) -> Record:
+    return {"image": batch["image"], "key": batch["key"]}
+
+
+def _cropping(config: DataConfig, options: BatchOptions, purpose: str) -> Callable[[Record], Record]:
     def one_view(example: Record) -> Record:
-        seeds = example_seeds(seed, example["key"], purpose)
-        image = finetune_view(example["image"], image_size, config, seeds)
+        seeds = example_seeds(options.seed, example["key"], purpose)
+        image = finetune_view(example["image"], options.image_size, config, seeds)
         return {"image": image, "label": example["label"], "key": example["key"]}
 
     return one_view
@@ -248,30 +244,26 @@ def _training_batches(
     source: Source,
     config: DataConfig,
     augment: Callable[[Record], Record],
-    image_size: int,
-    batch_size: int,
-    seed: int,
+    options: BatchOptions,
     start: int,
-    skipped: SkippedImages | None,
-    share: Share,
-    service: ServiceClient | None,
 ) -> tf.data.Dataset:
     """Endless batches of examples in training order, decoded and augmented."""
-    if skipped is None:
-        skipped = SkippedImages(source.num_examples, config.max_skipped_fraction)
+    options = options.counting_skipped(source, config)
+    assert options.skipped is not None
+    batch_size, share = options.batch_size, options.share
     records, read = source.records, source.read
     if config.cache_dataset:
         records, read = _cached(source)
     # Paths, and what is in memory anyway, are shuffled as a whole; else the buffer is as published.
-    buffer = min((50 if image_size <= 32 else 10) * batch_size, source.num_examples)
+    buffer = min((50 if options.image_size <= 32 else 10) * batch_size, source.num_examples)
     if source.light or config.cache_dataset:
         buffer = source.num_examples
     shards = source.shards if buffer < source.num_examples else None
-    stream = _endless_stream(records, source.num_examples, buffer, seed, start, shards)
-    compute = service.examples if service else _in_parallel
+    stream = _endless_stream(records, source.num_examples, buffer, options.seed, start, shards)
+    compute = options.service.examples if options.service else _in_parallel
     examples = compute(share.of(stream, batch_size), _decoded_then(augment, read))
     return (
-        _readable(examples, skipped)
+        _readable(examples, options.skipped)
         .batch(share.batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())

@@ -5,22 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.data import ServiceClient, Share, SkippedImages
+from tf_simclrv2.data import Share
 from tf_simclrv2.doctor.advice import Case, advise
 from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
 from tf_simclrv2.doctor.memory_estimate import estimated_mb
 from tf_simclrv2.doctor.trial import Trial, run_trial
 from tf_simclrv2.models.variable_paths import named_variables
-from tf_simclrv2.optimization import build_optimizer
-from tf_simclrv2.tasks import Task, build_task
-from tf_simclrv2.training.batches import StageBatches
-from tf_simclrv2.training.plan import RunPlan, plan_run
-from tf_simclrv2.training.teacher import load_teacher
+from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.plan import RunPlan
+from tf_simclrv2.training.preparation import prepare
 
 # One batch that is computed with, and what the pipeline holds ready.
 BATCHES_IN_MEMORY = 3
@@ -71,20 +68,11 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
     Raises:
         ConfigError: A run would refuse the settings or the data, and why.
     """
-    if config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(config.training.seed)
-    teacher = None
-    if config.training.train_mode == "distill":
-        teacher = load_teacher(str(config.distillation.teacher), config.training.precision)
     machine = look_at_machine()
-    plan = plan_run(config, replicas=1, teacher=teacher and teacher.classes)
+    prepared = prepare(config, tf.distribute.get_strategy())
+    plan, task = prepared.plan, prepared.task
     images = sample_images(plan.train_source)
-    task = build_task(plan.config, teacher and teacher.predict)
-    task.compile(build_optimizer(plan.config.optimizer, plan.schedule))
-    skipped = SkippedImages(plan.train_source.num_examples, plan.config.data.max_skipped_fraction)
-    service = ServiceClient.of(plan.config.data) if trial_steps else None
-    batches = StageBatches(plan, skipped, service).training({}, Share())
+    batches = prepared.batches.training({}, Share())
     step = tf.function(task.train_step)
     graph = step.get_concrete_function(batches.element_spec).graph
     memory_mb = estimated_mb(graph, _input_bytes(batches))
@@ -92,7 +80,7 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
     if trial_steps:
         no_trial = _why_not(memory_mb, machine)
         if not no_trial:
-            with skipped.explained():
+            with prepared.skipped.explained():
                 trial = run_trial(step, batches, plan.config.images_per_step, trial_steps)
     checkpoint_mb = _checkpoint_bytes(task) / MEGABYTE
     return Checkup(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
 from tf_simclrv2.data import (
+    BatchOptions,
     ServiceClient,
     Share,
     SkippedImages,
@@ -59,19 +59,20 @@ class StageBatches:
         share: Share,
         service: ServiceClient | None,
     ) -> tf.data.Dataset:
-        config = plan.config
-        options: dict[str, Any] = {
-            "image_size": config.model.image_size,
-            "batch_size": batch_size,
-            "seed": config.training.seed,
-            "start": starts.get("key", 0),
-            "skipped": self.skipped,
-            "share": share,
-            "service": service,
-        }
+        config, start = plan.config, starts.get("key", 0)
+        options = BatchOptions(
+            config.model.image_size,
+            batch_size,
+            config.training.seed,
+            config.labelled_batch_size,
+            share,
+            self.skipped,
+            service,
+        )
         if config.training.train_mode == "distill":
-            options["labelled_start"] = starts.get("labelled_key", 0)
-            options["labelled_batch_size"] = config.labelled_batch_size
-            return distillation_batches(plan.train_source, plan.labelled_source, config.data, **options)
+            labelled_start = starts.get("labelled_key", 0)
+            return distillation_batches(
+                plan.train_source, plan.labelled_source, config.data, options, start, labelled_start
+            )
         make = pretraining_batches if config.training.train_mode == "pretrain" else finetuning_batches
-        return make(plan.train_source, config.data, **options)
+        return make(plan.train_source, config.data, options, start)

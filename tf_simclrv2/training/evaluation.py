@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import orbit
-import tensorflow as tf
 
 from tf_simclrv2.data import Share, SkippedImages, evaluation_batches, num_evaluation_batches
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
@@ -13,11 +12,9 @@ from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen
 from tf_simclrv2.modules.saved_model import in_float32, save_module
 from tf_simclrv2.progress import Progress, Say
 from tf_simclrv2.report import BATCH, observe, write_projector, write_report
-from tf_simclrv2.tasks import Task
-from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout
-from tf_simclrv2.training.plan import RunPlan
+from tf_simclrv2.training.preparation import PreparedRun
 from tf_simclrv2.training.summaries import write_scalars
 
 Result = dict[str, Any]
@@ -28,30 +25,19 @@ class RunEvaluation:
     """Measures a run's network, whenever it is asked to.
 
     Args:
-        task: The compiled task.
-        plan: The run.
-        strategy: The strategy.
+        prepared: The run.
         model_dir: Where results go.
-        batches: Of training, of which the report shows some.
         say: Where lines for the user go.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        plan: RunPlan,
-        strategy: tf.distribute.Strategy,
-        model_dir: ModelDir,
-        batches: StageBatches,
-        say: Say,
-    ) -> None:
-        self.task = task
-        self.plan = plan
-        self.config = plan.config
-        self.strategy = strategy
-        self.chief = strategy.extended.should_checkpoint
+    def __init__(self, prepared: PreparedRun, model_dir: ModelDir, say: Say) -> None:
+        self.task = prepared.task
+        self.plan = prepared.plan
+        self.config = prepared.config
+        self.strategy = prepared.strategy
+        self.chief = prepared.chief
         self.model_dir = model_dir
-        self.batches = batches
+        self.batches = prepared.batches
         self.say = say
 
     def evaluate(self) -> Result:

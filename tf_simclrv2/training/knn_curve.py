@@ -9,9 +9,8 @@ from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation.features import FeatureExtractor
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
-from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.progress import Say
-from tf_simclrv2.training.plan import RunPlan
+from tf_simclrv2.training.preparation import PreparedRun
 
 ENDPOINT = "final_avg_pool"
 K = NEIGHBOURS[0]
@@ -24,27 +23,28 @@ class KnnCurve:
     """A point every `knn_epochs`: top-1 of some evaluation images by their nearest training images.
 
     Args:
-        network: The network in training; it is only looked at.
-        plan: The run.
-        directory: Of the event files.
-        active: Whether this worker measures and writes.
-        say: Where it is told why there is no curve.
+        prepared: The run; its network is only looked at.
+        directory: Of the event files, which the chief writes.
+        say: Where the reason goes if there cannot be a curve.
     """
 
-    def __init__(self, network: SimCLR, plan: RunPlan, directory: str, active: bool, say: Say) -> None:
+    def __init__(self, prepared: PreparedRun, directory: str, say: Say) -> None:
+        plan = prepared.plan
+        self._task = prepared.task
         self._config = plan.config
         images = plan.config.evaluation.knn_epochs * plan.train_source.num_examples
         self.interval = max(images // plan.config.training.train_batch_size, 1) if images else 0
         self._sources: list[Source] = []
         self._say = say
-        if self.interval and active and plan.neighbours_are_known:
+        if self.interval and prepared.chief and plan.neighbours_are_known:
             assert plan.eval_source is not None
             self._sources = [source.sample(IMAGES) for source in (plan.train_source, plan.eval_source)]
-            self._extract = FeatureExtractor(network, (ENDPOINT,))
+            self._extract = FeatureExtractor(prepared.task.network, (ENDPOINT,))
             self._writer = tf.summary.create_file_writer(directory, filename_suffix=".knn")
 
-    def extend(self, step: int) -> None:
-        """Adds a point if the step is one of the curve's."""
+    def __call__(self, output: dict[str, tf.Tensor]) -> None:
+        """Adds a point if the step is one of the curve's, as an Orbit train action."""
+        step = int(self._task.global_step.numpy())
         if self._sources and step % self.interval == 0:
             train, test = (self._features(source) for source in self._sources)
             for source, (_, labels) in zip(self._sources, (train, test), strict=True):

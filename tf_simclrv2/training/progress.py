@@ -8,7 +8,7 @@ from tf_simclrv2.progress import Progress, Say
 
 
 class TrainingProgress:
-    """An Orbit train action that tells step, images per second, loss, accuracy and the time left.
+    """Shows step, images per second, loss, accuracy and the time left, as an Orbit train action.
 
     Args:
         total: Steps of the run.

@@ -6,41 +6,57 @@ import math
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.models.variable_paths import named_variables
-from tf_simclrv2.optimization.schedules import WarmupCosine
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
+from tf_simclrv2.training.preparation import PreparedRun
+from tf_simclrv2.training.trainer import Trainer
 
 REPORT_FILE = "not_finite.json"
 
 
-def stop_if_not_finite(
-    bad: int | None, task: Task, schedule: WarmupCosine, model_dir: ModelDir, loss: float, latest: str | None
-) -> None:
-    """Looks at what the trainer noted, after each loop of steps.
+class StopIfNotFinite:
+    """Ends training after the loop in which the loss stopped being finite, as an Orbit train action.
 
     Args:
-        bad: The first step whose loss was not finite; None if there was none.
-        task: Whose variables are reported.
-        schedule: The learning rate.
+        prepared: The run, whose variables are reported.
+        trainer: Notes the first such step.
         model_dir: Gets the report.
-        loss: The mean of the loop.
-        latest: The last checkpoint.
+        manager: Knows the last checkpoint.
 
     Raises:
-        NotFiniteError: There was such a step.
+        NotFiniteError: When called after such a step.
     """
-    if bad is None:
-        return
-    report = not_finite_report(task, bad, float(schedule(bad)), loss)
-    path = model_dir.write_json(REPORT_FILE, report)
-    kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
-    raise NotFiniteError(
-        f"the loss is not finite at step {bad}; {kept}; {path} tells the size of every variable; "
-        "lower --learning_rate or raise --warmup_epochs."
-    )
+
+    def __init__(
+        self,
+        prepared: PreparedRun,
+        trainer: Trainer,
+        model_dir: ModelDir,
+        manager: SafeCheckpointManager,
+    ) -> None:
+        self._prepared = prepared
+        self._trainer = trainer
+        self._model_dir = model_dir
+        self._manager = manager
+
+    def __call__(self, output: dict[str, tf.Tensor]) -> None:
+        step = self._trainer.first_bad_step
+        if step is None:
+            return
+        rate, loss = float(self._prepared.plan.schedule(step)), float(output["train/total_loss"])
+        report = not_finite_report(self._prepared.task, step, rate, loss)
+        path = self._model_dir.write_json(REPORT_FILE, report)
+        latest = self._manager.newest
+        kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
+        raise NotFiniteError(
+            f"the loss is not finite at step {step}; {kept}; {path} lists the norm of every variable; "
+            "lower --learning_rate or raise --warmup_epochs."
+        )
 
 
 def not_finite_report(task: Task, step: int, learning_rate: float, loss: float) -> dict[str, Any]:

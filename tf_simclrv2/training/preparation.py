@@ -1,0 +1,106 @@
+"""A run that is ready to start: its data is open, its task is built, and nothing is on disk yet."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.data import ServiceClient, SkippedImages
+from tf_simclrv2.optimization import build_optimizer
+from tf_simclrv2.tasks import Task, build_task
+from tf_simclrv2.training.batches import StageBatches
+from tf_simclrv2.training.model_dir.model_dir import ModelDir
+from tf_simclrv2.training.model_dir.verified_checkpoints import Survey, survey_checkpoints
+from tf_simclrv2.training.plan import RunPlan, plan_run
+from tf_simclrv2.training.teacher import LoadedTeacher, load_teacher
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedRun:
+    """What a run works with.
+
+    Attributes:
+        plan: What it will do.
+        strategy: What it computes on.
+        task: The compiled task, made in the strategy's scope.
+        skipped: Counts its unreadable images.
+        service: Makes its examples; None leaves that to this process.
+        batches: Its training batches.
+        survey: The checkpoints in its model_dir; none where it only evaluates.
+    """
+
+    plan: RunPlan
+    strategy: tf.distribute.Strategy
+    task: Task
+    skipped: SkippedImages
+    service: ServiceClient | None
+    batches: StageBatches
+    survey: Survey
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The run's config with nothing left open."""
+        return self.plan.config
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self.task.global_step.numpy())
+
+    @property
+    def chief(self) -> bool:
+        """Whether this worker writes files; the others only take part in what is computed."""
+        return bool(self.strategy.extended.should_checkpoint)
+
+
+def prepare(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> PreparedRun:
+    """Prepares a run, for training and for the doctor alike. Writes no file.
+
+    Args:
+        config: As asked for. Without a `model_dir` nothing is compared with an earlier run.
+        strategy: What to compute on.
+
+    Returns:
+        The prepared run. Its weights are as initialized.
+
+    Raises:
+        ConfigError: The data, the teacher or the settings do not fit together, or the model_dir holds another
+            run, other classes, or no checkpoint that is whole.
+    """
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.training.seed)
+    teacher = _load_teacher(config, strategy)
+    model_dir = ModelDir(config.run.model_dir, writes=False) if config.run.model_dir else None
+    plan = plan_run(
+        config,
+        strategy.num_replicas_in_sync,
+        teacher and teacher.classes,
+        model_dir and model_dir.classes(),
+    )
+    if teacher and teacher.doubt:
+        plan = dataclasses.replace(plan, notes=(*plan.notes, f"teacher: {teacher.doubt}"))
+    config = plan.config
+    survey = Survey((), None, {})
+    if model_dir is not None:
+        model_dir.refuse_other_run(config)
+        model_dir.refuse_other_classes(plan.sources)
+        if config.run.mode != "eval":
+            survey = survey_checkpoints(model_dir.path)
+    with strategy.scope():
+        task = build_task(config, teacher and teacher.predict)
+        task.compile(build_optimizer(config.optimizer, plan.schedule))
+    skipped = SkippedImages(plan.train_source.num_examples, config.data.max_skipped_fraction)
+    service = ServiceClient.of(config.data)
+    batches = StageBatches(plan, skipped, service)
+    return PreparedRun(plan, strategy, task, skipped, service, batches, survey)
+
+
+def _load_teacher(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> LoadedTeacher | None:
+    if config.training.train_mode != "distill":
+        return None
+    with strategy.scope():
+        return load_teacher(str(config.distillation.teacher), config.training.precision)
