@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2.config import DataConfig, ExperimentConfig
 from tf_simclrv2.data import BatchOptions, Share, SkippedImages, distillation_batches, load_source
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.models import resnet
 from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.model_dir.adoption import adopt
 from tf_simclrv2.training.model_dir.run_identity import changed_settings
@@ -117,14 +115,6 @@ CLASSES = ("blue", "red")
 
 
 @pytest.fixture(scope="module")
-def two_blocks() -> Iterator[None]:
-    """Whole networks are mostly tracing."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 0, 0, 1))
-        yield
-
-
-@pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A folder with images of two classes, to train and to test on."""
     root = tmp_path_factory.mktemp("few")
@@ -163,7 +153,7 @@ def in_folders(model_dir: pathlib.Path, pool: pathlib.Path, few: pathlib.Path, *
 
 
 @pytest.fixture(scope="module")
-def teacher(few: pathlib.Path, tmp_path_factory: pytest.TempPathFactory, two_blocks: None) -> str:
+def teacher(few: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Trained on the labelled images."""
     directory = tmp_path_factory.mktemp("teacher")
     labelled = {"train_mode": "supervised", "labelled_data_dir": None, "train_steps": 1, "mode": "train"}
