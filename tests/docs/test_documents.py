@@ -6,7 +6,8 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg")]
+FOLDER_PAGES = [*ROOT.glob("tf_simclrv2/*/README.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg"), *FOLDER_PAGES]
 # Of TensorBoard, TensorFlow Serving's client and server, saved_model_cli and absl.
 OF_OTHERS = {"logdir", "model_config_file", "dir", "all", "help", "helpfull", "flagfile"}
 
@@ -49,6 +50,12 @@ def test_every_path_of_the_code_exists(path: pathlib.Path) -> None:
     """`folder/file.py` is from the root or, as the tables say, from the library."""
     for name in re.findall(r"`((?:\w+/)+\w+\.py)(?:::\w+)?`", path.read_text()):
         assert any((root / name).exists() for root in (ROOT, ROOT / "tf_simclrv2")), name
+
+
+@pytest.mark.parametrize("path", FOLDER_PAGES, ids=lambda path: path.parent.name)
+def test_a_folder_page_names_every_module_of_the_folder(path: pathlib.Path) -> None:
+    named = set(re.findall(r"`(\w+\.py)`", path.read_text()))
+    assert named == {module.name for module in path.parent.glob("*.py")} - {"__init__.py"}
 
 
 @every_document
