@@ -32,7 +32,7 @@ def test_every_class_has_as_many(changes, per_class):
     rows = rows_of(source)
     assert len(rows) == len(set(rows)) == source.num_examples == 10 * per_class
     assert np.bincount([label for _, label in rows]).tolist() == [per_class] * 10
-    assert source.name == f"digits/train ({per_class} labels a class)"
+    assert source.name == f"digits/train ({per_class} labels per class)"
 
 
 def test_rows_are_the_whole_sources_in_its_order():
@@ -120,7 +120,7 @@ def test_unlabelled_rows_are_not_a_class():
 
 def test_more_than_a_class_has():
     with pytest.raises(
-        ConfigError, match=r"150 labels a class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
+        ConfigError, match=r"150 labels per class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
     ):
         subset(labels_per_class=150)
     with pytest.raises(ConfigError, match=r"only 0 of class '.'; choose a split that has images of every"):

@@ -127,7 +127,7 @@ def test_folders_can_be_added(tmp_path):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ("train[:x]", "no split expression"),
+        ("train[:x]", "not a split expression"),
         ("train[:9]", "train has 2 images; choose a slice within"),
         ("train[:0]", "empty"),
         ("empty", "holds no images"),

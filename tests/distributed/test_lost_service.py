@@ -44,7 +44,7 @@ def lost(tmp_path_factory):
 def test_it_ends_soon_with_one_sentence(lost):
     directory, code, said, seconds = lost
     assert code == 1 and seconds < BOUND, said
-    sentence = r"error: the data service at localhost:\d+ .* to go on from ckpt-(\d+)\.$"
+    sentence = r"error: the data service at localhost:\d+ .* to resume from ckpt-(\d+)\.$"
     assert int(re.search(sentence, said, re.MULTILINE)[1]) == checkpoint_steps(str(directory))[0]
     assert "Traceback" not in said
 

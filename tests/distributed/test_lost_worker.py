@@ -59,11 +59,11 @@ def endings(tmp_path_factory):
     return root, whole, killed, left, stopped, ended
 
 
-def test_the_other_worker_ends_soon_and_says_where_to_go_on(endings):
+def test_the_other_worker_ends_soon_and_says_where_to_resume(endings):
     _, whole, killed, left, _, _ = endings
     assert whole.codes == [0, 0], whole.said
     assert killed.codes == [1, -signal.SIGKILL], killed.said
-    sentence = r"error: another of the 2 workers went away .* to go on from ckpt-(\d+)\."
+    sentence = r"error: another of the 2 workers went away .* to resume from ckpt-(\d+)\."
     assert int(re.search(sentence, killed.said[0])[1]) == left
     assert killed.seconds < BOUND
 

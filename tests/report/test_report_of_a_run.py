@@ -145,7 +145,7 @@ def test_a_report_that_fails_is_told_and_fails_no_run(finished, monkeypatch):
     monkeypatch.setattr(evaluation, "write_report", fails)
     config = config_for(directory, use_blur=False, report_images=IMAGES, keep_hub_module_max=0)
     result, lines, _ = execute(config)
-    assert "no report could be made (MemoryError: no room for pictures)" in lines
+    assert "the report could not be written (MemoryError: no room for pictures)" in lines
     assert result["global_step"] == STEPS and lines[-1].startswith("result: step 4")
 
 

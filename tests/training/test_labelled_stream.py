@@ -168,7 +168,7 @@ def test_a_run_on_two_folders_is_resumed_and_evaluated(
     config = in_folders(tmp_path / "run", animals, few, teacher=teacher)
     result, lines, run = execute(config)
     assert np.isfinite(result["eval/label_top_1_accuracy"])
-    assert lines[0].endswith("12 images, unlabelled")
+    assert lines[0].endswith("12 images, unlabeled")
     assert run.plan.eval_source.num_examples == 6
     assert class_names_of(str(tmp_path / "run")) == CLASSES
     stored = weights_of(tmp_path / "run", 3)
@@ -189,10 +189,10 @@ def test_labels_of_other_images_are_not_probed(
 ) -> None:
     known = Classes("the teacher", "", 2, "", CLASSES)
     other = plan_run(in_folders(tmp_path, animals, few, knn_epochs=1), 1, known)
-    assert not other.train_source.has_labels and not other.neighbours_are_known
+    assert not other.train_source.has_labels and not other.neighbors_are_known
     assert other.class_names == other.labelled_source.class_names == CLASSES
     same = plan_run(in_folders(tmp_path, few / "train", few, knn_epochs=1), 1, known)
-    assert same.neighbours_are_known
+    assert same.neighbors_are_known
 
 
 def test_labelled_images_of_classes_that_the_teacher_does_not_know(

@@ -93,7 +93,7 @@ def test_the_curve_of_neighbours_needs_labels(tmp_path):
         "eval_split": "train",
     }
     plan = plan_run(config_for(tmp_path / "run", train_batch_size=2, knn_epochs=1, **folder), 1)
-    assert "nearest neighbours while training are off: both splits need labels" in plan.describe()
+    assert "nearest neighbors during training are off: both splits need labels" in plan.describe()
 
 
 def test_the_curve_of_neighbours_ends_where_no_image_has_a_label(tmp_path):
@@ -108,7 +108,7 @@ def test_the_curve_of_neighbours_ends_where_no_image_has_a_label(tmp_path):
     for step in (curve.interval, 2 * curve.interval):
         prepared.task.global_step.assign(step)
         curve({})
-    assert lines == [f"nearest neighbours while training are off: no image of {source.name} has a label"]
+    assert lines == [f"nearest neighbors during training are off: no image of {source.name} has a label"]
 
 
 def test_saved_model_gives_what_the_checkpoint_holds(finished):

@@ -20,7 +20,7 @@ def finetuned(tmp_path_factory):
 
 def test_the_supervised_baseline_trains_on_the_subset(finetuned):
     *_, lines = finetuned
-    assert lines[0] == "supervised on digits/train[:300] (3 labels a class): 30 images in 10 classes"
+    assert lines[0] == "supervised on digits/train[:300] (3 labels per class): 30 images in 10 classes"
 
 
 @pytest.mark.parametrize("kind", [".", "ckpt-4", "saved_model/4"])

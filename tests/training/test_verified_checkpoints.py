@@ -118,7 +118,7 @@ def test_what_is_on_disk_counts_not_the_state_file(saved, state):
         (saved / "checkpoint").write_bytes(state)
     survey, lines = settle(saved)
     assert survey.whole == str(saved / "ckpt-3") == tf.train.latest_checkpoint(str(saved))
-    assert lines == ["the file 'checkpoint' did not name the checkpoints that are here, and was written anew"]
+    assert lines == ["the file 'checkpoint' did not name the checkpoints that are here, and was rewritten"]
     state = tf.train.get_checkpoint_state(str(saved))
     assert list(state.all_model_checkpoint_paths) == [str(saved / f"ckpt-{step}") for step in (1, 2, 3)]
 

@@ -13,20 +13,20 @@ from tf_simclrv2.config import DataConfig
 
 JITTER_PROBABILITY = 0.8
 GRAYSCALE_PROBABILITY = 0.2
-# From which the colour jitter is compiled.
+# Smallest view for which color jitter is compiled.
 COMPILED_PIXELS = 32 * 32
 EVALUATION_PROPORTION = 0.875
 
 
 def view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf.Tensor:
-    """One random view for contrastive learning: crop, mirror, colour jitter, grayscale.
+    """Makes a random view for contrastive learning: crop, flip, color jitter, grayscale.
 
     The fifth step, blur, runs on whole batches: `blur.batch_random_blur`.
 
     Args:
         image: float32 [height, width, 3] in [0, 1].
         size: Side of the view in pixels.
-        config: Its `crop_min_area`, `random_flip` and `color_jitter_strength` count.
+        config: Only `crop_min_area`, `random_flip` and `color_jitter_strength` are used.
         seed: int [2].
 
     Returns:
@@ -46,7 +46,7 @@ def view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf
 
 
 def finetune_view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf.Tensor:
-    """A random view for supervised training: crop and mirror only. Arguments as in `view`."""
+    """Makes a random view for supervised training: crop and flip only. Arguments as in `view`."""
     crop_seed, flip_seed = _split(seed, 2)
     image = random_resized_crop(image, size, crop_seed, config.crop_min_area)
     if config.random_flip:
@@ -55,7 +55,7 @@ def finetune_view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tens
 
 
 def evaluation_view(image: tf.Tensor, size: int) -> tf.Tensor:
-    """The view for evaluation: above 32 pixels the central 87.5 %, else the whole image, resized.
+    """Makes the view for evaluation: the central 87.5 % if `size` is above 32, else the whole image, resized.
 
     Args:
         image: float32 [height, width, 3] in [0, 1].
@@ -69,7 +69,7 @@ def evaluation_view(image: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def resize(image: tf.Tensor, size: int | tuple[int, int]) -> tf.Tensor:
-    """Bicubic (Keys, a = -0.5), half-pixel centres, no antialiasing; values may leave [0, 1].
+    """Resizes bicubically (Keys, a = -0.5; half-pixel centers, no antialiasing); values may leave [0, 1].
 
     Args:
         image: float [height, width, 3].
@@ -82,7 +82,7 @@ def resize(image: tf.Tensor, size: int | tuple[int, int]) -> tf.Tensor:
 
 
 def center_crop(image: tf.Tensor, size: int | tuple[int, int], proportion: float) -> tf.Tensor:
-    """The largest central crop of the target's aspect ratio, times `proportion`, resized.
+    """Crops the center, in the target's aspect ratio, and resizes it.
 
     Args:
         image: float [height, width, 3].
@@ -107,7 +107,7 @@ def center_crop(image: tf.Tensor, size: int | tuple[int, int], proportion: float
 def random_resized_crop(
     image: tf.Tensor, size: int | tuple[int, int], seed: tf.Tensor, min_area: float = 0.08
 ) -> tf.Tensor:
-    """A random crop of `min_area` to all of the image and 3:4 to 4:3 of the target's aspect, resized.
+    """Crops a random part, of 3:4 to 4:3 times the target's aspect ratio, and resizes it.
 
     As published, the crop must also cover a tenth of the image, so the smallest area is 10 %.
     If 100 draws fail, the crop is the whole image.
@@ -138,12 +138,12 @@ def random_resized_crop(
 
 
 def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors left to right with probability 0.5. float [height, width, 3] in and out."""
+    """Flips left to right with probability 0.5. float [height, width, 3] in and out."""
     return tf.image.stateless_random_flip_left_right(image, seed)
 
 
 def color_jitter(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tensor:
-    """With probability 0.8, brightness, contrast, saturation and hue change, in a random order.
+    """Changes brightness, contrast, saturation and hue in random order, with probability 0.8.
 
     Brightness, contrast and saturation are scaled by factors in [max(0, 1 - 0.8s), 1 + 0.8s], the
     hue shifts by [-0.2s, 0.2s] of the circle, and the image is clipped to [0, 1] after each.
@@ -171,17 +171,17 @@ def color_jitter(image: tf.Tensor, strength: float, seed: tf.Tensor) -> tf.Tenso
 
 
 def to_grayscale(image: tf.Tensor) -> tf.Tensor:
-    """Luminance (0.2989 R + 0.587 G + 0.114 B) in all three channels. float [..., 3] in and out."""
+    """Puts luminance (0.2989 R + 0.587 G + 0.114 B) into all channels. float [..., 3] in and out."""
     return tf.repeat(tf.image.rgb_to_grayscale(image), 3, axis=-1)
 
 
 def random_grayscale(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """`to_grayscale` with probability 0.2. float [height, width, 3] in and out."""
+    """Applies `to_grayscale` with probability 0.2. float [height, width, 3] in and out."""
     return tf.cond(_happens(GRAYSCALE_PROBABILITY, seed), lambda: to_grayscale(image), lambda: image)
 
 
 def check_unit_range(images: tf.Tensor) -> None:
-    """Refuses images that are not in [0, 1], eagerly or in a graph; compiled programs leave it out.
+    """Refuses images that are not in [0, 1], eagerly or in a graph; compiled programs omit the check.
 
     Args:
         images: Any float shape.
@@ -214,7 +214,7 @@ _compiled_adjust = tf.function(_adjust, jit_compile=True)
 
 
 def _is_large(image: tf.Tensor) -> bool:
-    """Whether there is more to gain by compiling than it takes; other shapes than one would each take it."""
+    """Tells whether compiling pays off; unknown shapes would each compile again."""
     return (image.shape.num_elements() or 0) >= COMPILED_PIXELS * 3
 
 

@@ -55,7 +55,7 @@ def batch_random_blur(
 
     if not on_cpu():
         return tf.where(chosen[:, None, None, None], blurred(images, sigmas), images)
-    # How many there are is known late, which a TPU does not allow; it leaves out half of the work.
+    # Half of the work, but of a dynamic shape, which a TPU does not allow.
     rows = tf.where(chosen)
     some = blurred(tf.gather_nd(images, rows), tf.gather_nd(sigmas, rows))
     return tf.tensor_scatter_nd_update(images, rows, some)
@@ -67,7 +67,7 @@ def gaussian_blur(
     sigma: float | tf.Tensor,
     padding: Literal["SAME", "VALID"] = "SAME",
 ) -> tf.Tensor:
-    """Separable Gaussian blur with zeros beyond the border, so that borders darken.
+    """Blurs with a separable Gaussian kernel; beyond the border are zeros, so borders darken.
 
     Args:
         images: float [N, height, width, channels], of static height and width.

@@ -23,7 +23,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    # TFDS looks beside the code for checksums of downloads; there are none.
+    # TFDS would look next to the code for checksums of downloads, which do not exist.
     code_path = None
 
     def _info(self) -> tfds.core.DatasetInfo:

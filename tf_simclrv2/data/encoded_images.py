@@ -12,12 +12,12 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 2
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# A PNG file's width and height: two big-endian 32-bit numbers behind the signature and the chunk's head.
+# A PNG file's width and height: two big-endian 32-bit numbers after signature and chunk head.
 _PNG_SIZE_AT, _PNG_HEAD = 16, 24
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, GIF (its first frame) or BMP of 8 or 16 bits, grey and transparent ones to RGB.
+    """Decodes a JPEG, PNG, GIF (its first frame) or BMP of 8 or 16 bits to RGB; gray and transparent ones too.
 
     Args:
         contents: string [], a file's bytes.
@@ -26,7 +26,7 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
         float32 [height, width, 3] in [0, 1].
 
     Raises:
-        tf.errors.InvalidArgumentError: The bytes are no such image, or end too early.
+        tf.errors.InvalidArgumentError: The bytes are not such an image, or end too early.
     """
     image = tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
     return tf.ensure_shape(image, [None, None, 3])

@@ -25,7 +25,7 @@ class ImageFiles:
     Attributes:
         paths: Files in a fixed order.
         labels: Index into `class_names` for each file, or -1.
-        class_names: Sorted names of the class folders; () when unlabelled.
+        class_names: Sorted names of the class folders; () if unlabeled.
     """
 
     paths: tuple[str, ...]
@@ -36,9 +36,9 @@ class ImageFiles:
 def list_image_files(data_dir: str, split: str) -> ImageFiles:
     """Finds the images of a split expression such as `train`, `train[:10%]` or `train+extra`.
 
-    `train` is the folder `data_dir/train`, or `data_dir` itself if there is none. In it, each
+    `train` is the folder `data_dir/train`, or `data_dir` itself if that does not exist. In it, each
     sub-folder that holds images, at any depth, is a class; without sub-folders the images are
-    unlabelled, and so is a sum of splits of which one is. Names that begin with a dot are ignored.
+    unlabeled, and so is a sum of splits if one of them is. Names that begin with a dot are ignored.
 
     Files come in the order of a hash of their paths within the folder, so that a slice such as
     `train[:10%]` draws from all classes.
@@ -69,7 +69,7 @@ def _split_names(split: str) -> list[str]:
         tfds.core.ReadInstruction.from_spec(split)
     except ValueError as error:
         raise ConfigError(
-            f"The split is {split!r}, which is no split expression; write for example 'train', "
+            f"The split is {split!r}, which is not a split expression; write for example 'train', "
             "'train[:10%]' or 'train+extra'."
         ) from error
     return [part.split("[")[0].strip() for part in split.split("+")]

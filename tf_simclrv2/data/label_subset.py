@@ -17,7 +17,7 @@ KEPT_BYTES = 2**32
 
 
 def label_subset(source: Source, config: DataConfig) -> Source:
-    """The part of a labelled source that a supervised stage may use.
+    """Selects the part of a labeled source that a supervised stage may use.
 
     The draw depends on `label_seed` and the source's order alone, and takes the same number of every class:
     `labels_per_class`, or the share `label_fraction` of all images divided among the classes, at least one.
@@ -27,14 +27,14 @@ def label_subset(source: Source, config: DataConfig) -> Source:
     set.
 
     Args:
-        source: Labelled images.
+        source: Labeled images.
         config: How many labels, and the seed.
 
     Returns:
         A source of the chosen images in their old order; `source` itself where all labels may be used.
 
     Raises:
-        ConfigError: There are no labels, or a class has fewer images than are asked for.
+        ConfigError: The source has no labels, or a class has too few images.
 
     Example:
         >>> config = DataConfig(dataset="digits", label_fraction=0.05)
@@ -63,7 +63,7 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         records, shards = _kept_in_memory(records), None
     return dataclasses.replace(
         source,
-        name=f"{source.name} ({per_class} labels a class)",
+        name=f"{source.name} ({per_class} labels per class)",
         num_examples=num_examples,
         records=records.apply(tf.data.experimental.assert_cardinality(num_examples)),
         shards=shards,
@@ -71,7 +71,7 @@ def label_subset(source: Source, config: DataConfig) -> Source:
 
 
 def draw_per_class(labels: np.ndarray, per_class: int, seed: int = 0) -> np.ndarray:
-    """Indices of `per_class` rows of every class, drawn without replacement.
+    """Draws `per_class` rows of every class, without replacement.
 
     Args:
         labels: int [N].
@@ -121,6 +121,6 @@ def _refuse_small_classes(source: Source, labels: np.ndarray, per_class: int) ->
             else "choose a split that has images of every class"
         )
         raise ConfigError(
-            f"{per_class} labels a class are asked for, but {source.name} has only {counts[smallest]} of "
+            f"{per_class} labels per class are requested, but {source.name} has only {counts[smallest]} of "
             f"class {source.class_names[smallest]!r}; {cure}."
         )

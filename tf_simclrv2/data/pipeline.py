@@ -2,7 +2,7 @@
 
 A training stream is a function of the seed. The `key` of an example is its position in the
 endless stream of epochs, and all of its randomness follows from (seed, key), so a stream that is
-started at a later key goes on as if it had never stopped.
+started at a later key continues as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ WHOLE = Share()
 
 @dataclasses.dataclass(frozen=True)
 class BatchOptions:
-    """What a stream of training batches has besides its images.
+    """Settings of a stream of training batches.
 
     Attributes:
         image_size: Side of the images in pixels.
         batch_size: Global batch, over all replicas.
         seed: The run's seed.
-        labelled_batch_size: Global batch of distillation's labelled images; 0 takes `batch_size`.
-        share: Which rows of each batch to make; all of them by default.
+        labelled_batch_size: Global batch of distillation's labeled images; 0 takes `batch_size`.
+        share: Rows of each batch to make; all by default.
         skipped: Collects unreadable images; by default a new one with the limit of the data's config.
-        service: Decodes and augments, which changes no batch; None leaves it to this process.
+        service: Decodes and augments, with the same result; None does it in this process.
     """
 
     image_size: int
@@ -60,7 +60,7 @@ class BatchOptions:
         return dataclasses.replace(self, skipped=skipped)
 
     def for_labelled(self, labelled: Source) -> BatchOptions:
-        """Returns options for distillation's labelled images; unreadable ones have their own limit."""
+        """Returns options for distillation's labeled images; unreadable ones have their own limit."""
         return dataclasses.replace(
             self,
             batch_size=self.labelled_batch_size or self.batch_size,
@@ -71,9 +71,9 @@ class BatchOptions:
 def pretraining_batches(
     source: Source, config: DataConfig, options: BatchOptions, start: int = 0
 ) -> tf.data.Dataset:
-    """Endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
+    """Makes endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
 
-    Every epoch visits every image once, in an order of its own. Unreadable images are left out:
+    Every epoch visits every image once, in its own order. Unreadable images are skipped:
     their keys are missing, so a run resumes from the last key that it saw, plus one.
 
     Args:
@@ -84,7 +84,7 @@ def pretraining_batches(
 
     Returns:
         {"view_1", "view_2": float32 [batch, size, size, 3] in [0, 1], not blurred;
-        "label": int64 [batch], -1 when unlabelled; "key": int64 [batch]}.
+        "label": int64 [batch], -1 if unlabeled; "key": int64 [batch]}.
 
     Example:
         >>> source = load_source(DataConfig(dataset="digits"), "train")
@@ -110,7 +110,7 @@ def pretraining_batches(
 def finetuning_batches(
     source: Source, config: DataConfig, options: BatchOptions, start: int = 0
 ) -> tf.data.Dataset:
-    """Endless batches of labelled images, cropped and mirrored. Arguments as in `pretraining_batches`.
+    """Makes endless batches of labeled images, cropped and flipped. Arguments as in `pretraining_batches`.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch],
@@ -131,18 +131,18 @@ def distillation_batches(
     start: int = 0,
     labelled_start: int = 0,
 ) -> tf.data.Dataset:
-    """Endless batches of images to distil on, cropped and mirrored.
+    """Makes endless batches of images to distill on, cropped and flipped.
 
     Args:
-        source: The images, whose labels are not looked at.
-        labelled: Images whose labels are learned as well, in a stream of their own; None without.
+        source: The images; their labels are not used.
+        labelled: Images whose labels are learned too, in a separate stream; None for none.
         config: As in `pretraining_batches`.
         options: Size of the images, both batches and the seed.
         start: First key to deliver.
         labelled_start: First key of the labelled images to deliver.
 
     Returns:
-        {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labelled images also
+        {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labeled images also
         "labelled_image", "label" and "labelled_key", `options.labelled_batch_size` of each.
 
     Raises:
@@ -175,9 +175,9 @@ def evaluation_batches(
     share: Share = WHOLE,
     steps: int = 0,
 ) -> tf.data.Dataset:
-    """Every readable image once, in the source's order; the last batch is filled up.
+    """Makes batches of every readable image once, in the source's order; the last one is padded.
 
-    All workers make the same number of batches, whatever could not be read.
+    All workers make the same number of batches, however many images are unreadable.
 
     Args:
         source: The images.
@@ -189,7 +189,7 @@ def evaluation_batches(
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch], "mask": bool
-        [batch]}. A filler is a black image with label -1 and mask False.
+        [batch]}. Padding is black images with label -1 and mask False.
     """
     if skipped is None:
         skipped = SkippedImages(source.num_examples)
@@ -211,7 +211,7 @@ def evaluation_batches(
 
 
 def num_evaluation_batches(source: Source, batch_size: int, steps: int = 0) -> int:
-    """How many batches `evaluation_batches` makes; arguments as there."""
+    """Returns how many batches `evaluation_batches` makes; arguments as there."""
     batches = -(-source.num_examples // batch_size)
     return min(batches, steps) if steps else batches
 

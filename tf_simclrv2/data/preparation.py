@@ -15,7 +15,7 @@ except ImportError:  # Windows has no flock.
 
 
 def prepared(make_builder: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
-    """The builder of a dataset that is on disk; writes it there first, or waits until another process has.
+    """Returns the builder of a dataset on disk, after writing it there or waiting for a process that does.
 
     Several trainings may start at once on a machine that has never seen their dataset, and TFDS removes the
     half-written files of one in the other.
@@ -42,7 +42,7 @@ def prepared(make_builder: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.
 
 @contextlib.contextmanager
 def _one_at_a_time(data_dir: str, name: str) -> Iterator[None]:
-    """Waits for the lock of a dataset, which dies with its process; goes on where there can be none."""
+    """Waits for the lock of a dataset, which ends with its process; continues where locks do not exist."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):  # TFDS says it better, or needs no writing.
             if fcntl is not None and "://" not in data_dir:

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 
 def example_seeds(seed: int, keys: tf.Tensor, purpose: str) -> tf.Tensor:
-    """Seeds for the stateless random ops, and for `uniform_of_seeds`, one for each example.
+    """Makes a seed for each example, for the stateless random ops and `uniform_of_seeds`.
 
-    The first of a seed's two numbers tells runs and purposes apart, the second one examples. So
+    The first of a seed's two numbers identifies the run and the purpose, the second the example. So
     an example's random numbers depend neither on the batch nor on the replica that it is in.
 
     Args:
@@ -31,13 +31,13 @@ def example_seeds(seed: int, keys: tf.Tensor, purpose: str) -> tf.Tensor:
 
 
 def uniform_of_seeds(seeds: tf.Tensor, draw: int) -> tf.Tensor:
-    """A uniform number for each seed, the same on every device, compiled or not.
+    """Draws a uniform number for each seed: the same on every device, compiled or not.
 
     `tf.random.stateless_uniform` takes one seed at a time, and gives other numbers under XLA.
 
     Args:
         seeds: int [N, 2].
-        draw: Tells several draws from the same seeds apart.
+        draw: Number of the draw, where several are made from the same seeds.
 
     Returns:
         float32 [N] in [0, 1).
@@ -51,7 +51,7 @@ def uniform_of_seeds(seeds: tf.Tensor, draw: int) -> tf.Tensor:
 
 
 def _mixed(bits: tf.Tensor) -> tf.Tensor:
-    """A bijection of uint32 of which every output bit depends on every input bit ("lowbias32")."""
+    """Applies a bijection of uint32 in which each output bit depends on every input bit ("lowbias32")."""
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
         bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32)))
         bits *= tf.constant(factor, tf.uint32)
@@ -59,5 +59,5 @@ def _mixed(bits: tf.Tensor) -> tf.Tensor:
 
 
 def stream_number(seed: int, purpose: str) -> int:
-    """A number in [-2**31, 2**31) that tells the random streams of runs and purposes apart."""
+    """Returns a number in [-2**31, 2**31) that identifies the random stream of a run and a purpose."""
     return zlib.crc32(f"{purpose}/{seed}".encode()) - 2**31

@@ -23,8 +23,8 @@ from tf_simclrv2.errors import ConfigError
 class Service:
     """A tf.data service of one dispatcher and one worker in this process.
 
-    One worker takes all cores. Further hosts are services of their own, so that none can be lost
-    unnoticed and a training can tell their batches apart.
+    One worker uses all cores. Each further host runs a service of its own, so that the loss of one is
+    noticed and a run knows which batches came from where.
 
     Attributes:
         dispatcher: What a training asks first.
@@ -38,10 +38,10 @@ class Service:
 
     @classmethod
     def start(cls, port: int = 0, host: str = "localhost") -> Service:
-        """Starts one.
+        """Starts a service in this process.
 
         Args:
-            port: Of the dispatcher; the worker takes the one behind it. 0 takes any two that are free.
+            port: Of the dispatcher; the worker takes the next one. 0 takes any two that are free.
             host: The name by which trainings reach this host.
 
         Raises:
@@ -69,7 +69,7 @@ class Service:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serves until it is told to stop."""
+    """Serves until SIGTERM or Ctrl-C."""
     options = _parser().parse_args(arguments)
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

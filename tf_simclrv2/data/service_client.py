@@ -1,7 +1,7 @@
 """A training's side of tf.data services: examples in their order, and an end where a service has gone.
 
-TensorFlow's client asks a service that has gone again and again, and cannot be told to stop. So whatever asks
-one runs in a thread that can be left behind.
+TensorFlow's client retries forever when a service has gone, and cannot be stopped. So every call to a service
+runs in a thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tf_simclrv2.distribution.rendezvous import answers, wait_until_answers
 from tf_simclrv2.errors import ConfigError
 
 _Value = TypeVar("_Value")
-# Examples that travel together, and seconds without an answer after which a service counts as gone.
+# Examples sent together, and seconds without an answer after which a service counts as lost.
 CHUNK = 32
 PATIENCE = 10.0
 
@@ -36,7 +36,7 @@ class ServiceClient:
 
     Attributes:
         addresses: `host:port` of each.
-        patience: Seconds that a service may leave a question unanswered.
+        patience: Seconds to wait for an answer before a service counts as lost.
         failure: Which service went away during the training and how; "" while none did.
     """
 
@@ -46,11 +46,11 @@ class ServiceClient:
 
     @classmethod
     def of(cls, config: DataConfig) -> ServiceClient | None:
-        """The services that a config names; None without any."""
+        """Returns the services that a config names; None if it names none."""
         return cls(config.service_addresses) if config.tf_data_service else None
 
     def wait(self, timeout: float) -> None:
-        """Returns when all services answer.
+        """Waits until all services answer.
 
         Args:
             timeout: Seconds to wait at most.
@@ -78,7 +78,7 @@ class ServiceClient:
     def examples(self, records: tf.data.Dataset, prepare: Callable[[Record], Record]) -> tf.data.Dataset:
         """`records.map(prepare)`, computed by the services.
 
-        A service that goes away makes the iterator raise a `tf.errors.OpError`; `failure` then tells of it.
+        If a service goes away, the iterator raises a `tf.errors.OpError`, and `failure` says which and why.
 
         Args:
             records: Endless, and in a fixed order.
@@ -103,7 +103,7 @@ class ServiceClient:
         )
 
         def received() -> Iterator[Record]:
-            # What registers the dataset, and may not return, is left to the thread too.
+            # Registering the dataset may not return either, so it runs in the thread too.
             iterator = self._answer(_in_background(lambda: iter(_served(chunks, address))), address)
             pending = _in_background(lambda: next(iterator))
             while True:
@@ -139,7 +139,7 @@ def _served(dataset: tf.data.Dataset, address: str) -> tf.data.Dataset:
 
 
 def _count_workers(address: str, timeout: float) -> int:
-    """How many workers a service has; 0 if it does not tell within so many seconds."""
+    """Returns how many workers a service has; 0 if it does not answer in time."""
     if not answers(address):
         return 0
     one = tf.data.Dataset.range(1)

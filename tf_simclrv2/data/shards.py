@@ -1,4 +1,4 @@
-"""Records in many files: every epoch mixes them anew, and begins anywhere without reading what is before."""
+"""Records in many files: each epoch mixes them differently and can start anywhere."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Shards:
     records of as many files as there are lanes, and since lanes begin anywhere in a part, a record meets in
     time those at the front, the middle and the end of other files.
 
-    The place of each record before the shuffle follows from the parts' lengths. So an epoch that goes on in
-    its middle opens no file that it is done with, and reads again at most the block that it stopped in.
+    The position of each record before the shuffle follows from the parts' lengths. So an epoch that resumes
+    in the middle opens no finished file, and rereads at most the block in which it stopped.
 
     Attributes:
         lengths: Records of each part, in the source's fixed order.
@@ -41,7 +41,7 @@ class Shards:
 
     @property
     def lanes(self) -> int:
-        """How many parts are read at a time.
+        """Returns how many parts are read at a time.
 
         Prime to the number of parts: else lanes would all begin at the same few places of a part, and the
         fronts of files would meet no more than each other in any epoch.
@@ -82,7 +82,7 @@ class Shards:
         )
 
     def only(self, chosen: np.ndarray) -> Shards:
-        """The chosen records, in their parts.
+        """Selects records, which stay in their parts.
 
         Args:
             chosen: bool [N], for each record of the fixed order.

@@ -31,19 +31,19 @@ class Share:
 
     @classmethod
     def of_context(cls, context: tf.distribute.InputContext) -> Share:
-        """The share that a strategy's `distribute_datasets_from_function` asks for."""
+        """Returns the share that a strategy's `distribute_datasets_from_function` asks for."""
         return cls(context.num_input_pipelines, context.input_pipeline_id, context.num_replicas_in_sync)
 
     def batch_size(self, global_batch_size: int) -> int:
-        """Rows of a replica."""
+        """Returns the rows of a replica."""
         return global_batch_size // self.replicas
 
     def rows(self, global_batch_size: int) -> int:
-        """Rows of this worker."""
+        """Returns the rows of this worker."""
         return global_batch_size // self.workers
 
     def of(self, stream: tf.data.Dataset, global_batch_size: int) -> tf.data.Dataset:
-        """The elements of a stream of single records that are this worker's."""
+        """Selects this worker's elements of a stream of single records."""
         if self.workers == 1:
             return stream
         rows = self.rows(global_batch_size)

@@ -16,7 +16,7 @@ def shuffled(
 
     Args:
         records: Of any structure.
-        buffer_size: Records to draw from at any time; as many as there are give any order equally often.
+        buffer_size: Records to draw from at any time; with all of them, every order is equally likely.
         seed: The run's seed.
         number: int64 [], which of the run's orders.
 

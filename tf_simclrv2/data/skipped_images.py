@@ -19,7 +19,7 @@ _NAMES_SHOWN = 5
 class SkippedImages:
     """The distinct images of one source that could not be read.
 
-    A pipeline leaves an unreadable image out and records it here. Once more than the tolerated
+    A pipeline omits an unreadable image and records it here. Once more than the tolerated
     number have failed, the pipeline's iterator raises a `tf.errors.OpError`; `check` then raises
     the same sentence as a plain `ConfigError`, and so does whatever runs in the context `explained`.
 
@@ -28,9 +28,9 @@ class SkippedImages:
         max_fraction: Share of them that may be unreadable. Above 0, one always may; never all.
 
     Attributes:
-        names: What could not be read, in the order of discovery; then that of sources beside it.
-        count: How many that are.
-        limit: How many of this source may be unreadable.
+        names: What could not be read, in order of discovery; then those of secondary sources.
+        count: Number of names.
+        limit: Most images of this source that may be unreadable.
 
     Example:
         >>> skipped = SkippedImages(num_examples=1000, max_fraction=0.01)
@@ -58,7 +58,7 @@ class SkippedImages:
         return len(self.names)
 
     def beside(self, num_examples: int) -> SkippedImages:
-        """Starts the count of a second source that is read along, with a limit of its own.
+        """Returns a counter for a second source that is read in parallel, with its own limit.
 
         Of a few images all could be unreadable without ever reaching the limit of many.
 
@@ -70,7 +70,7 @@ class SkippedImages:
         return other
 
     def shown(self) -> str:
-        """The first few names, for a sentence."""
+        """Returns the first few names, for a message."""
         return _shown(self.names)
 
     def record(self, name: str | bytes) -> np.bool_:

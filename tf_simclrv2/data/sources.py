@@ -23,12 +23,12 @@ from tf_simclrv2.data.preparation import prepared
 from tf_simclrv2.data.shards import Shards
 from tf_simclrv2.errors import ConfigError
 
-# Of those that may be meant as labels, how many are named.
+# Most features that a message names as possible labels.
 MOST_FEATURES = 3
 CACHE_DIR = os.path.join("~", ".cache", "tf_simclrv2")
 
-# Files are cut into parts until there are so many, but into no more than a few each: a part is reached by
-# passing over what is before it in its file.
+# Files are cut until there are enough parts, but into a few at most: reaching a part means reading past
+# everything before it in its file.
 ENOUGH_PARTS = 128
 MOST_PARTS_OF_A_FILE = 8
 READ_BYTES = 2**20
@@ -38,22 +38,22 @@ Record = dict[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A split of labelled or unlabelled images.
+    """A split of labeled or unlabeled images.
 
     Attributes:
         name: For messages, for example `digits/train`.
         num_examples: Records in `records`.
-        class_names: Names of the classes in the order of their labels; () when unlabelled.
+        class_names: Names of the classes in the order of their labels; () if unlabeled.
         records: In a fixed order, {"path": string [], a name for messages and files,
-            "label": int64 [], -1 when unlabelled}, and what `read` needs.
+            "label": int64 [], -1 if unlabeled}, and what `read` needs.
         read: Turns a record into the encoded image, string [].
-        light: Records hold no image, so that shuffling and skipping them costs nothing.
-        no_class_label: Of an unlabelled TFDS dataset, which features are no class labels, for messages.
-        shards: The same records in several files, to be mixed anew in every epoch of training; None where
-            they are in one file, or were never in any.
+        light: Whether records hold no image, so that shuffling and skipping them costs nothing.
+        no_class_label: For an unlabeled TFDS dataset: features that are not class labels, for messages.
+        shards: The same records in several files, mixed differently in every epoch of training; None if they
+            are in one file or in memory.
 
     Raises:
-        ValueError: `shards` hold another number of records than `num_examples`.
+        ValueError: `shards` hold a number of records other than `num_examples`.
     """
 
     name: str
@@ -80,12 +80,12 @@ class Source:
         return bool(self.class_names)
 
     def first(self, most: int) -> Source:
-        """At most so many records, the first ones of the fixed order."""
+        """Returns a source of the first `most` records in the fixed order."""
         count = min(most, self.num_examples)
         return dataclasses.replace(self, records=self.records.take(count), num_examples=count, shards=None)
 
     def sample(self, most: int) -> Source:
-        """At most so many records: every k-th one, or the first ones where records hold images.
+        """Returns at most `most` records: every k-th one, or the first ones if records hold images.
 
         The first ones of a folder would be all of one class. TFDS has shuffled its files, and every image
         between two of a sample would be decoded and discarded.
@@ -101,7 +101,7 @@ def load_source(config: DataConfig, split: str) -> Source:
     """Opens the split of a dataset.
 
     Args:
-        config: Its `dataset` and `data_dir` count.
+        config: Only `dataset` and `data_dir` are used.
         split: A TFDS split expression, for example `train`, `train[:10%]` or `train+test`.
 
     Returns:
@@ -122,12 +122,12 @@ def load_source(config: DataConfig, split: str) -> Source:
 
 
 def check_same_classes(training: Source, evaluation: Source) -> None:
-    """Refuses two labelled sources whose labels mean different classes.
+    """Refuses two labeled sources whose labels mean different classes.
 
     Image folders number the classes that they hold, so one that lacks a class counts differently.
 
     Raises:
-        ConfigError: Both sources have labels, and their class names differ, if only in their order.
+        ConfigError: Both sources have labels, and their class names or their order differ.
     """
     if training.has_labels and evaluation.has_labels:
         refuse_other_class_names(
@@ -151,7 +151,7 @@ def require_labels(source: Source, purpose: str) -> None:
     """
     if source.has_labels:
         return
-    why, cure = "", "choose a labelled dataset, or put each class of an image folder into a sub-folder"
+    why, cure = "", "choose a labeled dataset, or put each class of an image folder into a sub-folder"
     if source.no_class_label:
         why = f" of a class ({source.no_class_label})"
         cure = "store the label as a tfds.features.ClassLabel with names, or choose a dataset that has one"
@@ -270,7 +270,7 @@ def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
     except Exception as error:  # The network, the disk, a manual download: TFDS has no common type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"The dataset {config.dataset!r} is not in {builder.data_path.parent.parent} and could not be "
+            f"Dataset {config.dataset!r} is not in {builder.data_path.parent.parent} and could not be "
             f"downloaded and prepared ({reason}); prepare it with the tfds program, or set --data_dir to "
             "the TFDS directory that has it."
         ) from error
@@ -312,7 +312,7 @@ def _image_key(builder: tfds.core.DatasetBuilder, name: str) -> str:
 
 
 def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
-    """The key of the class label; None where there is none, or where `label` is something else."""
+    """Returns the key of the class label; None if it does not exist, or if `label` is something else."""
     features = builder.info.features
     key = "label" if "label" in features else _feature_key(builder, tfds.features.ClassLabel, "label")
     return key if key and _is_class_label(features[key]) else None

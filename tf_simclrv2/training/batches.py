@@ -1,4 +1,4 @@
-"""A run's batches: those of its stage, from where it stands."""
+"""A run's training batches, from any step on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StageBatches:
     Attributes:
         plan: The run.
         skipped: Counts its unreadable images.
-        service: Makes the examples; None leaves it to this process.
+        service: Makes the examples; None makes them in this process.
     """
 
     plan: RunPlan
@@ -34,7 +34,7 @@ class StageBatches:
     service: ServiceClient | None = None
 
     def training(self, starts: Mapping[str, int], share: Share) -> tf.data.Dataset:
-        """Endless batches.
+        """Makes endless batches.
 
         Args:
             starts: By stream (`key`, `labelled_key`), the key of the first example.
@@ -44,7 +44,7 @@ class StageBatches:
         return self._make(self.plan, batch_size, starts, share, self.service)
 
     def first(self, count: int) -> dict[str, tf.Tensor]:
-        """A batch of the first images, augmented; a whole shuffle buffer takes long."""
+        """Makes a batch of the first images, augmented; filling a shuffle buffer would take long."""
         some = self.plan.train_source.first(count)
         few = some.num_examples
         plan = dataclasses.replace(self.plan, train_source=some, labelled_source=None)

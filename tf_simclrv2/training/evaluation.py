@@ -1,4 +1,4 @@
-"""What is measured of a network as it stands, and what that leaves: results, a SavedModel, the report."""
+"""Evaluation of a run's network at its current step: results, a SavedModel and the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOP_1, TOP_5 = "eval/label_top_1_accuracy", "eval/label_top_5_accuracy"
 
 
 class RunEvaluation:
-    """Measures a run's network, whenever it is asked to.
+    """Evaluates a run's network at its current step, and writes what was found.
 
     Args:
         prepared: The run.
@@ -41,7 +41,7 @@ class RunEvaluation:
         self.say = say
 
     def evaluate(self) -> Result:
-        """Evaluates the network as it stands, and leaves result files, a SavedModel and the report."""
+        """Evaluates the network, and writes result files, a SavedModel and the report."""
         assert self.plan.eval_source is not None
         step = self._step
         result: Result = {"global_step": step}
@@ -62,7 +62,7 @@ class RunEvaluation:
         return result
 
     def _export(self, result: Result) -> None:
-        """Leaves a SavedModel in float32, whole or not at all."""
+        """Writes a SavedModel in float32, completely or not at all."""
         path = self.model_dir.saved_model(self._step)
         save_module(
             in_float32(self.task.network),
@@ -75,7 +75,7 @@ class RunEvaluation:
         self.model_dir.prune_saved_models(self.config.run.keep_hub_module_max)
 
     def report(self) -> None:
-        """Leaves `report.html` and TensorBoard's projector; a run that is done does not fail for them."""
+        """Writes `report.html` and TensorBoard's projector; if that fails, the run still succeeds."""
         most = self.config.run.report_images
         if not (most and self.chief):
             return
@@ -94,7 +94,9 @@ class RunEvaluation:
             write_projector(self.model_dir.path, seen)
             self.say(f"report: {write_report(self.model_dir.path)}")
         except Exception as error:
-            self.say(f"no report could be made ({type(error).__name__}: {error}); the run itself is complete")
+            self.say(
+                f"the report could not be written ({type(error).__name__}: {error}); the run is complete"
+            )
 
     def _classify(self) -> Result:
         source = self.plan.eval_source

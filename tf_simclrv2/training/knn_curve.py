@@ -1,4 +1,4 @@
-"""Nearest neighbours while a network is trained: whether its features get better, with nothing fitted."""
+"""Nearest neighbors during training: whether the features improve, without fitting anything."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = 2000
 
 
 class KnnCurve:
-    """A point every `knn_epochs`: top-1 of some evaluation images by their nearest training images.
+    """Adds a point every `knn_epochs` epochs: top-1 accuracy of the nearest training images' labels.
 
     Args:
         prepared: The run; its network is only looked at.
@@ -36,7 +36,7 @@ class KnnCurve:
         self.interval = max(images // plan.config.training.train_batch_size, 1) if images else 0
         self._sources: list[Source] = []
         self._say = say
-        if self.interval and prepared.chief and plan.neighbours_are_known:
+        if self.interval and prepared.chief and plan.neighbors_are_known:
             assert plan.eval_source is not None
             self._sources = [source.sample(IMAGES) for source in (plan.train_source, plan.eval_source)]
             self._extract = FeatureExtractor(prepared.task.network, (ENDPOINT,))
@@ -50,7 +50,7 @@ class KnnCurve:
             for source, (_, labels) in zip(self._sources, (train, test), strict=True):
                 if not len(labels):
                     self._say(
-                        f"nearest neighbours while training are off: no image of {source.name} has a label"
+                        f"nearest neighbors during training are off: no image of {source.name} has a label"
                     )
                     self._sources = []
                     return

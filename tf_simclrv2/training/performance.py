@@ -1,4 +1,4 @@
-"""How fast a run is: examples a second, the share of the time spent waiting for data, and memory."""
+"""A run's speed: examples per second, share of the time spent waiting for data, and memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Performance:
 
     Args:
         batch_size: Examples a step.
-        deterministic: TensorFlow's kernels are, and its clock is none of them: the wait is not measured.
+        deterministic: If True, ops must be deterministic; `tf.timestamp` is not, so the wait is not measured.
     """
 
     def __init__(self, batch_size: int, deterministic: bool = False) -> None:
@@ -29,7 +29,7 @@ class Performance:
         self._start = time.perf_counter()
 
     def begin(self, step: int) -> None:
-        """A loop begins.
+        """Starts measuring a loop.
 
         Args:
             step: Steps done.
@@ -39,7 +39,7 @@ class Performance:
         self._start = time.perf_counter()
 
     def next_batch(self, iterator: Iterator[Any]) -> Any:
-        """The next batch, with the time that it took to come; part of the graph of a step."""
+        """Takes the next batch and adds the time that it took, as part of a step's graph."""
         if self._deterministic:
             return next(iterator)
         before = tf.timestamp()
@@ -51,7 +51,7 @@ class Performance:
         return batch
 
     def end(self, step: int) -> dict[str, float]:
-        """A loop has ended; its numbers by tag.
+        """Ends measuring a loop; returns its numbers by tag.
 
         Args:
             step: Steps done.

@@ -1,4 +1,4 @@
-"""A run worked out before it starts: its data, length, checkpoints, and a config with nothing left open."""
+"""A run's plan, resolved before it starts: its data, length, checkpoints and complete config."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class RunPlan:
     Attributes:
         config: With the number of classes filled in.
         train_source: Training images.
-        labelled_source: Distillation's labelled images; None without.
-        eval_source: Evaluation images; None where the run only trains and looks at no neighbours.
+        labelled_source: Distillation's labeled images; None if it uses none.
+        eval_source: Evaluation images; None if the run only trains and draws no nearest-neighbor curve.
         steps: Steps of the whole run.
         checkpoint_interval: Steps between checkpoints.
         schedule: The learning rate.
-        notes: Lines to tell the user.
-        class_names: Of the network's classifier, by label; () without one, or where they are not known.
+        notes: Lines for the user.
+        class_names: Of the network's classifier, by label; () without a classifier or if unknown.
     """
 
     config: ExperimentConfig
@@ -40,17 +40,17 @@ class RunPlan:
 
     @property
     def sources(self) -> list[Source]:
-        """All that the run reads."""
+        """Returns all sources that the run reads."""
         sources = (self.train_source, self.labelled_source, self.eval_source)
         return [source for source in sources if source is not None]
 
     @property
-    def neighbours_are_known(self) -> bool:
-        """Whether training and evaluation images have the labels that nearest neighbours vote with."""
+    def neighbors_are_known(self) -> bool:
+        """Whether training and evaluation images have the labels that nearest neighbors vote with."""
         return bool(self.eval_source and self.eval_source.has_labels and self.train_source.has_labels)
 
     def describe(self) -> str:
-        """The resolved configuration, as a few lines."""
+        """Describes the resolved run in a few lines."""
         model, training, optimizer = self.config.model, self.config.training, self.config.optimizer
         kinds = [f"ResNet-{model.resnet_depth} ({model.width_multiplier}x)"]
         kinds += ["selective kernels"] if model.sk_ratio else []
@@ -63,7 +63,7 @@ class RunPlan:
             + (
                 f" in {self.train_source.num_classes} classes"
                 if self.train_source.has_labels
-                else ", unlabelled"
+                else ", unlabeled"
             ),
             f"{', '.join(kinds)} at {model.image_size} px, {model.num_used_head_layers} projection layer(s), "
             f"{training.precision}",
@@ -74,11 +74,11 @@ class RunPlan:
         ]
         if self.labelled_source is not None:
             lines.append(
-                f"{self.config.labelled_batch_size} labelled images of {self.labelled_source.name} a step, "
-                f"which only the labels' term sees (weight {1.0 - self.config.distillation.distill_alpha:g})"
+                f"{self.config.labelled_batch_size} labeled images of {self.labelled_source.name} per step, "
+                f"used by the supervised term only (weight {1.0 - self.config.distillation.distill_alpha:g})"
             )
-        if self.config.evaluation.knn_epochs and not self.neighbours_are_known:
-            lines.append("nearest neighbours while training are off: both splits need labels")
+        if self.config.evaluation.knn_epochs and not self.neighbors_are_known:
+            lines.append("nearest neighbors during training are off: both splits need labels")
         return "\n".join([*lines, *self.notes])
 
 
@@ -88,14 +88,14 @@ def plan_run(
     teacher: Classes | None = None,
     recorded: Classes | None = None,
 ) -> RunPlan:
-    """Opens the data and works out everything that follows from it.
+    """Opens the data and resolves everything that follows from it.
 
     Args:
         config: As asked for.
         replicas: Replicas in sync.
-        teacher: Classes that the teacher of a distillation tells apart.
-        recorded: Classes of the checkpoints in the model_dir, if there are any. They are taken over; whether
-            the data has them is for `ModelDir.refuse_other_classes`.
+        teacher: Classes of a distillation's teacher.
+        recorded: Classes of the checkpoints in the model_dir, if any. They are adopted here;
+            `ModelDir.refuse_other_classes` checks the data against them.
 
     Returns:
         The plan.

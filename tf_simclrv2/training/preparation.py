@@ -27,7 +27,7 @@ class PreparedRun:
         strategy: What it computes on.
         task: The compiled task, made in the strategy's scope.
         skipped: Counts its unreadable images.
-        service: Makes its examples; None leaves that to this process.
+        service: Makes its examples; None makes them in this process.
         batches: Its training batches.
         survey: The checkpoints in its model_dir; none where it only evaluates.
     """
@@ -42,7 +42,7 @@ class PreparedRun:
 
     @property
     def config(self) -> ExperimentConfig:
-        """The run's config with nothing left open."""
+        """The resolved config."""
         return self.plan.config
 
     @property

@@ -88,7 +88,7 @@ class Run:
 
     @property
     def config(self) -> ExperimentConfig:
-        """The run's config with nothing left open."""
+        """The resolved config."""
         return self.prepared.config
 
     @property
@@ -102,14 +102,14 @@ class Run:
         return self.prepared.step
 
     def execute(self) -> Result:
-        """Does what `config.run.mode` says.
+        """Trains, evaluates or both, as `config.run.mode` says.
 
         Returns:
             The result, as in `result.json`.
 
         Raises:
-            ConfigError: Too many images were unreadable, another program uses the directory, or there is
-                nothing to evaluate.
+            ConfigError: Too many images were unreadable, another program uses the directory, or there
+                is nothing to evaluate.
             RunError: The loss was not finite, a checkpoint could not be saved, or a worker or a data service
                 went away; the last good checkpoint stays.
             Preempted: SIGTERM came; a checkpoint of the last step is there.

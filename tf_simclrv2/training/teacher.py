@@ -23,8 +23,8 @@ class LoadedTeacher:
 
     Attributes:
         predict: Images [N, H, W, 3] to logits [N, classes], in inference mode.
-        classes: What its logits tell apart.
-        doubt: What its checkpoint leaves open, in a sentence; or empty.
+        classes: What its logits stand for.
+        doubt: What its checkpoint does not say, in a sentence; or empty.
     """
 
     predict: Teacher

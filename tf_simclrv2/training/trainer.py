@@ -28,8 +28,8 @@ class Trainer(orbit.StandardTrainer):
         performance: Measures the loops, made outside the strategy's scope; by default made here.
 
     Attributes:
-        positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), where a resumed
-            run goes on. Part of the checkpoint.
+        positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), from which a
+            resumed run continues. Part of the checkpoint.
         bad_step: The first step whose loss was not finite, or -1.
     """
 
@@ -78,7 +78,7 @@ class Trainer(orbit.StandardTrainer):
         self.strategy.run(self._compiled_step, args=(self.performance.next_batch(iterator),))
 
     def replica_step(self, batch: dict[str, tf.Tensor]) -> None:
-        """What each replica does of a step: all that is compiled."""
+        """Runs one replica's part of a step: all that is compiled."""
         step = tf.cast(self.task.global_step, tf.int64)
         means = self.task.train_step(batch)
         for name, position in self.positions.items():

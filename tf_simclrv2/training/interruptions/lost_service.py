@@ -1,4 +1,4 @@
-"""What a training says when a service that makes its examples has gone away."""
+"""The message of a run that has lost a data service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.data import ServiceClient
 from tf_simclrv2.errors import RunError
-from tf_simclrv2.training.model_dir.verified_checkpoints import where_to_go_on
+from tf_simclrv2.training.model_dir.verified_checkpoints import where_to_resume
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def lost_service_explained(service: ServiceClient | None, directory: str) -> Ite
 
     Args:
         service: Where the examples come from; None if this process makes them.
-        directory: The model_dir, for the checkpoint to go on from.
+        directory: The model_dir, to name the checkpoint to resume from.
 
     Raises:
         RunError: The service went away.
@@ -29,6 +29,6 @@ def lost_service_explained(service: ServiceClient | None, directory: str) -> Ite
         if service is None or not service.failure:
             raise
         raise RunError(
-            f"the data service at {service.failure}; start it again, and then this training with the same "
-            f"command, or with --tf_data_service= to do without, {where_to_go_on(directory)}."
+            f"the data service at {service.failure}; restart it, and then this run with the same "
+            f"command, or with --tf_data_service= to do without it, {where_to_resume(directory)}."
         ) from error

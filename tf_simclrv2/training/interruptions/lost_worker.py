@@ -1,4 +1,4 @@
-"""What a worker says when another one has gone away."""
+"""The message of a worker that has lost another one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tf_simclrv2.errors import RunError
-from tf_simclrv2.training.model_dir.verified_checkpoints import where_to_go_on
+from tf_simclrv2.training.model_dir.verified_checkpoints import where_to_resume
 
 # What collectives end with when a peer's connection breaks or its heartbeats stop.
 _LOST = (
@@ -25,7 +25,7 @@ def lost_worker_explained(workers: int, directory: str) -> Iterator[None]:
 
     Args:
         workers: How many the run has; with one nothing is changed.
-        directory: The model_dir, for the checkpoint to go on from.
+        directory: The model_dir, to name the checkpoint to resume from.
 
     Raises:
         RunError: A worker went away.
@@ -33,10 +33,10 @@ def lost_worker_explained(workers: int, directory: str) -> Iterator[None]:
     try:
         yield
     except (*_LOST, RunError) as error:
-        # A save that a lost worker made fail is told as an error of its own.
+        # A save that fails because of a lost worker raises a RunError.
         if workers == 1 or (not isinstance(error, _LOST) and not isinstance(error.__cause__, _LOST)):
             raise
         raise RunError(
-            f"another of the {workers} workers went away (its own message or its host tells why); start all "
-            f"of them again with the same command {where_to_go_on(directory)}."
+            f"another of the {workers} workers went away (see its own output or its host); start all of them "
+            f"again with the same command {where_to_resume(directory)}."
         ) from error

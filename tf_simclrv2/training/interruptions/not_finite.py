@@ -1,4 +1,4 @@
-"""Stops a run whose loss is not finite, and writes what is known about it."""
+"""Stops a run whose loss is not finite, and writes a report."""
 
 from __future__ import annotations
 

@@ -25,8 +25,8 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         max_to_keep: How many.
         step_counter: The step.
         interval: Steps between checkpoints.
-        resume: The checkpoint to go on from; None looks into the directory.
-        writes: False for the workers of a run beside its chief. TensorFlow needs them all to take part in a
+        resume: The checkpoint to resume from; None looks in the directory.
+        writes: False for workers other than the chief. TensorFlow needs them all to take part in a
             save, so what these write goes to a directory of their own, which lasts as long as the manager.
     """
 
@@ -59,7 +59,7 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         return self._saved
 
     def restore_or_initialize(self) -> str | None:
-        """Restores the checkpoint to go on from; its path, or None where there is none."""
+        """Restores the checkpoint to resume from, and returns its path; None without one."""
         if self._resume is None:
             return super().restore_or_initialize()
         self.checkpoint.restore(self._resume)
@@ -84,8 +84,8 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
             _remove_half(f"{self._prefix}-{step}")
             raise RunError(
                 f"checkpoint {prefix} could not be saved ({_reason(error)}); "
-                f"{f'the last one is {saved}' if saved else 'there is none yet'}; "
-                "make room on the disk and type the same command again."
+                f"{f'the last one is {saved}' if saved else 'none was saved before'}; "
+                "free some disk space and run the same command again."
             ) from error
         self._saved = prefix
         return prefix

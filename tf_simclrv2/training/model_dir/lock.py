@@ -22,20 +22,20 @@ _TAKEN = (errno.EACCES, errno.EAGAIN)
 
 
 @contextlib.contextmanager
-def run_lock(directory: str, wanted: bool = True) -> Iterator[None]:
+def run_lock(directory: str, chief: bool = True) -> Iterator[None]:
     """Holds a directory for this program until the context ends, however the program ends.
 
-    The lock is `flock`'s on the file `.lock`, so a killed program leaves nothing behind that would have to
-    be removed. Where there is no such lock (`gs://`, some network filesystems) none is taken.
+    The lock is `flock`'s on the file `.lock`, so a killed program leaves nothing that would have to be
+    removed. Where such locks do not exist (`gs://`, some network filesystems) none is taken.
 
     Args:
         directory: It exists.
-        wanted: False for the workers of a run beside its chief, who share its directory.
+        chief: False for the other workers of a run, which share its directory.
 
     Raises:
         ConfigError: Another program holds it, with its process and host.
     """
-    if not wanted or fcntl is None or "://" in directory:
+    if not chief or fcntl is None or "://" in directory:
         yield
         return
     with open(os.path.join(directory, LOCK_FILE), "a+") as file:
@@ -72,5 +72,5 @@ def _refusal(directory: str, file: TextIO) -> ConfigError:
         who = "another program"
     return ConfigError(
         f"model_dir {directory!r} is in use by {who}; wait until that has ended or use another --model_dir "
-        "(--mode=eval may run beside a training)."
+        "(--mode=eval may run at the same time as training)."
     )

@@ -1,4 +1,4 @@
-"""What a run leaves in its directory: config, flags, results, exported models."""
+"""A run's directory: config, flags, results, exported models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ModelDir:
 
     Args:
         path: The directory; it need not exist.
-        writes: False for the workers of a run beside its chief: they read what is there and leave nothing.
+        writes: False for the workers of a run other than its chief, which only read.
     """
 
     def __init__(self, path: str, writes: bool = True) -> None:
@@ -58,7 +58,7 @@ class ModelDir:
             ) from error
 
     def read_config(self) -> ExperimentConfig | None:
-        """The config of the run that was here before, if any."""
+        """Returns the config of the run that was here before, if any."""
         return read_config(self.path)
 
     def refuse_other_run(self, config: ExperimentConfig) -> None:
@@ -76,7 +76,7 @@ class ModelDir:
             )
 
     def classes(self) -> Classes | None:
-        """What the checkpoints here tell apart; None without checkpoints or a config.
+        """Returns the classes of the checkpoints here; None without checkpoints or a config.
 
         Raises:
             ConfigError: The config or the class names cannot be read, or do not fit together.
@@ -89,7 +89,7 @@ class ModelDir:
         return Classes.beside(self.path, before.model.num_classes, owner, cure)
 
     def refuse_other_classes(self, sources: Iterable[Source]) -> None:
-        """Checks that checkpoints here tell the classes of these sources apart, in the same order.
+        """Checks that checkpoints here have the classes of these sources, in the same order.
 
         Raises:
             ConfigError: They do not, and which class is the first that differs.
@@ -100,17 +100,17 @@ class ModelDir:
                 classes.refuse_other(source.name, source.class_names)
 
     def write_config(self, config: ExperimentConfig, flags: dict[str, Any]) -> None:
-        """Leaves `config.json` and `flags.json`."""
+        """Writes `config.json` and `flags.json`."""
         self._write(self._join(CONFIG_FILE), config.to_json())
         self._write(self._join("flags.json"), json.dumps(flags, indent=2, default=str) + "\n")
 
     def write_class_names(self, names: Sequence[str]) -> None:
-        """Leaves `labels.txt`, which an export passes on; nothing where no names are known."""
+        """Writes `labels.txt`, which exports include, if names are known."""
         if names:
             self._write(self._join(CLASS_NAMES_FILE), "".join(f"{name}\n" for name in names))
 
     def write_result(self, result: dict[str, Any], step: int, name: str | None = None) -> str:
-        """Leaves `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`.
+        """Writes `result.json` and `result_<step>.json`; a named evaluation gets `<name>_result….json`.
 
         Returns:
             The path of the first of them.
@@ -122,14 +122,14 @@ class ModelDir:
         return self._join(f"{prefix}.json")
 
     def write_json(self, name: str, values: dict[str, Any]) -> str:
-        """Leaves a JSON file; its path."""
+        """Writes a JSON file and returns its path."""
         self._write(self._join(name), json.dumps(values, indent=2) + "\n")
         return self._join(name)
 
     def write_skipped(self, names: Sequence[str]) -> None:
-        """Leaves `skipped.txt`: a name a line, the first `SKIPPED_NAMES`, and how many more there are.
+        """Writes `skipped.txt`: the first `SKIPPED_NAMES` names, one per line, and how many more there are.
 
-        Nothing is written where there is no name, or no more than the last time.
+        Writes nothing if there are no more names than the last time.
         """
         if len(names) <= self._skipped_written:
             return
@@ -139,11 +139,11 @@ class ModelDir:
         self._write(self._join(SKIPPED_FILE), "".join(f"{line}\n" for line in lines))
 
     def saved_model(self, step: int) -> str:
-        """Where the SavedModel of a step goes."""
+        """Returns the path of the SavedModel of a step."""
         return self._join("saved_model", str(step))
 
     def replace(self, part: str, directory: str) -> None:
-        """Moves a finished directory to its place, instead of what an earlier evaluation left there."""
+        """Moves a finished directory to its place, replacing that of an earlier evaluation."""
         if tf.io.gfile.exists(directory):
             tf.io.gfile.rmtree(directory)
         tf.io.gfile.rename(part, directory)

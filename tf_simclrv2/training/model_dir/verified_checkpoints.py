@@ -1,7 +1,7 @@
-"""Which checkpoint of a model_dir to go on from: the newest that is whole.
+"""Which checkpoint of a model_dir to resume from: the newest that is whole.
 
 Every tensor is read, and TensorFlow's reader compares each with the checksum in the index. What is on disk
-counts, not what the small state file `checkpoint` says: that may be lost, damaged or behind.
+counts, not the small state file `checkpoint`, which may be lost, damaged or outdated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tf_simclrv2.weights.checkpoint_reader import CheckpointReader
 
 STATE_FILE = "checkpoint"
 _FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
-# What a save that was killed leaves: it is no checkpoint yet, and nothing reads it.
+# Files of a save that was killed: not a checkpoint, and read by nothing.
 _LEFTOVER = re.compile(r"ckpt-\d+_temp/?|checkpoint\.tmp.*")
 # Seconds between looks at a directory in which another program writes.
 _POLL = 1.0
@@ -32,7 +32,7 @@ class Survey:
 
     Attributes:
         steps: Steps of all of them, newest first.
-        whole: Prefix of the newest that can be read; None where there are none.
+        whole: Prefix of the newest that can be read; None without any.
         damaged: Why each newer one cannot, by step.
     """
 
@@ -42,14 +42,14 @@ class Survey:
 
 
 def checkpoint_steps(directory: str) -> list[int]:
-    """Steps of the checkpoints of which there is any file, newest first."""
+    """Returns the steps of all checkpoints of which any file exists, newest first."""
     return sorted(_files(directory), reverse=True)
 
 
-def where_to_go_on(directory: str) -> str:
+def where_to_resume(directory: str) -> str:
     """Returns the end of an error message: where the run would resume."""
     steps = checkpoint_steps(directory)
-    return f"to go on from ckpt-{steps[0]}" if steps else "to begin again, for there is no checkpoint yet"
+    return f"to resume from ckpt-{steps[0]}" if steps else "to start over, as no checkpoint was saved yet"
 
 
 def survey_checkpoints(directory: str) -> Survey:
@@ -123,7 +123,7 @@ def set_aside_damaged(directory: str, survey: Survey, say: Callable[[str], None]
     if stated == kept:
         return
     if not survey.damaged:
-        say(f"the file '{STATE_FILE}' did not name the checkpoints that are here, and was written anew")
+        say(f"the file '{STATE_FILE}' did not name the checkpoints that are here, and was rewritten")
     tf.compat.v1.train.update_checkpoint_state(
         directory,
         os.path.basename(survey.whole),
@@ -136,7 +136,7 @@ def set_aside_damaged(directory: str, survey: Survey, say: Callable[[str], None]
 
 
 def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
-    """Checkpoints as another program saves them, the newest first; older ones are passed over.
+    """Yields checkpoints as another program saves them; if several are new, only the newest.
 
     Args:
         directory: A model_dir.
@@ -171,7 +171,7 @@ def _settled(directory: str, step: int) -> bool:
         if not tf.io.gfile.exists(prefix + ".index"):
             return False
     raise ConfigError(
-        f"checkpoint {prefix} is damaged ({reason}); resume its training, which sets it aside and goes on "
+        f"checkpoint {prefix} is damaged ({reason}); resume its training, which sets it aside and continues "
         "from the one before, or bring back a copy of it."
     )
 
