@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.two_blocks import two_blocks
+from tests.small_network import small_network
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _two_blocks() -> Iterator[None]:
+def _small_network() -> Iterator[None]:
     """No test of this folder is about depth."""
-    with two_blocks():
+    with small_network():
         yield

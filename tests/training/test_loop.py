@@ -125,7 +125,7 @@ def test_saved_model_gives_what_the_checkpoint_holds(finished):
 def test_the_terminal_shows_the_resolved_run(finished):
     *_, lines = finished
     assert "pretrain on digits/train[:40]: 40 images in 10 classes" in lines
-    assert "4 steps of batch 16, a checkpoint every 2" in lines
+    assert "4 steps of batch 16, a checkpoint after the first loop and every 2 steps" in lines
     assert "learning rate 0.0625 after 0 steps of warm-up" in lines
     assert "supervised_head" in lines
     assert lines[-1].startswith("result: step 4, top-1 ")

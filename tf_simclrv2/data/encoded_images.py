@@ -17,7 +17,7 @@ _PNG_SIZE_AT, _PNG_HEAD = 16, 24
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, GIF (its first frame) or BMP of 8 or 16 bits to RGB; gray and transparent ones too.
+    """Decodes a JPEG, PNG, GIF (its first frame) or BMP of 8 or 16 bits to RGB, whether gray or transparent.
 
     Args:
         contents: string [], a file's bytes.

@@ -67,8 +67,8 @@ class RunPlan:
             ),
             f"{', '.join(kinds)} at {model.image_size} px, {model.num_used_head_layers} projection layer(s), "
             f"{training.precision}",
-            f"{self.steps:,} steps of batch {training.train_batch_size}, a checkpoint every "
-            f"{self.checkpoint_interval:,}",
+            f"{self.steps:,} steps of batch {training.train_batch_size}, a checkpoint after the first "
+            f"loop and every {self.checkpoint_interval:,} steps",
             f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of "
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]

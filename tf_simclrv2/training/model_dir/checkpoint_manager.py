@@ -17,7 +17,8 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
     """TensorFlow's manager, for the steps that are multiples of an interval.
 
     TensorFlow's own counts from the checkpoint that it resumed from, so a run that was stopped in between
-    would never again save where an uninterrupted one does. The first save of all comes at once.
+    would never again save where an uninterrupted one does. The first save of all comes after the first
+    loop: a disk that is full or too slow is better noticed now than after the first interval.
 
     Args:
         checkpoint: What to save.

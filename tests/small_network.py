@@ -11,8 +11,9 @@ from tf_simclrv2.models import resnet
 
 
 @contextlib.contextmanager
-def two_blocks() -> Iterator[None]:
-    """Makes "ResNet-18" a network of two blocks, from stem to h of width 512, while the context lasts."""
+def small_network() -> Iterator[None]:
+    """Makes "ResNet-18" one narrow block a group, with h as wide as ever, while the context lasts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 0, 0, 1))
+        patch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 1, 1, 1))
+        patch.setattr(resnet, "GROUP_WIDTHS", (16, 16, 16, 512))
         yield
