@@ -68,7 +68,7 @@ class ModelConfig:
     )
     truncate_proj_head: bool = setting(
         False,
-        "Build no projection-head layers after ft_proj_selector. Set by the supervised stages.",
+        "Build no projection-head layers after ft_proj_selector. Set by every stage but pretraining.",
         flag=None,
     )
     fine_tune_after_block: int = setting(
