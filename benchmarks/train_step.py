@@ -45,8 +45,8 @@ from tf_simclrv2 import (
     TrainingConfig,
 )
 from tf_simclrv2.compilation import compiled
-from tf_simclrv2.config import COMPILE_MODES
 from tf_simclrv2.distribution.strategy import make_strategy
+from tf_simclrv2.setting import settings_of
 
 POINTS = {
     "r18_32px_b64": (ModelConfig(resnet_depth=18, image_size=32), 64),
@@ -183,7 +183,8 @@ def main() -> None:
     peers = ["lightly", "torch", "compile", "none"]
     parser.add_argument("--peer", default=[], choices=peers, action="append", help="may be repeated")
     parser.add_argument("--gpu", action="store_true", help="measure the points for a GPU")
-    parser.add_argument("--compile", default="auto", choices=COMPILE_MODES, help="of ours")
+    modes = settings_of(TrainingConfig)["compile"].choices
+    parser.add_argument("--compile", default="auto", choices=modes, help="of ours")
     parser.add_argument("--torch_python", default=sys.executable, help="an interpreter that has the peer")
     parser.add_argument("--published", help="tf2/ of a checkout of google-research/simclr")
     parser.add_argument("--published_python", default=sys.executable, help="an interpreter that runs it")

@@ -1,33 +1,25 @@
 """Frozen dataclasses that describe a run; each checks itself when it is built.
 
-A config is the only thing that the library is steered by: nothing below reads
-flags or globals. `ExperimentConfig` round-trips through JSON and is what a run
-leaves in `model_dir/config.json`.
+A config is the only thing that steers the library: nothing below `cli/` reads flags or globals. Each field is
+a `setting`, which holds its default, limits and help; flags, checks and the reference are made from it.
+`ExperimentConfig` round-trips through JSON, and a run writes it to `model_dir/config.json`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 import typing
 from typing import Any, Literal, TypeVar
 
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.setting import check_settings, documented, setting
 
-# Fields that are called otherwise on the command line.
-FLAG_OF_FIELD = {"protocols": "eval_protocols"}
-# Fields that no flag sets, since they follow from the data and the stage.
-DERIVED_FIELDS = ("num_classes", "truncate_proj_head")
-# What the published commands restore from a checkpoint: all but the classifier, or but both heads.
+# What the published commands restore from a checkpoint: all but the classifier, or all but both heads.
 WITHOUT_CLASSIFIER = "(?!global_step|(?:.*/|^)Momentum|head_supervised)"
 WITHOUT_HEADS = "(?!global_step|(?:.*/|^)Momentum|head)"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
-TRAIN_MODES = ("pretrain", "finetune", "supervised", "distill")
-EVALUATION_PROTOCOLS = ("online", "linear", "knn")
-COMPILE_MODES = ("auto", "none", "xla", "cluster")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
 
 _Config = TypeVar("_Config")
 
@@ -37,88 +29,68 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
-def _require_one_of(name: str, value: Any, allowed: tuple) -> None:
-    _require(value in allowed, f"{name} is {value!r}; choose one of {', '.join(map(str, allowed))}.")
-
-
-def _require_at_least(name: str, value: float, least: float) -> None:
-    _require(
-        math.isfinite(value) and value >= least,
-        f"{name} is {value!r}; it must be a finite number of at least {least}.",
-    )
-
-
-def _require_above(name: str, value: float, limit: float) -> None:
-    _require(
-        math.isfinite(value) and value > limit,
-        f"{name} is {value!r}; it must be a finite number above {limit}.",
-    )
-
-
+@documented
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network: encoder, projection head and linear classifier.
+    """The network: encoder, projection head and linear classifier."""
 
-    Attributes:
-        resnet_depth: 18, 34, 50, 101, 152 or 200.
-        width_multiplier: Factor on every channel count of the encoder.
-        sk_ratio: Above 0, selective kernels with this bottleneck ratio (the paper: 0.0625) and
-            the ResNet-D stem and shortcuts.
-        se_ratio: Above 0, squeeze-and-excitation with this bottleneck ratio.
-        image_size: Side of the square input in pixels; 32 and below take the CIFAR stem.
-        num_classes: Outputs of the linear classifier; 0 builds none.
-        proj_head_mode: `none`, `linear` (one layer) or `nonlinear` (`num_proj_layers` layers).
-        num_proj_layers: Layers of the nonlinear projection head (SimCLRv2: 3).
-        proj_out_dim: Width of the head's output z.
-        ft_proj_selector: Which head layer feeds the classifier: 0 is h, i the output of layer i,
-            -1 the whole head.
-        truncate_proj_head: Drop the head layers behind `ft_proj_selector`, as fine-tuning does.
-        fine_tune_after_block: Freeze the encoder up to this block group; -1 freezes nothing, 0 the stem,
-            4 the whole encoder and the projection-head layers in use: the classifier alone is trained.
-        zero_init_logits_layer: Start the classifier from zeros.
-        global_bn: Batch-norm statistics over all replicas rather than each one's own.
-        batch_norm_decay: Momentum of the moving statistics.
-    """
-
-    resnet_depth: int = 50
-    width_multiplier: int = 1
-    sk_ratio: float = 0.0
-    se_ratio: float = 0.0
-    image_size: int = 224
-    num_classes: int = 1000
-    proj_head_mode: Literal["none", "linear", "nonlinear"] = "nonlinear"
-    num_proj_layers: int = 3
-    proj_out_dim: int = 128
-    ft_proj_selector: int = 0
-    truncate_proj_head: bool = False
-    fine_tune_after_block: int = -1
-    zero_init_logits_layer: bool = False
-    global_bn: bool = True
-    batch_norm_decay: float = 0.9
+    resnet_depth: int = setting(50, "Depth of the ResNet encoder, in layers.", choices=RESNET_DEPTHS)
+    width_multiplier: int = setting(1, "Factor on the number of channels of every encoder layer.", minimum=1)
+    sk_ratio: float = setting(
+        0.0,
+        "Bottleneck ratio of selective kernels (the paper: 0.0625). Above 0, the stem and the shortcuts are "
+        "those of ResNet-D.",
+        minimum=0,
+        maximum=1,
+        zero_is_off=True,
+    )
+    se_ratio: float = setting(
+        0.0, "Bottleneck ratio of squeeze-and-excitation.", minimum=0, maximum=1, zero_is_off=True
+    )
+    image_size: int = setting(
+        224, "Side of the square input images, in pixels; 32 and below use the CIFAR stem.", minimum=8
+    )
+    num_classes: int = setting(
+        1000,
+        "Outputs of the linear classifier; 0 builds none. A run takes the number from its dataset.",
+        minimum=0,
+        flag=None,
+    )
+    proj_head_mode: Literal["none", "linear", "nonlinear"] = setting(
+        "nonlinear", "Projection head: linear has one layer, nonlinear has num_proj_layers."
+    )
+    num_proj_layers: int = setting(3, "Layers of the nonlinear projection head (SimCLRv2: 3).", minimum=1)
+    proj_out_dim: int = setting(128, "Dimension of the projection head's output z.", minimum=1)
+    ft_proj_selector: int = setting(
+        0,
+        "Projection-head layer that feeds the classifier: 0 is the encoder's output h, i is the output of "
+        "layer i, -1 is that of the last layer.",
+    )
+    truncate_proj_head: bool = setting(
+        False,
+        "Build no projection-head layers after ft_proj_selector. Set by every stage but pretraining.",
+        flag=None,
+    )
+    fine_tune_after_block: int = setting(
+        -1,
+        "Freeze the encoder up to this block group: -1 freezes nothing, 0 the stem. 4 freezes the whole "
+        "encoder and the projection head, so that only the classifier is trained.",
+        choices=(-1, 0, 1, 2, 3, 4),
+    )
+    zero_init_logits_layer: bool = setting(False, "Initialize the linear classifier with zeros.")
+    global_bn: bool = setting(
+        True, "Compute batch-norm statistics over all replicas; if false, over each replica alone."
+    )
+    batch_norm_decay: float = setting(
+        0.9, "Momentum of the moving averages of batch norm.", minimum=0, below=1
+    )
 
     def __post_init__(self) -> None:
-        _require_one_of("resnet_depth", self.resnet_depth, RESNET_DEPTHS)
-        _require_at_least("width_multiplier", self.width_multiplier, 1)
-        _require(
-            0.0 <= self.sk_ratio <= 1.0, f"sk_ratio is {self.sk_ratio}; it must be between 0 (off) and 1."
-        )
-        _require(
-            0.0 <= self.se_ratio <= 1.0, f"se_ratio is {self.se_ratio}; it must be between 0 (off) and 1."
-        )
-        _require_at_least("image_size", self.image_size, 8)
-        _require_at_least("num_classes", self.num_classes, 0)
-        _require_one_of("proj_head_mode", self.proj_head_mode, ("none", "linear", "nonlinear"))
-        _require_at_least("num_proj_layers", self.num_proj_layers, 1)
-        _require_at_least("proj_out_dim", self.proj_out_dim, 1)
+        check_settings(self)
         _require(
             -1 <= self.ft_proj_selector <= self.num_head_layers,
             f"ft_proj_selector is {self.ft_proj_selector}, but the {self.proj_head_mode} projection head "
             f"has {self.num_head_layers} layer(s); choose 0 to {self.num_head_layers}, or -1 for the last.",
-        )
-        _require_one_of("fine_tune_after_block", self.fine_tune_after_block, (-1, 0, 1, 2, 3, 4))
-        _require(
-            0.0 <= self.batch_norm_decay < 1.0,
-            f"batch_norm_decay is {self.batch_norm_decay}; it must be at least 0 and below 1.",
         )
 
     @property
@@ -137,14 +109,14 @@ class ModelConfig:
         return self.classifier_layer if self.truncate_proj_head else self.num_head_layers
 
     def truncated(self, endpoint: str, classify: bool = True) -> ModelConfig:
-        """The network that ends at an endpoint; nothing in it is frozen.
+        """Returns the network that ends at an endpoint; nothing in it is frozen.
 
         Args:
             endpoint: `final_avg_pool`, `proj_head_i`, `proj_head_input`, `proj_head_output` or `logits_sup`.
             classify: Keep the classifier if that endpoint feeds it.
 
         Raises:
-            ConfigError: There is no such endpoint, or it is no end to cut at.
+            ConfigError: There is no such endpoint, or the network cannot end there.
 
         Example:
             >>> ModelConfig(ft_proj_selector=1).truncated("proj_head_1").num_used_head_layers
@@ -154,7 +126,7 @@ class ModelConfig:
         layers |= {f"proj_head_{i}": i for i in range(self.num_used_head_layers + 1)}
         if self.num_classes:
             layers["logits_sup"] = self.classifier_layer
-        _require_one_of("endpoint", endpoint, tuple(layers))
+        _require(endpoint in layers, f"endpoint is {endpoint!r}; choose one of {', '.join(layers)}.")
         layer = layers[endpoint]
         keep_classifier = classify and layer == self.classifier_layer
         return dataclasses.replace(
@@ -176,160 +148,160 @@ class ModelConfig:
         return self.image_size <= 32
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-    """The contrastive loss.
+    """The contrastive loss."""
 
-    Attributes:
-        temperature: The softmax temperature τ.
-        hidden_norm: Compare L2-normalised projections (cosine similarity).
-        memory_size: Keys of past batches that queries are contrasted with; 0 is off (the paper: 65536).
-        memory_decay: Decay of the momentum encoder that makes the keys.
-    """
-
-    temperature: float = 0.1
-    hidden_norm: bool = True
-    memory_size: int = 0
-    memory_decay: float = 0.999
+    temperature: float = setting(0.1, "Temperature τ of the contrastive loss.", above=0)
+    hidden_norm: bool = setting(
+        True, "L2-normalize the projections, so that they are compared by cosine similarity."
+    )
+    memory_size: int = setting(
+        0,
+        "Size of the memory bank: how many momentum-encoder keys of past batches the queries are contrasted "
+        "with (the paper: 65536).",
+        minimum=0,
+        zero_is_off=True,
+    )
+    memory_decay: float = setting(
+        0.999,
+        "Decay per step of the momentum encoder, which computes the keys of the memory bank.",
+        minimum=0,
+        maximum=1,
+    )
 
     def __post_init__(self) -> None:
-        _require_above("temperature", self.temperature, 0.0)
-        _require_at_least("memory_size", self.memory_size, 0)
-        _require(
-            0.0 <= self.memory_decay <= 1.0,
-            f"memory_decay is {self.memory_decay}; it must be between 0 and 1.",
-        )
+        check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class DistillationConfig:
-    """The transfer of a teacher's predictions to a student.
+    """The transfer of a teacher's predictions to a student."""
 
-    Attributes:
-        teacher: The teacher's model_dir, `ckpt-N` or SavedModel, or published weights.
-        distill_temperature: Temperature τ of both softmaxes (the paper: 0.1 self, 1.0 big to small).
-        distill_alpha: Weight α of the distillation term against the label term; 1 needs no labels.
-        labelled_batch_size: Labelled images of a step where α is below 1, over all replicas, beside the
-            `train_batch_size` that the teacher looks at; 0 takes as many as these.
-    """
-
-    teacher: str | None = None
-    distill_temperature: float = 1.0
-    distill_alpha: float = 1.0
-    labelled_batch_size: int = 0
+    teacher: str | None = setting(
+        None,
+        "Teacher network, which distillation requires: a model_dir, a ckpt-N, a SavedModel or published "
+        "weights.",
+    )
+    distill_temperature: float = setting(
+        1.0,
+        "Temperature τ of the teacher's and the student's softmax (the paper: 0.1 for self-distillation, 1.0 "
+        "for a smaller student).",
+        above=0,
+    )
+    distill_alpha: float = setting(
+        1.0,
+        "Weight α of the distillation loss; the loss of the labels has weight 1 - α. 1 needs no labels.",
+        minimum=0,
+        maximum=1,
+    )
+    labelled_batch_size: int = setting(
+        0,
+        "Labeled images per step if distill_alpha is below 1, over all replicas, in addition to "
+        "train_batch_size images for the teacher. 0 uses train_batch_size.",
+        minimum=0,
+    )
 
     def __post_init__(self) -> None:
-        _require_above("distill_temperature", self.distill_temperature, 0.0)
-        _require(
-            0.0 <= self.distill_alpha <= 1.0,
-            f"distill_alpha is {self.distill_alpha}; it must be between 0 and 1.",
-        )
-        _require_at_least("labelled_batch_size", self.labelled_batch_size, 0)
+        check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimizer and its learning-rate schedule.
+    """The optimizer and its learning-rate schedule."""
 
-    Attributes:
-        optimizer: `lars`, `momentum` (Nesterov SGD) or `adam`.
-        learning_rate: Base rate, per 256 examples under linear scaling.
-        learning_rate_scaling: `linear` (rate · batch / 256) or `sqrt` (rate · √batch).
-        warmup_epochs: Epochs of linear warm-up.
-        weight_decay: Factor λ of ½‖w‖²; where it applies is `optimization.weight_decay`'s subject.
-        momentum: Momentum of LARS and SGD.
-    """
-
-    optimizer: Literal["momentum", "adam", "lars"] = "lars"
-    learning_rate: float = 0.3
-    learning_rate_scaling: Literal["linear", "sqrt"] = "linear"
-    warmup_epochs: float = 10.0
-    weight_decay: float = 1e-6
-    momentum: float = 0.9
+    optimizer: Literal["momentum", "adam", "lars"] = setting(
+        "lars", "Optimizer; momentum is SGD with Nesterov momentum."
+    )
+    learning_rate: float = setting(
+        0.3, "Base learning rate, which learning_rate_scaling scales with the batch size.", minimum=0
+    )
+    learning_rate_scaling: Literal["linear", "sqrt"] = setting(
+        "linear",
+        "Learning rate at batch size B: linear is learning_rate · B / 256, sqrt is learning_rate · √B.",
+    )
+    warmup_epochs: float = setting(10.0, "Length of the linear warm-up, in epochs.", minimum=0)
+    weight_decay: float = setting(
+        1e-6,
+        "Factor λ of the penalty ½‖w‖². Batch norm is exempt, and under LARS so are all biases.",
+        minimum=0,
+    )
+    momentum: float = setting(0.9, "Momentum of LARS and SGD.", minimum=0, below=1)
 
     def __post_init__(self) -> None:
-        _require_one_of("optimizer", self.optimizer, ("momentum", "adam", "lars"))
-        _require_at_least("learning_rate", self.learning_rate, 0.0)
-        _require_one_of("learning_rate_scaling", self.learning_rate_scaling, ("linear", "sqrt"))
-        _require_at_least("warmup_epochs", self.warmup_epochs, 0.0)
-        _require_at_least("weight_decay", self.weight_decay, 0.0)
-        _require(
-            0.0 <= self.momentum < 1.0, f"momentum is {self.momentum}; it must be at least 0 and below 1."
-        )
+        check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where images come from and how they are augmented.
+    """Where images come from and how they are augmented."""
 
-    Attributes:
-        dataset: A TFDS name, `image_folder` or `digits`.
-        data_dir: TFDS's data directory, or the image folder.
-        train_split: Split expression of the training images.
-        labelled_split: Split expression of distillation's labelled images.
-        labelled_dataset: Dataset of distillation's labelled images and of the evaluation's; None: `dataset`.
-        labelled_data_dir: Its directory; None: `data_dir`, if that is of the same kind (both image folders,
-            or neither).
-        eval_split: Split expression of the evaluation images.
-        crop_min_area: Least share of an image that a random crop covers (the paper: 0.08). Objects that
-            fill the image, such as digits, want more.
-        color_jitter_strength: Strength s of the colour jitter.
-        use_blur: Gaussian blur on half of the views.
-        blur_sigma: `example` draws a sigma for each image, `batch` one for all (as published).
-        random_flip: Mirror left to right with probability ½.
-        cache_dataset: Keep the encoded examples in memory.
-        tf_data_service: `grpc://host:port` of the services that decode and augment training images, separated
-            by commas; None leaves it to this process.
-        max_skipped_fraction: Share of unreadable images above which the run stops.
-        label_fraction: Share of the labelled images that supervised stages may use, the same number of
-            every class; 1 uses all.
-        labels_per_class: The same as a number of images a class; 0 leaves it to `label_fraction`.
-        label_seed: Chooses which.
-    """
-
-    dataset: str = "imagenet2012"
-    data_dir: str | None = None
-    train_split: str = "train"
-    labelled_split: str = "train"
-    labelled_dataset: str | None = None
-    labelled_data_dir: str | None = None
-    eval_split: str = "validation"
-    crop_min_area: float = 0.08
-    color_jitter_strength: float = 1.0
-    use_blur: bool = True
-    blur_sigma: Literal["example", "batch"] = "example"
-    random_flip: bool = True
-    cache_dataset: bool = False
-    tf_data_service: str | None = None
-    max_skipped_fraction: float = 0.01
-    label_fraction: float = 1.0
-    labels_per_class: int = 0
-    label_seed: int = 0
+    dataset: str = setting("imagenet2012", "Name of a TFDS dataset, image_folder or digits.")
+    data_dir: str | None = setting(
+        None, "Directory of the image folder, or TFDS's data directory; by default TFDS chooses it."
+    )
+    train_split: str = setting("train", "Split of the training images, for example train or train[:90%].")
+    labelled_split: str = setting("train", "Split of the labeled images in distillation.")
+    labelled_dataset: str | None = setting(
+        None, "Dataset of distillation's labeled images and of its evaluation; by default dataset."
+    )
+    labelled_data_dir: str | None = setting(
+        None,
+        "Directory of labelled_dataset; by default data_dir, if both datasets are image folders or neither "
+        "is.",
+    )
+    eval_split: str = setting("validation", "Split of the evaluation images.")
+    crop_min_area: float = setting(
+        0.08,
+        "Smallest fraction of an image's area that a random crop covers (the paper: 0.08). Objects that fill "
+        "the image, such as digits, need more.",
+        above=0,
+        maximum=1,
+    )
+    color_jitter_strength: float = setting(1.0, "Strength s of the color jitter.", minimum=0)
+    use_blur: bool = setting(True, "Apply Gaussian blur to each pretraining view with probability ½.")
+    blur_sigma: Literal["example", "batch"] = setting(
+        "example",
+        "Draw the sigma of the blur for each example, or once per batch as the published program does.",
+    )
+    random_flip: bool = setting(
+        True, "Mirror training images left to right with probability ½; turn it off for digits and text."
+    )
+    cache_dataset: bool = setting(False, "Keep the encoded images in memory.")
+    tf_data_service: str | None = setting(
+        None,
+        "Addresses, grpc://host:port separated by commas, of the services that decode and augment training "
+        "images. By default this process does it.",
+    )
+    max_skipped_fraction: float = setting(
+        0.01, "Fraction of unreadable images above which the run stops.", minimum=0, maximum=1
+    )
+    label_fraction: float = setting(
+        1.0,
+        "Fraction of the labels that supervised stages use, balanced over the classes. 1 uses all.",
+        above=0,
+        maximum=1,
+    )
+    labels_per_class: int = setting(
+        0, "Labels per class that supervised stages use; 0 uses label_fraction instead.", minimum=0
+    )
+    label_seed: int = setting(
+        0, "Seed that chooses the labels of label_fraction or labels_per_class.", minimum=0
+    )
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _require(bool(self.dataset), "dataset is empty; name a TFDS dataset, 'image_folder' or 'digits'.")
         _require(bool(self.train_split), "train_split is empty; name a split, for example 'train'.")
-        _require(
-            0.0 < self.crop_min_area <= 1.0,
-            f"crop_min_area is {self.crop_min_area}; it must be above 0, at most 1.",
-        )
-        _require_at_least("color_jitter_strength", self.color_jitter_strength, 0.0)
-        _require_one_of("blur_sigma", self.blur_sigma, ("example", "batch"))
-        _require(
-            0.0 <= self.max_skipped_fraction <= 1.0,
-            f"max_skipped_fraction is {self.max_skipped_fraction}; it must be between 0 and 1.",
-        )
-        _require(
-            0.0 < self.label_fraction <= 1.0,
-            f"label_fraction is {self.label_fraction}; it must be above 0, at most 1.",
-        )
-        _require_at_least("labels_per_class", self.labels_per_class, 0)
         _require(
             not (self.labels_per_class and self.label_fraction < 1.0),
             f"label_fraction is {self.label_fraction} and labels_per_class {self.labels_per_class}; "
             "set one of them.",
         )
-        _require_at_least("label_seed", self.label_seed, 0)
         _require(
             self.dataset != "image_folder" or bool(self.data_dir),
             "dataset is 'image_folder' but data_dir is not set; pass --data_dir=DIR, the folder of images.",
@@ -337,7 +309,7 @@ class DataConfig:
         _require(
             self.labelled_dataset != "image_folder" or bool(self._labelled_dir),
             "labelled_dataset is 'image_folder' but labelled_data_dir is not set; pass "
-            "--labelled_data_dir=DIR, the folder of labelled images.",
+            "--labelled_data_dir=DIR, the folder of labeled images.",
         )
         _require(
             all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
@@ -346,7 +318,7 @@ class DataConfig:
 
     @property
     def labelled(self) -> DataConfig:
-        """Where the labelled images of a distillation are: another dataset if one is named."""
+        """Where the labeled images of a distillation come from: another dataset if one is named."""
         return dataclasses.replace(
             self,
             dataset=self.labelled_dataset or self.dataset,
@@ -369,163 +341,166 @@ class DataConfig:
         return tuple(service.strip().removeprefix("grpc://") for service in services)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """The stage, its length and its reproducibility.
+    """The stage, its length and its reproducibility."""
 
-    Attributes:
-        train_mode: `pretrain`, `finetune`, `supervised` (the baseline, from random weights) or `distill`.
-        train_batch_size: Global batch, over all replicas.
-        microbatch_size: Compute a batch in parts of this many images over all replicas, which makes the
-            memory of a step that of a part; 0 computes it whole.
-        rematerialize: Compute residual blocks again in the backward pass instead of keeping them in memory.
-        train_epochs: Epochs, used where `train_steps` is 0.
-        train_steps: Steps; 0 derives them from the epochs.
-        lineareval_while_pretraining: Train a linear classifier on stop_gradient(h) meanwhile.
-        precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
-        seed: Root of all randomness.
-        deterministic: Ask TensorFlow for deterministic kernels.
-        compile: `none`, `xla` (the replica's whole step), `cluster` (the parts that TensorFlow picks), or
-            `auto`: whole on one GPU, clusters on several, none on a CPU; a TPU compiles by itself.
-    """
-
-    train_mode: Literal["pretrain", "finetune", "supervised", "distill"] = "pretrain"
-    train_batch_size: int = 512
-    microbatch_size: int = 0
-    rematerialize: bool = False
-    train_epochs: int = 100
-    train_steps: int = 0
-    lineareval_while_pretraining: bool = True
-    precision: str = "float32"
-    seed: int = 0
-    deterministic: bool = False
-    compile: Literal["auto", "none", "xla", "cluster"] = "auto"
+    train_mode: Literal["pretrain", "finetune", "supervised", "distill"] = setting(
+        "pretrain", "Stage of the method; supervised is the baseline with random initial weights."
+    )
+    train_batch_size: int = setting(512, "Images per training step, over all replicas.", minimum=1)
+    microbatch_size: int = setting(
+        0,
+        "Compute each batch in parts of this many images, over all replicas, to save memory.",
+        minimum=0,
+        zero_is_off=True,
+    )
+    rematerialize: bool = setting(
+        False, "Recompute residual blocks in the backward pass, which saves memory and costs time."
+    )
+    train_epochs: int = setting(100, "Epochs of training; train_steps overrides them.", minimum=0)
+    train_steps: int = setting(0, "Steps of training; 0 uses train_epochs.", minimum=0)
+    lineareval_while_pretraining: bool = setting(
+        True, "While pretraining, train a linear classifier on stop_gradient(h)."
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = setting(
+        "float32", "Keras dtype policy, the precision in which layers compute."
+    )
+    seed: int = setting(0, "Seed of all random numbers.", minimum=0, below=2**31)
+    deterministic: bool = setting(False, "Use only deterministic TensorFlow kernels, which may be slower.")
+    compile: Literal["auto", "none", "xla", "cluster"] = setting(
+        "auto",
+        "What XLA compiles: a replica's whole step (xla), the clusters that TensorFlow picks (cluster) or "
+        "nothing. auto is xla on one GPU, cluster on several and none on a CPU; a TPU always compiles.",
+    )
 
     def __post_init__(self) -> None:
-        _require_one_of("train_mode", self.train_mode, TRAIN_MODES)
-        _require_at_least(
-            "train_batch_size", self.train_batch_size, 2 if self.train_mode == "pretrain" else 1
+        check_settings(self)
+        _require(
+            self.train_mode != "pretrain" or self.train_batch_size >= 2,
+            f"train_batch_size is {self.train_batch_size}, but pretraining contrasts images with each other; "
+            "use at least 2.",
         )
-        _require_at_least("microbatch_size", self.microbatch_size, 0)
         _require(
             not self.microbatch_size or self.train_batch_size % self.microbatch_size == 0,
             f"microbatch_size is {self.microbatch_size}, which does not divide train_batch_size "
             f"{self.train_batch_size}; choose one of its divisors.",
         )
-        _require_at_least("train_epochs", self.train_epochs, 0)
-        _require_at_least("train_steps", self.train_steps, 0)
         _require(
             self.train_epochs > 0 or self.train_steps > 0,
             "train_epochs and train_steps are both 0; set one of them.",
         )
-        _require_one_of("precision", self.precision, PRECISIONS)
-        _require_one_of("compile", self.compile, COMPILE_MODES)
-        _require(0 <= self.seed < 2**31, f"seed is {self.seed}; it must be at least 0 and below 2147483648.")
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured of a checkpoint.
+    """What is measured of a checkpoint."""
 
-    Attributes:
-        eval_batch_size: Global batch of evaluation.
-        eval_steps: Batches; 0 takes the whole split.
-        protocols: `online` (the classifier trained along), `linear` (one fitted to frozen features) and
-            `knn` (weighted nearest neighbours).
-        probe_endpoints: Endpoints that the linear and nearest-neighbour protocols look at.
-        probe_labels_per_class: Fit the linear classifier once more with this many labels a class, those that
-            fine-tuning with `labels_per_class` and the same `label_seed` takes; 0 does not.
-        probe_baselines: Fit it to a random encoder's features and to raw pixels too.
-        knn_epochs: While training, look at nearest neighbours after every so many epochs; 0 never does.
-    """
-
-    eval_batch_size: int = 256
-    eval_steps: int = 0
-    protocols: tuple[str, ...] = ("online",)
-    probe_endpoints: tuple[str, ...] = ("final_avg_pool",)
-    probe_labels_per_class: int = 0
-    probe_baselines: bool = False
-    knn_epochs: int = 0
+    eval_batch_size: int = setting(256, "Images per evaluation batch, over all replicas.", minimum=1)
+    eval_steps: int = setting(0, "Batches to evaluate; 0 evaluates the whole split.", minimum=0)
+    protocols: tuple[str, ...] = setting(
+        ("online",),
+        "Evaluation protocols: the online classifier, a linear classifier fitted to frozen features, "
+        "weighted nearest neighbors.",
+        choices=("online", "linear", "knn"),
+        flag="eval_protocols",
+    )
+    probe_endpoints: tuple[str, ...] = setting(
+        ("final_avg_pool",), "Endpoints whose features the protocols linear and knn use."
+    )
+    probe_labels_per_class: int = setting(
+        0,
+        "Also fit the linear protocol with this many labels per class, those that fine-tuning with "
+        "the same labels_per_class and label_seed uses.",
+        minimum=0,
+        zero_is_off=True,
+    )
+    probe_baselines: bool = setting(
+        False, "Fit the linear protocol to a random encoder's features and to raw pixels as well."
+    )
+    knn_epochs: int = setting(
+        0,
+        "Evaluate nearest neighbors on some evaluation images every so many epochs of training.",
+        minimum=0,
+        zero_is_off=True,
+    )
 
     def __post_init__(self) -> None:
-        _require_at_least("eval_batch_size", self.eval_batch_size, 1)
-        _require_at_least("eval_steps", self.eval_steps, 0)
-        for protocol in self.protocols:
-            _require_one_of("eval_protocols", protocol, EVALUATION_PROTOCOLS)
-        _require_at_least("probe_labels_per_class", self.probe_labels_per_class, 0)
-        _require_at_least("knn_epochs", self.knn_epochs, 0)
+        check_settings(self)
 
 
+@documented
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """How a run is carried out; nothing here changes what is computed.
+    """How a run is carried out; nothing here changes what is computed."""
 
-    Attributes:
-        mode: `train`, `eval` (follows the checkpoints of a training) or `train_then_eval`.
-        model_dir: Where the run leaves its files.
-        checkpoint: Weights to start from: a model_dir, a `ckpt-N`, an exported SavedModel or published
-            weights.
-        variable_schema: Which variables to take from `checkpoint`, as the published commands say it: all but
-            the classifier (`…|head_supervised)`) or but both heads (`…|head)`). None takes all that belong
-            here; see `load_weights` for the classifier.
-        checkpoint_epochs: Epochs between checkpoints, used where `checkpoint_steps` is 0.
-        checkpoint_steps: Steps between checkpoints.
-        keep_checkpoint_max: Checkpoints to keep.
-        keep_hub_module_max: Exported SavedModels to keep; 0 exports none.
-        eval_name: Name of the evaluation's summaries and results; None for plain `eval`.
-        strategy: `auto`, `one_device`, `mirrored`, `multi_worker` or `tpu`.
-        virtual_devices: Split the CPU into this many logical devices; 0 does not.
-        tpu_name: TPU to connect to.
-        tpu_zone: Its zone.
-        gcp_project: Its project.
-        master: Address of a TPU worker, instead of a name.
-        cluster_timeout: Seconds to wait for the other workers of TF_CONFIG, the TPU or data services.
-        steps_per_loop: Steps between summaries and updates of the progress; 0 chooses by device.
-        report_images: Evaluation images that `report.html` shows; 0 makes no report.
-        compile_cache: Directory that keeps what was compiled for a GPU, for later starts; empty keeps none.
-    """
-
-    mode: Literal["train", "eval", "train_then_eval"] = "train"
-    model_dir: str | None = None
-    checkpoint: str | None = None
-    variable_schema: str | None = None
-    checkpoint_epochs: int = 1
-    checkpoint_steps: int = 0
-    keep_checkpoint_max: int = 5
-    keep_hub_module_max: int = 1
-    eval_name: str | None = None
-    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
-    virtual_devices: int = 0
-    tpu_name: str | None = None
-    tpu_zone: str | None = None
-    gcp_project: str | None = None
-    master: str | None = None
-    cluster_timeout: float = 600.0
-    steps_per_loop: int = 0
-    report_images: int = 2000
-    compile_cache: str = "~/.cache/tf_simclrv2/xla"
+    mode: Literal["train", "eval", "train_then_eval"] = setting(
+        "train", "What to do; eval follows the checkpoints of a training run."
+    )
+    model_dir: str | None = setting(None, "Directory to which the run writes its files; required.")
+    checkpoint: str | None = setting(
+        None,
+        "Weights to start from: a model_dir, a ckpt-N, a SavedModel or published weights. By default, "
+        "training starts from random weights.",
+    )
+    variable_schema: str | None = setting(
+        None,
+        "What to load from checkpoint, as in the published commands: all but the classifier "
+        "('…|head_supervised)'), or all but both heads ('…|head)'). By default, everything that this run may "
+        "use.",
+    )
+    checkpoint_epochs: int = setting(
+        1, "Epochs between checkpoints; checkpoint_steps overrides them.", minimum=0
+    )
+    checkpoint_steps: int = setting(0, "Steps between checkpoints; 0 uses checkpoint_epochs.", minimum=0)
+    keep_checkpoint_max: int = setting(5, "How many checkpoints to keep.", minimum=1)
+    keep_hub_module_max: int = setting(1, "How many exported SavedModels to keep; 0 exports none.", minimum=0)
+    eval_name: str | None = setting(
+        None, "Name of this evaluation in results and summaries; by default eval."
+    )
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = setting(
+        "auto", "tf.distribute strategy; auto chooses one for the available devices."
+    )
+    virtual_devices: int = setting(
+        0,
+        "Split the CPU into this many logical devices, to try several replicas on one.",
+        minimum=0,
+        zero_is_off=True,
+    )
+    tpu_name: str | None = setting(None, "Name of the TPU; by default none is used.")
+    tpu_zone: str | None = setting(None, "Google Cloud zone of the TPU; by default TensorFlow looks it up.")
+    gcp_project: str | None = setting(
+        None, "Google Cloud project of the TPU; by default TensorFlow looks it up."
+    )
+    master: str | None = setting(None, "Address of a TPU worker, used instead of tpu_name.")
+    cluster_timeout: float = setting(
+        600.0, "Seconds to wait for the other workers of TF_CONFIG, the TPU or data services.", above=0
+    )
+    steps_per_loop: int = setting(
+        0, "Steps between summaries and progress updates; 0 chooses depending on the device.", minimum=0
+    )
+    report_images: int = setting(
+        2000, "Evaluation images that report.html shows; 0 writes no report.", minimum=0
+    )
+    compile_cache: str = setting(
+        "~/.cache/tf_simclrv2/xla",
+        "Directory that keeps what was compiled for a GPU, for later runs; empty keeps nothing.",
+    )
 
     def __post_init__(self) -> None:
-        _require_one_of("mode", self.mode, ("train", "eval", "train_then_eval"))
-        _require_one_of("strategy", self.strategy, ("auto", "one_device", "mirrored", "multi_worker", "tpu"))
+        check_settings(self)
         _require(
             self.variable_schema in (None, WITHOUT_CLASSIFIER, WITHOUT_HEADS),
             f"variable_schema is {self.variable_schema!r}; weights are matched by name here, so choose "
-            f"{WITHOUT_CLASSIFIER!r}, which leaves the classifier as initialised, {WITHOUT_HEADS!r}, which "
+            f"{WITHOUT_CLASSIFIER!r}, which leaves the classifier as initialized, {WITHOUT_HEADS!r}, which "
             "leaves the projection head too, or leave it out.",
         )
-        _require_at_least("checkpoint_epochs", self.checkpoint_epochs, 0)
-        _require_at_least("checkpoint_steps", self.checkpoint_steps, 0)
         _require(
             self.checkpoint_epochs > 0 or self.checkpoint_steps > 0,
             "checkpoint_epochs and checkpoint_steps are both 0; set one of them.",
         )
-        _require_at_least("keep_checkpoint_max", self.keep_checkpoint_max, 1)
-        _require_at_least("keep_hub_module_max", self.keep_hub_module_max, 0)
-        _require_at_least("virtual_devices", self.virtual_devices, 0)
-        _require_above("cluster_timeout", self.cluster_timeout, 0.0)
-        _require_at_least("steps_per_loop", self.steps_per_loop, 0)
-        _require_at_least("report_images", self.report_images, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -569,7 +544,7 @@ class ExperimentConfig:
         _require(
             distills or self.data.labelled == self.data,
             f"labelled_dataset is {self.data.labelled_dataset!r} and labelled_data_dir is "
-            f"{self.data.labelled_data_dir!r}, but only distillation reads labelled images of their own; "
+            f"{self.data.labelled_data_dir!r}, but only distillation reads labeled images of their own; "
             "use --dataset and --data_dir.",
         )
         pretraining = self.training.train_mode == "pretrain"
@@ -577,7 +552,7 @@ class ExperimentConfig:
         _require(
             self.run.variable_schema != WITHOUT_HEADS or layers == 0,
             f"variable_schema is {self.run.variable_schema!r}, which leaves the projection head as "
-            f"initialised, but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or "
+            f"initialized, but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or "
             "--ft_proj_selector=0 in fine-tuning.",
         )
         keys = 2 * self.training.train_batch_size
@@ -593,18 +568,18 @@ class ExperimentConfig:
 
     @property
     def labelled_batch_size(self) -> int:
-        """Labelled images of a step beside those of `train_split`; 0 where there are none."""
+        """Labeled images per step in addition to those of `train_split`; 0 if there are none."""
         if self.training.train_mode != "distill" or self.distillation.distill_alpha == 1.0:
             return 0
         return self.distillation.labelled_batch_size or self.training.train_batch_size
 
     @property
     def images_per_step(self) -> int:
-        """All images of a step, over all replicas; an image counts once, though it is seen in two views."""
+        """All images per step, over all replicas; an image counts once, although it is seen in two views."""
         return self.training.train_batch_size + self.labelled_batch_size
 
     def to_json(self) -> str:
-        """The config as indented JSON."""
+        """Returns the config as indented JSON."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -612,16 +587,20 @@ class ExperimentConfig:
         """Builds a config from `to_json`'s text.
 
         Raises:
-            ConfigError: A field is unknown or a value impossible.
+            ConfigError: A field is unknown, or a value is outside its limits.
         """
         return config_from_dict(cls, json.loads(text))
+
+
+# The config dataclass of each area of an experiment.
+AREAS: dict[str, type] = typing.get_type_hints(ExperimentConfig)
 
 
 def config_from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:
     """Builds the dataclass `cls`, and the dataclasses within it, from plain values.
 
     Raises:
-        ConfigError: `values` has a field that `cls` has not, or an impossible value.
+        ConfigError: `values` has a field that `cls` does not have, or a value outside its limits.
     """
     types = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(types))

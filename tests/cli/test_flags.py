@@ -1,17 +1,32 @@
 """Flags: the published names and defaults, the recipes, and published commands."""
 
 import dataclasses
+import json
 import pathlib
 import shlex
+import subprocess
+import sys
 
 import pytest
 from absl import flags
 
-from flags import config_from_flags, define_flags, flag_values, notes_on_flags
+from flags import config_from_flags, define_flags, explicit_fields, flag_values, notes_on_flags
 from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2.config import AREAS
 from tf_simclrv2.report.command import command_of
+from tf_simclrv2.setting import settings_of
 
-RECIPES = pathlib.Path(__file__).resolve().parents[2] / "flags" / "recipes"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECIPES = ROOT / "flags" / "recipes"
+# Prints the names of the flags that `run.py` defines.
+LIST_FLAGS = """
+import json
+from absl import flags
+from flags import define_flags
+before = set(flags.FLAGS)
+define_flags()
+print(json.dumps(sorted(set(flags.FLAGS) - before)))
+"""
 
 # The published TF2 program's flags and their defaults.
 PUBLISHED = {
@@ -116,6 +131,33 @@ def test_published_flags_and_defaults():
 
 def test_without_flags_the_config_is_the_default_one():
     assert config_of() == ExperimentConfig()
+
+
+def test_the_default_of_a_flag_is_that_of_its_field():
+    config_of()
+    for area, config in AREAS.items():
+        default = config()
+        for name, setting in settings_of(config).items():
+            if setting.flag:
+                value = flags.FLAGS[setting.flag].default
+                assert (tuple(value) if isinstance(value, list) else value) == getattr(default, name)
+                assert flags.FLAGS[setting.flag].help.count(setting.help) == 1, f"{area}.{name}"
+
+
+def test_no_flag_is_written_by_hand_that_a_field_should_make():
+    """A new setting is a field of `tf_simclrv2/config.py`; these are the only others of `run.py`."""
+    done = subprocess.run(
+        [sys.executable, "-c", LIST_FLAGS], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    defined = set(json.loads(done.stdout))
+    of_fields = {setting.flag for area in AREAS.values() for setting in settings_of(area).values()} - {None}
+    assert of_fields <= defined
+    assert defined - of_fields == {*("use_tpu", "train_summary_steps"), *("doctor", "trial_steps", "json")}
+
+
+def test_fields_that_the_user_set_are_known():
+    config_of("--eval_protocols=knn", "--train_summary_steps=5", "--seed=0")
+    assert explicit_fields() == {"protocols", "seed"}
 
 
 @pytest.mark.parametrize("command", PUBLISHED_COMMANDS)

@@ -13,11 +13,12 @@ import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES, Stage
 from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
-from tf_simclrv2.config import TRAIN_MODES
+from tf_simclrv2.config import TrainingConfig
 from tf_simclrv2.data import blur
 from tf_simclrv2.distribution.collectives import num_replicas, replica_id
 from tf_simclrv2.models import batch_norm, kernel_gradient
 from tf_simclrv2.models.variable_paths import named_variables
+from tf_simclrv2.setting import settings_of
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.model_dir.checkpoints import training_checkpoint
 from tf_simclrv2.training.trainer import Trainer
@@ -251,5 +252,6 @@ def _subclasses(cls: type) -> Iterator[type]:
 def test_every_task_is_listed() -> None:
     ours = {cls for cls in _subclasses(Task) if cls.__module__.startswith("tf_simclrv2")}
     assert {type(stage.task("float32")) for stage in STAGES} == ours
-    assert {stage.config("float32").training.train_mode for stage in STAGES} == set(TRAIN_MODES)
+    modes = settings_of(TrainingConfig)["train_mode"].choices
+    assert {stage.config("float32").training.train_mode for stage in STAGES} == set(modes)
     assert len(ours) >= 3

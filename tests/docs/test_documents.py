@@ -5,6 +5,9 @@ import re
 
 import pytest
 
+from tf_simclrv2.config import AREAS
+from tf_simclrv2.setting import settings_of
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER_PAGES = [*ROOT.glob("tf_simclrv2/*/README.md")]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg"), *FOLDER_PAGES]
@@ -15,14 +18,18 @@ every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str
 
 
 def _flags() -> set[str]:
-    """Every flag that one of our programs takes, absl's and argparse's."""
+    """Every flag that one of our programs takes: those of settings, other absl flags, and argparse's."""
     sources = [
         path
         for folder in ("flags", "export", "benchmarks", "tf_simclrv2")
         for path in (ROOT / folder).rglob("*.py")
     ]
     text = "\n".join(path.read_text() for path in (*sources, *ROOT.glob("docs/examples/*.py")))
-    return {*re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text), *re.findall(r'add_argument\(\s*"--([\w-]+)"', text)}
+    settings = {
+        setting.flag for area in AREAS.values() for setting in settings_of(area).values() if setting.flag
+    }
+    absl = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)
+    return {*settings, *absl, *re.findall(r'add_argument\(\s*"--([\w-]+)"', text)}
 
 
 def _anchors(path: pathlib.Path) -> set[str]:

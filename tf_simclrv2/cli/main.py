@@ -1,4 +1,4 @@
-"""The program `simclrv2`: one word chooses the command, the rest are its own options."""
+"""The program `simclrv2`: the first word chooses the command, the others are its options."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Command:
     """A command of `simclrv2`.
 
     Attributes:
-        module: Whose `main()` runs it; imported only then.
-        help: A line for the list of commands.
-        options: Put before those of the user.
+        module: The module whose `main()` runs it; imported only then.
+        help: Its line in the list of commands.
+        options: Options that come before the user's.
     """
 
     module: str
@@ -31,7 +31,7 @@ class Command:
 COMMANDS = {
     "run": Command(
         "tf_simclrv2.cli.run",
-        "pretrain, fine-tune, train with labels, or distil; --mode says whether to evaluate",
+        "pretrain, fine-tune, train with labels, or distill; --mode chooses training, evaluation or both",
     ),
     "train": Command("tf_simclrv2.cli.run", "the same with --mode=train", ("--mode=train",)),
     "eval": Command("tf_simclrv2.cli.run", "the same with --mode=eval", ("--mode=eval",)),
@@ -40,13 +40,13 @@ COMMANDS = {
     ),
     "convert": Command("tf_simclrv2.cli.convert", "convert weights to and from the published form"),
     "doctor": Command(
-        "tf_simclrv2.doctor.__main__", "say what this machine can do, and what a run would ask of it"
+        "tf_simclrv2.doctor.__main__", "report what this machine can do, and what a run would cost"
     ),
     "report": Command(
-        "tf_simclrv2.report.__main__", "write the report of a run, or a page that compares several"
+        "tf_simclrv2.report.__main__", "write the report of a run, or a page that compares several runs"
     ),
     "data-service": Command(
-        "tf_simclrv2.data.service", "decode and augment images for trainings on other hosts"
+        "tf_simclrv2.data.service", "decode and augment images for training on other hosts"
     ),
 }
 
@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command.
 
     Args:
-        arguments: The command and its options; None takes those of the process.
+        arguments: The command and its options; None uses those of the process.
 
     Raises:
-        SystemExit: With 2 for a command that does not exist.
+        SystemExit: With code 2 if there is no such command.
     """
     # Before TensorFlow is imported: its start-up messages would drown ours.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def usage() -> str:
-    """The list of commands."""
+    """Returns the list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
     return "\n".join(
@@ -88,7 +88,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "simclrv2 COMMAND --help lists its options. --flagfile=quickstart takes the recipe of that name.",
+            "simclrv2 COMMAND --help lists its options. --flagfile=quickstart uses the recipe of that name.",
         ]
     )
 

@@ -9,11 +9,11 @@ from absl import app, logging
 
 
 def start(define_flags: Callable[[], None], work: Callable[[], None]) -> None:
-    """Defines a program's flags, reads the command line, and works; TensorFlow's own messages stay out.
+    """Defines a program's flags, reads the command line, and works, without TensorFlow's own messages.
 
     Args:
-        define_flags: Defines them.
-        work: Called once they are read; it exits by `sys.exit` with a sentence if something is wrong.
+        define_flags: Defines the flags.
+        work: Called when they are read; on an error it calls `sys.exit` with a sentence.
     """
     # Before TensorFlow is imported: its start-up messages would drown ours.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

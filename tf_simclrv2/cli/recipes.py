@@ -10,14 +10,14 @@ _SUFFIX = ".cfg"
 
 
 def recipes_folder() -> pathlib.Path:
-    """Where the recipes are: in an installed package beside `cli`, in a checkout in `flags`."""
+    """Returns the folder of the recipes: next to `cli` in an installed package, in `flags` in a checkout."""
     library = pathlib.Path(__file__).resolve().parents[1]
     installed = library / "recipes"
     return installed if installed.is_dir() else library.parent / "flags" / "recipes"
 
 
 def with_recipes_found(words: Sequence[str]) -> list[str]:
-    """Replaces the names of recipes in `--flagfile=NAME`; a file of that name comes first.
+    """Replaces the names of recipes in `--flagfile=NAME` by their paths; a file of that name comes first.
 
     Example:
         >>> with_recipes_found(["--flagfile=quickstart", "--seed=1"])

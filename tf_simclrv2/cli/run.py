@@ -20,8 +20,8 @@ from tf_simclrv2.errors import EXIT_PREEMPTED, ConfigError, Preempted, RunError
 def main() -> None:
     """Reads the command line and runs.
 
-    Exit codes: 0 done; 1 an error, in one sentence; 75 (EX_TEMPFAIL) stopped by SIGTERM during training with
-    everything saved, so that the same command continues where it stopped.
+    Exit codes: 0, done; 1, an error, stated in one sentence; 75 (EX_TEMPFAIL), stopped by SIGTERM during
+    training with everything saved, so that the same command continues where it stopped.
     """
     start(define_flags, _run)
 
@@ -29,7 +29,7 @@ def main() -> None:
 def _run() -> None:
     try:
         asked = config_from_flags()
-        # Only now, for they import TensorFlow, which takes seconds: an error in a flag is reported at once.
+        # Imported late, because they import TensorFlow: an error in a flag is reported without that wait.
         from tf_simclrv2.doctor.command import consult
         from tf_simclrv2.training.model_dir.adoption import adopt
         from tf_simclrv2.training.run import Run

@@ -6,7 +6,8 @@ import dataclasses
 import shlex
 from typing import Any
 
-from tf_simclrv2.config import DERIVED_FIELDS, FLAG_OF_FIELD, ExperimentConfig
+from tf_simclrv2.config import AREAS, ExperimentConfig
+from tf_simclrv2.setting import settings_of
 
 
 def command_of(config: ExperimentConfig) -> str:
@@ -17,9 +18,9 @@ def command_of(config: ExperimentConfig) -> str:
         'python run.py --dataset=cifar10'
     """
     words = [
-        f"--{FLAG_OF_FIELD.get(name, name)}={_text(value)}"
-        for _, name, value in changed_fields(config)
-        if name not in DERIVED_FIELDS
+        f"--{flag}={_text(value)}"
+        for area, name, value in changed_fields(config)
+        if (flag := settings_of(AREAS[area])[name].flag)
     ]
     return shlex.join(["python", "run.py", *words])
 

@@ -2,79 +2,50 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 from absl import flags
 
-from tf_simclrv2.cli.flags import data, doctor, evaluation, model, optimization, run, training
-from tf_simclrv2.config import (
-    DERIVED_FIELDS,
-    FLAG_OF_FIELD,
-    DataConfig,
-    DistillationConfig,
-    EvaluationConfig,
-    ExperimentConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    OptimizerConfig,
-    RunConfig,
-    TrainingConfig,
-)
+from tf_simclrv2.cli.flags import doctor, published, settings
+from tf_simclrv2.config import AREAS, ExperimentConfig
 
 FLAGS = flags.FLAGS
 
-_Config = TypeVar("_Config")
-
 
 def define_flags() -> None:
-    """Defines all flags; once a process."""
-    for area in (run, training, optimization, model, data, evaluation, doctor):
-        area.define()
+    """Defines the flags of a run; once per process."""
+    for kind in (settings, published, doctor):
+        kind.define()
 
 
 def config_from_flags() -> ExperimentConfig:
-    """The run that the command line asks for.
+    """Returns the config that the command line describes.
 
     Raises:
-        ConfigError: A flag, or a combination of them, is impossible.
+        ConfigError: A flag, or a combination of flags, is impossible.
     """
-    run_config = _from_flags(RunConfig)
-    if not FLAGS.use_tpu:
-        run_config = dataclasses.replace(run_config, tpu_name=None, master=None)
-    if not run_config.steps_per_loop and FLAGS.train_summary_steps:
-        run_config = dataclasses.replace(run_config, steps_per_loop=FLAGS.train_summary_steps)
-    return ExperimentConfig(
-        model=_from_flags(ModelConfig),
-        objective=_from_flags(ObjectiveConfig),
-        distillation=_from_flags(DistillationConfig),
-        optimizer=_from_flags(OptimizerConfig),
-        data=_from_flags(DataConfig),
-        training=_from_flags(TrainingConfig),
-        evaluation=_from_flags(EvaluationConfig),
-        run=run_config,
-    )
+    areas = {
+        area: config(**{setting.name: settings.value_of(setting) for setting in settings.flagged(area)})
+        for area, config in AREAS.items()
+    }
+    return ExperimentConfig(**{**areas, "run": published.applied(areas["run"])})
 
 
 def explicit_fields() -> set[str]:
-    """The config fields that the user set on the command line or in a flagfile."""
-    field_of_flag = {flag: field for field, flag in FLAG_OF_FIELD.items()}
-    return {field_of_flag.get(name, name) for name in flag_values() if FLAGS[name].present}
+    """Returns the config fields that the user set on the command line or in a flagfile."""
+    return {setting.name for setting in _settings() if FLAGS[setting.flag].present}
 
 
 def notes_on_flags() -> list[str]:
-    """A line for each flag that is accepted for the sake of older commands only."""
-    return [f"--{name}: {note}" for name, note in run.LEGACY_NOTES.items() if FLAGS[name].present]
+    """Returns a line for each flag in use that is only accepted for older commands."""
+    return [f"--{name}: {note}" for name, note in published.LEGACY_NOTES.items() if FLAGS[name].present]
 
 
 def flag_values() -> dict[str, Any]:
-    """All flags of this project and their values, as `flags.json` records them."""
-    modules = (run, training, optimization, model, data, evaluation)
-    ours = {flag.name for area in modules for flag in FLAGS.flags_by_module_dict()[area.__name__]}
-    return {name: FLAGS[name].value for name in sorted(ours)}
+    """Returns the flags that describe a run and their values, as `flags.json` records them."""
+    names = [*(setting.flag for setting in _settings()), *published.NAMES]
+    return {name: FLAGS[name].value for name in sorted(names)}
 
 
-def _from_flags(config: type[_Config]) -> _Config:
-    names = [field.name for field in dataclasses.fields(config) if field.name not in DERIVED_FIELDS]
-    values = {name: FLAGS[FLAG_OF_FIELD.get(name, name)].value for name in names}
-    return config(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+def _settings() -> list[settings.Setting]:
+    return [setting for area in AREAS for setting in settings.flagged(area)]

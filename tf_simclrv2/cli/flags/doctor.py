@@ -6,7 +6,13 @@ from absl import flags
 
 
 def define() -> None:
-    """Defines the flags of this area."""
-    flags.DEFINE_bool("doctor", False, "Examine what this command asks of the machine, and train nothing.")
-    flags.DEFINE_integer("trial_steps", 20, "Steps that --doctor tries; 0 tries none.")
-    flags.DEFINE_string("json", None, "File for what --doctor finds.")
+    """Defines the flags."""
+    flags.DEFINE_bool(
+        "doctor",
+        False,
+        "Check whether this machine can do what the command asks, and at what cost; train nothing.",
+    )
+    flags.DEFINE_integer("trial_steps", 20, "Training steps that --doctor tries; 0 tries none.")
+    flags.DEFINE_string(
+        "json", None, "File to which --doctor also writes its findings, as JSON; by default none."
+    )

@@ -6,25 +6,23 @@ from absl import flags
 
 
 def define() -> None:
-    """Defines the flags of this area."""
+    """Defines the flags."""
     flags.DEFINE_string("model_dir", None, "What to export: a model_dir, a ckpt-N or a SavedModel.")
-    flags.DEFINE_string("output", None, "Where the export goes; for --format=hub a name ending in .tar.gz.")
+    flags.DEFINE_string("output", None, "Path of the export; for --format=hub it ends in .tar.gz.")
     flags.DEFINE_enum(
         "format",
         "saved_model",
         ["saved_model", "hub", "serving", "tflite"],
-        "A directory, an archive for hub.load, a bundle for TensorFlow Serving, or TensorFlow Lite files.",
+        "A SavedModel, an archive for hub.load, a bundle for TensorFlow Serving, or TensorFlow Lite files.",
     )
     flags.DEFINE_enum(
         "api",
         "endpoints",
         ["endpoints", "feature_vector", "classification"],
-        "What a call of the module returns: all endpoints by name, or features or logits alone, as TF-Hub's "
-        "common APIs for images have it.",
+        "What calling the module returns: all endpoints by name, or only the features or the logits, as in "
+        "TF-Hub's common APIs for images.",
     )
-    flags.DEFINE_string(
-        "endpoint", None, "Cut the network off behind this endpoint, for example proj_head_1."
-    )
+    flags.DEFINE_string("endpoint", None, "Cut the network off after this endpoint, for example proj_head_1.")
     flags.DEFINE_string("name", "simclr", "Name of the served model, for --format=serving.")
     flags.DEFINE_integer("version", 1, "Version of the served model, for --format=serving.")
-    flags.DEFINE_bool("overwrite", False, "Replace what is already at the output.")
+    flags.DEFINE_bool("overwrite", False, "Replace the output if it exists.")
