@@ -11,7 +11,13 @@ from tf_simclrv2.config import (
     RunConfig,
     TrainingConfig,
 )
-from tf_simclrv2.data import evaluation_batches, finetuning_batches, load_source, pretraining_batches
+from tf_simclrv2.data import (
+    BatchOptions,
+    evaluation_batches,
+    finetuning_batches,
+    load_source,
+    pretraining_batches,
+)
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR
 from tf_simclrv2.modules.hub_layer import HubLayer
@@ -25,6 +31,7 @@ from tf_simclrv2.weights.published_weights import load_published_weights, save_p
 
 __all__ = [
     "LARS",
+    "BatchOptions",
     "ConfigError",
     "DataConfig",
     "Distillation",
