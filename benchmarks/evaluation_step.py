@@ -23,9 +23,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
 
-from benchmarks.comparison import markdown, printed_in_turns, steps_of
-from benchmarks.machine import machine
-from benchmarks.published import published_command
+from benchmarks.contenders.published import published_command
+from benchmarks.measuring.comparison import markdown, printed_in_turns, steps_of
+from benchmarks.measuring.machine import machine
 from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config, timed
 from tf_simclrv2 import ModelConfig, Pretraining, TrainingConfig
 

@@ -23,12 +23,12 @@ import tempfile
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.batch_timing import seconds_of
-from benchmarks.comparison import Contender, markdown, take_turns
-from benchmarks.machine import machine
-from benchmarks.pictures import write_pictures
+from benchmarks.measuring.batch_timing import seconds_of
+from benchmarks.measuring.comparison import Contender, markdown, take_turns
+from benchmarks.measuring.machine import machine
+from benchmarks.measuring.pictures import write_pictures
 
-HERE = pathlib.Path(__file__).resolve().parent
+CONTENDERS = pathlib.Path(__file__).resolve().parent / "contenders"
 BATCH, SIZE = 32, 224
 
 
@@ -69,10 +69,14 @@ def contenders(folder: str, batches: int, blur: bool, arguments: argparse.Namesp
     values = [folder, str(batches), str(int(blur))]
     made = [Contender("ours", [sys.executable, __file__, "--here", *values])]
     if arguments.published:
-        program = [arguments.published_python, str(HERE / "published_input_pipeline.py"), arguments.published]
+        program = [
+            arguments.published_python,
+            str(CONTENDERS / "published_input_pipeline.py"),
+            arguments.published,
+        ]
         made.append(Contender("published", [*program, *values, str(BATCH), str(SIZE)]))
     if arguments.peer == "lightly":
-        program = [arguments.torch_python, str(HERE / "lightly_input_pipeline.py")]
+        program = [arguments.torch_python, str(CONTENDERS / "lightly_input_pipeline.py")]
         made.append(Contender("lightly", [*program, *values, str(BATCH), str(SIZE)]))
     return made
 

@@ -25,9 +25,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.child import numbers_of
-from benchmarks.machine import machine
-from benchmarks.peak_memory import peak_bytes
+from benchmarks.measuring.child import numbers_of
+from benchmarks.measuring.machine import machine
+from benchmarks.measuring.peak_memory import peak_bytes
 
 # Images, keys.
 CASES = ((64, 0), (64, 65536), (4096, 0))

@@ -21,8 +21,8 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.child import numbers_of
-from benchmarks.peak_memory import peak_bytes
+from benchmarks.measuring.child import numbers_of
+from benchmarks.measuring.peak_memory import peak_bytes
 from benchmarks.train_step import pretraining_config, pretraining_step, torch_command
 from tf_simclrv2 import ModelConfig, TrainingConfig
 

@@ -25,8 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
 
-from benchmarks.child import numbers_of
-from benchmarks.machine import machine
+from benchmarks.measuring.child import numbers_of
+from benchmarks.measuring.machine import machine
 from benchmarks.train_step import (
     POINTS,
     WARM_UP_STEPS,

@@ -25,9 +25,9 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.child import numbers_of
-from benchmarks.machine import machine
-from benchmarks.op_times import OpCall, profile
+from benchmarks.measuring.child import numbers_of
+from benchmarks.measuring.machine import machine
+from benchmarks.measuring.op_times import OpCall, profile
 from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config, pretraining_step
 from tf_simclrv2 import ExperimentConfig, ObjectiveConfig, TrainingConfig
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
 
-from benchmarks.child import numbers_of
+from benchmarks.measuring.child import numbers_of
 from benchmarks.train_step import pretraining_config, random_views
 from tf_simclrv2 import LARS, ModelConfig, Pretraining, TrainingConfig
 from tf_simclrv2.config import RunConfig

@@ -35,15 +35,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import tensorflow as tf
-from serving_contender import OURS, Settings
 
+from benchmarks.contenders.serving_contender import OURS, Settings
 from tf_simclrv2 import ModelConfig
 from tf_simclrv2.config import RESNET_DEPTHS
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.modules.saved_model import save_module
 
-CONTENDER = pathlib.Path(__file__).resolve().with_name("serving_contender.py")
+CONTENDER = pathlib.Path(__file__).resolve().parent / "contenders" / "serving_contender.py"
 SIGNATURES = ("serving_default", "image_bytes")
 PEERS = ("torch eager", "torch.compile")
 PICTURE_SIDES = (375, 500)

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.child import numbers_of
-from benchmarks.machine import machine
+from benchmarks.measuring.child import numbers_of
+from benchmarks.measuring.machine import machine
 
 if TYPE_CHECKING:
     from tf_simclrv2 import ModelConfig  # Its import is measured, so it is not here.
@@ -64,7 +64,7 @@ def contenders(point: str, arguments: argparse.Namespace) -> dict[str, list[str]
     commands = {"ours": [sys.executable, __file__, "--here", *words]}
     if arguments.peer == "none" and not arguments.published:
         return commands
-    from benchmarks.published import published_command
+    from benchmarks.contenders.published import published_command
     from benchmarks.train_step import torch_command
 
     model, batch_size = point_of(point)

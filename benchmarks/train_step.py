@@ -31,9 +31,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import tensorflow as tf
 
-from benchmarks.comparison import printed_in_turns, steps_of
-from benchmarks.machine import machine
-from benchmarks.published import published_command
+from benchmarks.contenders.published import published_command
+from benchmarks.measuring.comparison import printed_in_turns, steps_of
+from benchmarks.measuring.machine import machine
 from tf_simclrv2 import (
     LARS,
     DataConfig,
@@ -140,7 +140,11 @@ def torch_command(
 ) -> list[str]:
     """What measures steps of PyTorch or lightly."""
     values = (peer, model.resnet_depth, model.image_size, batch_size, precision, steps, calls)
-    return [python, str(pathlib.Path(__file__).with_name("torch_train_step.py")), *map(str, values)]
+    return [
+        python,
+        str(pathlib.Path(__file__).parent / "contenders" / "torch_train_step.py"),
+        *map(str, values),
+    ]
 
 
 def contenders(point: str, arguments: argparse.Namespace) -> dict[str, list[str]]:

@@ -4,7 +4,15 @@ import sys
 import pytest
 
 from benchmarks import every
-from benchmarks.comparison import Contender, Spread, markdown, printed_in_turns, spread, steps_of, take_turns
+from benchmarks.measuring.comparison import (
+    Contender,
+    Spread,
+    markdown,
+    printed_in_turns,
+    spread,
+    steps_of,
+    take_turns,
+)
 
 # Notes its name in a file and says how many names are there by now.
 PROGRAM = """

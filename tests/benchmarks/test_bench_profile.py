@@ -5,7 +5,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from benchmarks import optimizer_share, profile_step
-from benchmarks.op_times import OpCall, op_calls, profile
+from benchmarks.measuring.op_times import OpCall, op_calls, profile
 from benchmarks.train_step import pretraining_config
 from tf_simclrv2 import ModelConfig, ObjectiveConfig, TrainingConfig
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import input_pipeline, loss_scaling, machine, memory, train_step
-from benchmarks.pictures import write_pictures
+from benchmarks.measuring.pictures import write_pictures
 from tf_simclrv2 import ModelConfig, TrainingConfig
 
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from benchmarks import evaluation_step, startup, train_step
-from benchmarks.child import numbers_of
-from benchmarks.published import published_command
+from benchmarks.contenders.published import published_command
+from benchmarks.measuring.child import numbers_of
 from tf_simclrv2 import ModelConfig
 
 OPTIONS = argparse.Namespace(

@@ -1,6 +1,6 @@
 """One process that `serving.py` measures: it loads a network and answers one turn after the other.
 
-    python benchmarks/serving_contender.py CONTENDER FOLDER
+    python benchmarks/contenders/serving_contender.py CONTENDER FOLDER
 
 FOLDER holds `settings.json`, and what the contenders load: `module`, `weights.npz` and `picture.jpg`. A line
 `SIGNATURE BATCH` of the standard input is a turn; every line of the standard output is a JSON object. This
@@ -21,7 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from peak_memory import peak_bytes
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from benchmarks.measuring.peak_memory import peak_bytes
 
 # Of the shorter side, as `evaluation_view` crops.
 EVALUATION_PROPORTION = 0.875
@@ -82,7 +85,8 @@ def saved_model(folder: pathlib.Path, settings: Settings) -> Contender:
 def torch_network(folder: pathlib.Path, settings: Settings, compiled: bool) -> Contender:
     """The PyTorch network, channels last; files are decoded by Pillow, as many at a time as threads."""
     import torch  # pyright: ignore[reportMissingImports] # in the extra `bench`, not in the lock
-    from torch_resnet import TorchSimCLR
+
+    from benchmarks.contenders.torch_resnet import TorchSimCLR
 
     torch.set_num_threads(settings.threads)
     network = TorchSimCLR(settings.depth)

@@ -1,6 +1,6 @@
 """The published program's input pipeline, for `input_pipeline.py`.
 
-    python benchmarks/published_input_pipeline.py TF2 FOLDER BATCHES BLUR BATCH SIZE
+    python benchmarks/contenders/published_input_pipeline.py TF2 FOLDER BATCHES BLUR BATCH SIZE
 
 TF2 is that folder of a checkout of google-research/simclr. Its data_util.py makes the views; the stream
 around it, and the blur of whole batches, are as in its data.py and run.py, but over files instead of TFDS's
@@ -12,13 +12,17 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import pathlib
 import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 from absl import flags
-from batch_timing import seconds_of
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from benchmarks.measuring.batch_timing import seconds_of
 
 BUFFERED_BATCHES = 10
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.child import numbers_of
+from benchmarks.measuring.child import numbers_of
 
 
 @dataclasses.dataclass(frozen=True)

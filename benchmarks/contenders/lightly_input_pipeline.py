@@ -1,6 +1,6 @@
 """Lightly's input pipeline, for `input_pipeline.py`; a program without TensorFlow.
 
-    python benchmarks/lightly_input_pipeline.py FOLDER BATCHES BLUR BATCH SIZE
+    python benchmarks/contenders/lightly_input_pipeline.py FOLDER BATCHES BLUR BATCH SIZE
 
 SimCLRTransform in a DataLoader with a worker for each core, as its examples have it. Prints the seconds of
 BATCHES batches after the warm-up, in a JSON list.
@@ -13,12 +13,15 @@ import os
 import pathlib
 import sys
 
-from batch_timing import WARM_UP_BATCHES, seconds_of
 from lightly.transforms.simclr_transform import (  # pyright: ignore[reportMissingImports] # in the extra `bench`
     SimCLRTransform,
 )
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset  # pyright: ignore[reportMissingImports]
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from benchmarks.measuring.batch_timing import WARM_UP_BATCHES, seconds_of
 
 
 class Pictures(Dataset):

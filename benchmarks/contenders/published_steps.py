@@ -1,6 +1,6 @@
 """Times steps of the published program, for `train_step.py`, `evaluation_step.py` and `startup.py`.
 
-    python benchmarks/published_steps.py TF2 KIND DEPTH WIDTH SK_RATIO SIZE BATCH STEPS [CALLS]
+    python benchmarks/contenders/published_steps.py TF2 KIND DEPTH WIDTH SK_RATIO SIZE BATCH STEPS [CALLS]
 
 TF2 is that folder of a checkout of google-research/simclr. Its model.py, objective.py, lars_optimizer.py and
 metrics.py make the step, put together as its run.py does: under MirroredStrategy, in float32, with batch norm

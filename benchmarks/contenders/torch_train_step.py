@@ -1,6 +1,6 @@
 """Times the pretraining step in PyTorch, for `train_step.py`; a program without TensorFlow.
 
-    python benchmarks/torch_train_step.py PEER DEPTH IMAGE_SIZE BATCH PRECISION STEPS [CALLS]
+    python benchmarks/contenders/torch_train_step.py PEER DEPTH IMAGE_SIZE BATCH PRECISION STEPS [CALLS]
 
 On a GPU where PyTorch sees one, else on the CPU. The same network and batch, channels_last, plain SGD with
 momentum, and in bfloat16 autocast. PEER `torch` has NT-Xent of both views in one pass, as ours, and `compile`
@@ -15,15 +15,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import pathlib
 import sys
 import time
 from collections.abc import Callable
 
 import torch  # pyright: ignore[reportMissingImports] # in the extra `bench`, not in the lock
-from peak_memory import peak_bytes
 from torch import Tensor  # pyright: ignore[reportMissingImports]
 from torch.nn import functional  # pyright: ignore[reportMissingImports]
-from torch_resnet import TorchSimCLR
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from benchmarks.contenders.torch_resnet import TorchSimCLR
+from benchmarks.measuring.peak_memory import peak_bytes
 
 WARM_UP_STEPS = 2
 TEMPERATURE = 0.1
