@@ -5,7 +5,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from benchmarks import input_pipeline, loss_scaling, machine, memory, train_step
+from benchmarks import input_pipeline, loss_scaling, memory, train_step
+from benchmarks.measuring import machine
 from benchmarks.measuring.pictures import write_pictures
 from tf_simclrv2 import ModelConfig, TrainingConfig
 
