@@ -12,6 +12,7 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights, image
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.models import ResNet, SimCLR
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.weights.published_names import published_names
 
 
@@ -110,7 +111,7 @@ def test_file_restores_the_network(tmp_path: pathlib.Path, options: dict) -> Non
 
 
 def test_file_restores_an_encoder_alone(tmp_path: pathlib.Path) -> None:
-    encoder = ResNet(18, cifar_stem=True, fine_tune_after_block=1, batch_norm_decay=0.5)
+    encoder = ResNet(18, cifar_stem=True, fine_tune_after_block=1, batch_norm=Norm(momentum=0.5))
     images = image(2, 16, 3, seed=3)
     encoder(images, training=True)
     encoder.save(tmp_path / "encoder.keras")

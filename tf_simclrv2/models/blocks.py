@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
 from tf_simclrv2.models.folding import convolve_and_normalise
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 
@@ -43,8 +44,7 @@ class ProjectionShortcut(keras.layers.Layer):
         strides: Stride of the block.
         resnet_d: Pool first and convolve with stride 1 (arXiv 1812.01187), as networks with
             selective kernels do.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
     """
 
     def __init__(
@@ -52,21 +52,17 @@ class ProjectionShortcut(keras.layers.Layer):
         filters: int,
         strides: int = 1,
         resnet_d: bool = False,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.strides = strides
         self.resnet_d = resnet_d
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         stride = 1 if resnet_d else strides
         self.conv = Conv2DFixedPadding(filters, 1, stride, name="conv", dtype=self.dtype_policy)
-        self.norm = BatchNormRelu(
-            relu=False, global_bn=global_bn, momentum=momentum, name="norm", dtype=self.dtype_policy
-        )
+        self.norm = self.batch_norm.layer(relu=False, name="norm", dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
         self.conv.build(input_shape)
@@ -86,8 +82,7 @@ class ProjectionShortcut(keras.layers.Layer):
             "filters": self.filters,
             "strides": self.strides,
             "resnet_d": self.resnet_d,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}
 
@@ -104,8 +99,7 @@ class _Block(keras.layers.Layer):
         use_projection: bool = False,
         sk_ratio: float = 0.0,
         se_ratio: float = 0.0,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,8 +108,7 @@ class _Block(keras.layers.Layer):
         self.use_projection = use_projection
         self.sk_ratio = sk_ratio
         self.se_ratio = se_ratio
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         self.out_filters = filters * self.expansion
         self.shortcut = None
         if use_projection:
@@ -123,8 +116,7 @@ class _Block(keras.layers.Layer):
                 self.out_filters,
                 strides,
                 resnet_d=sk_ratio > 0,
-                global_bn=global_bn,
-                momentum=momentum,
+                batch_norm=self.batch_norm,
                 name="shortcut",
                 dtype=self.dtype_policy,
             )
@@ -139,9 +131,7 @@ class _Block(keras.layers.Layer):
         return Conv2DFixedPadding(filters, kernel_size, strides, name=name, dtype=self.dtype_policy)
 
     def _norm(self, name: str, **kwargs: Any) -> BatchNormRelu:
-        return BatchNormRelu(
-            global_bn=self.global_bn, momentum=self.momentum, name=name, dtype=self.dtype_policy, **kwargs
-        )
+        return self.batch_norm.layer(name=name, dtype=self.dtype_policy, **kwargs)
 
     def build(self, input_shape: tuple) -> None:
         if self.shortcut is not None:
@@ -172,8 +162,7 @@ class _Block(keras.layers.Layer):
             "use_projection": self.use_projection,
             "sk_ratio": self.sk_ratio,
             "se_ratio": self.se_ratio,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}
 
@@ -204,8 +193,7 @@ class BottleneckBlock(_Block):
                     self.filters,
                     self.strides,
                     self.sk_ratio,
-                    self.global_bn,
-                    self.momentum,
+                    self.batch_norm,
                     name="sk",
                     dtype=self.dtype_policy,
                 )

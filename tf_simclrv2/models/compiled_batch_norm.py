@@ -28,7 +28,7 @@ from tf_simclrv2.distribution.collectives import cross_replica_concat, cross_rep
 from tf_simclrv2.precision import full_precision
 
 
-class _Norm(NamedTuple):
+class _Normalization(NamedTuple):
     """What normalizes a channel, each [C]: y = (x - mean) · inverse · γ + β."""
 
     mean: tf.Tensor
@@ -68,7 +68,7 @@ def _differentiable(
         mean, variance = _moments(x)
         if across_replicas:
             mean, variance = _global_moments(mean, variance)
-        norm = _Norm(mean, tf.math.rsqrt(variance + epsilon), gamma, beta)
+        norm = _Normalization(mean, tf.math.rsqrt(variance + epsilon), gamma, beta)
 
         def backward(dy: tf.Tensor, *_of_moments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             sums = _sums(dy, x, norm, relu)
@@ -104,13 +104,13 @@ def _global_moments(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf
 
 
 @fused_on_gpu
-def _normalized(x: tf.Tensor, norm: _Norm, relu: bool) -> tf.Tensor:
+def _normalized(x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
     y = (full_precision(x) - norm.mean) * norm.inverse * norm.gamma + norm.beta
     return tf.cast(tf.nn.relu(y) if relu else y, x.dtype)
 
 
 @fused_on_gpu
-def _sums(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, relu: bool) -> tf.Tensor:
+def _sums(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
     """Σ g and Σ g x̂ of this replica's batch, [2, C]."""
     g, normalized = _masked(dy, x, norm, relu)
     axes = list(range(x.shape.rank - 1))
@@ -118,12 +118,12 @@ def _sums(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, relu: bool) -> tf.Tensor:
 
 
 @fused_on_gpu
-def _dx(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, means: tf.Tensor, relu: bool) -> tf.Tensor:
+def _dx(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, means: tf.Tensor, relu: bool) -> tf.Tensor:
     g, normalized = _masked(dy, x, norm, relu)
     return tf.cast(norm.gamma * norm.inverse * (g - means[0] - normalized * means[1]), x.dtype)
 
 
-def _masked(dy: tf.Tensor, x: tf.Tensor, norm: _Norm, relu: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def _masked(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, relu: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """The masked gradient g, and x̂."""
     g, normalized = full_precision(dy), (full_precision(x) - norm.mean) * norm.inverse
     return tf.where(normalized * norm.gamma + norm.beta > 0, g, tf.zeros_like(g)) if relu else g, normalized

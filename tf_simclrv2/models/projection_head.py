@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.norm import Norm
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
@@ -20,8 +20,7 @@ class ProjectionHead(keras.layers.Layer):
         num_layers: Layers of the whole head: 0 for none, 1 for a linear head.
         out_dim: Width of z.
         num_used: Build and run only this many layers from the front; None for all.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
         frozen: Run in inference mode, without trainable variables.
 
     Call arguments:
@@ -39,8 +38,7 @@ class ProjectionHead(keras.layers.Layer):
         num_layers: int = 3,
         out_dim: int = 128,
         num_used: int | None = None,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         frozen: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -48,15 +46,12 @@ class ProjectionHead(keras.layers.Layer):
         self.num_layers = num_layers
         self.out_dim = out_dim
         self.num_used = num_layers if num_used is None else num_used
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         self.frozen = frozen
         self.norms = [
-            BatchNormRelu(
+            self.batch_norm.layer(
                 relu=not self._is_last(i),
                 center=not self._is_last(i),
-                global_bn=global_bn,
-                momentum=momentum,
                 name=f"norm_{i}",
                 dtype=self.dtype_policy,
             )
@@ -97,8 +92,7 @@ class ProjectionHead(keras.layers.Layer):
             "num_layers": self.num_layers,
             "out_dim": self.out_dim,
             "num_used": self.num_used,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
             "frozen": self.frozen,
         }
         return {**super().get_config(), **config}

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tf_simclrv2.config import RESNET_DEPTHS
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
 from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.rematerialize import rematerialized
 from tf_simclrv2.precision import full_precision
 
@@ -36,20 +36,22 @@ class Stem(keras.layers.Layer):
     Args:
         filters: Output channels.
         kind: `cifar`, `imagenet` or `resnet_d`.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
 
     Output: `(initial_conv, initial_max_pool)`: before the last batch norm, and after the pooling.
     """
 
     def __init__(
-        self, filters: int, kind: str, global_bn: bool = True, momentum: float = 0.9, **kwargs: Any
+        self,
+        filters: int,
+        kind: str,
+        batch_norm: Norm | dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kind = kind
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         convolutions = {
             "cifar": [(filters, 3, 1)],
             "imagenet": [(filters, 7, 2)],
@@ -60,7 +62,7 @@ class Stem(keras.layers.Layer):
             for i, conv in enumerate(convolutions, 1)
         ]
         self.norms = [
-            BatchNormRelu(global_bn=global_bn, momentum=momentum, name=f"norm_{i}", dtype=self.dtype_policy)
+            self.batch_norm.layer(name=f"norm_{i}", dtype=self.dtype_policy)
             for i in range(1, len(convolutions) + 1)
         ]
 
@@ -84,8 +86,7 @@ class Stem(keras.layers.Layer):
         config = {
             "filters": self.filters,
             "kind": self.kind,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}
 
@@ -101,8 +102,7 @@ class BlockGroup(keras.layers.Layer):
         strides: Stride of the first block.
         sk_ratio: See `SelectiveKernel`; 0 is off.
         se_ratio: See `SqueezeExcitation`; 0 is off.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
         rematerialize: See `ResNet`.
     """
 
@@ -114,8 +114,7 @@ class BlockGroup(keras.layers.Layer):
         strides: int,
         sk_ratio: float = 0.0,
         se_ratio: float = 0.0,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         rematerialize: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -126,8 +125,7 @@ class BlockGroup(keras.layers.Layer):
         self.strides = strides
         self.sk_ratio = sk_ratio
         self.se_ratio = se_ratio
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         self.rematerialize = rematerialize
         block = ResidualBlock if depth < 50 else BottleneckBlock
         self.blocks = [
@@ -137,8 +135,7 @@ class BlockGroup(keras.layers.Layer):
                 use_projection=i == 0,
                 sk_ratio=sk_ratio,
                 se_ratio=se_ratio,
-                global_bn=global_bn,
-                momentum=momentum,
+                batch_norm=self.batch_norm,
                 name=f"block_{i + 1}",
                 dtype=self.dtype_policy,
             )
@@ -168,8 +165,7 @@ class BlockGroup(keras.layers.Layer):
             "strides": self.strides,
             "sk_ratio": self.sk_ratio,
             "se_ratio": self.se_ratio,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
             "rematerialize": self.rematerialize,
         }
         return {**super().get_config(), **config}
@@ -187,8 +183,7 @@ class ResNet(keras.Model):
         cifar_stem: The stem for images of at most 32 pixels.
         fine_tune_after_block: Freeze up to this block group (0 the stem, 4 everything); -1 nothing.
             The frozen part runs in inference mode and has no trainable variables.
-        global_bn: Batch-norm statistics over all replicas.
-        batch_norm_decay: Momentum of the moving statistics.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
         rematerialize: Compute each residual block again in the backward pass instead of keeping what it
             computed: less memory for about a third more time.
 
@@ -217,8 +212,7 @@ class ResNet(keras.Model):
         se_ratio: float = 0.0,
         cifar_stem: bool = False,
         fine_tune_after_block: int = -1,
-        global_bn: bool = True,
-        batch_norm_decay: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         rematerialize: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -231,12 +225,11 @@ class ResNet(keras.Model):
         self.se_ratio = se_ratio
         self.cifar_stem = cifar_stem
         self.fine_tune_after_block = fine_tune_after_block
-        self.global_bn = global_bn
-        self.batch_norm_decay = batch_norm_decay
+        self.batch_norm = Norm.get(batch_norm)
         self.rematerialize = rematerialize
-        norm = {"global_bn": global_bn, "momentum": batch_norm_decay, "dtype": self.dtype_policy}
+        shared = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
         kind = "cifar" if cifar_stem else "resnet_d" if sk_ratio > 0 else "imagenet"
-        self.stem = Stem(64 * width, kind, name="stem", **norm)
+        self.stem = Stem(64 * width, kind, name="stem", **shared)
         self.block_groups = [
             BlockGroup(
                 depth,
@@ -247,7 +240,7 @@ class ResNet(keras.Model):
                 se_ratio,
                 rematerialize=rematerialize,
                 name=f"block_group{i}",
-                **norm,
+                **shared,
             )
             for i, (filters, num_blocks, strides) in enumerate(
                 zip(GROUP_WIDTHS, BLOCKS_PER_GROUP[depth], (1, 2, 2, 2), strict=True), 1
@@ -289,8 +282,7 @@ class ResNet(keras.Model):
             "se_ratio": self.se_ratio,
             "cifar_stem": self.cifar_stem,
             "fine_tune_after_block": self.fine_tune_after_block,
-            "global_bn": self.global_bn,
-            "batch_norm_decay": self.batch_norm_decay,
+            "batch_norm": self.batch_norm.to_dict(),
             "rematerialize": self.rematerialize,
         }
         return {**super().get_config(), **config}

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ModelConfig, config_from_dict
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.projection_head import ProjectionHead
 from tf_simclrv2.models.resnet import ResNet
 
@@ -44,7 +45,10 @@ class SimCLR(keras.Model):
         super().__init__(**kwargs)
         self.config = config
         self.rematerialize = rematerialize
-        norm = {"global_bn": config.global_bn, "dtype": self.dtype_policy}
+        shared = {
+            "batch_norm": Norm(config.global_bn, config.batch_norm_decay),
+            "dtype": self.dtype_policy,
+        }
         self.resnet = ResNet(
             depth=config.resnet_depth,
             width=config.width_multiplier,
@@ -52,19 +56,17 @@ class SimCLR(keras.Model):
             se_ratio=config.se_ratio,
             cifar_stem=config.cifar_stem,
             fine_tune_after_block=config.fine_tune_after_block,
-            batch_norm_decay=config.batch_norm_decay,
             rematerialize=rematerialize,
             name="resnet",
-            **norm,
+            **shared,
         )
         self.projection_head = ProjectionHead(
             num_layers=config.num_head_layers,
             out_dim=config.proj_out_dim,
             num_used=config.num_used_head_layers,
-            momentum=config.batch_norm_decay,
             frozen=config.freezes_encoder,
             name="projection_head",
-            **norm,
+            **shared,
         )
         self.supervised_head = None
         if config.num_classes > 0:
