@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, ModelConfig
-from tf_simclrv2.data import SkippedImages, Source, draw_per_class, evaluation_batches
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data import Source, draw_per_class
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
+from tf_simclrv2.evaluation.features import RAW_PIXELS, FeatureExtractor, Features
 from tf_simclrv2.evaluation.linear_probe import linear_probe
-from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
+from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
+from tf_simclrv2.evaluation.split_features import labeled_rows, split_batches, split_features
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.progress import Say, batches_told
+from tf_simclrv2.progress import Say
 
 RANDOM_ENCODER = "random_encoder"
 BASELINE_ENDPOINT = "final_avg_pool"
@@ -67,8 +68,8 @@ def run_frozen_protocols(
         say("evaluation of frozen features is off: both splits need labels")
         return {}
     random = _random_network(network, train, config) if config.evaluation.probe_baselines else None
-    train_features, train_labels = _labelled(*_features(network, random, train, config, say))
-    test_features, test_labels = _labelled(*_features(network, random, test, config, say))
+    train_features, train_labels = _features(network, random, train, config, say)
+    test_features, test_labels = _features(network, random, test, config, say)
     for source, labels in ((train, train_labels), (test, test_labels)):
         if not len(labels):
             say(f"evaluation of frozen features is off: no image of {source.name} has a label")
@@ -113,59 +114,26 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
             rows = draw_per_class(labels, few, config.data.label_seed)
             yield Protocol(f"linear_{few}_per_class", f"{title}, {few} labels a class", rows, linear)
     if "knn" in config.evaluation.protocols:
-        for k in NEIGHBOURS:
-            yield Protocol(f"knn_{k}", f"{k} nearest neighbours", every, _neighbours(k))
+        for k in NEIGHBORS:
+            yield Protocol(f"knn_{k}", f"{k} nearest neighbours", every, functools.partial(knn_accuracy, k=k))
 
 
 def _can_be_separated(labels: np.ndarray) -> bool:
     return len(np.unique(labels)) > 1
 
 
-def _neighbours(k: int) -> Accuracy:
-    return lambda *data: knn_accuracy(*data, k=k)
-
-
 def _features(
     network: SimCLR, random: SimCLR | None, source: Source, config: ExperimentConfig, say: Say
 ) -> tuple[Features, np.ndarray]:
-    """Features of a split by row of the table, the trained encoder's first, then the baselines'."""
-    skipped = _skipped(source, config)
-    batches = _batches(source, config, skipped)
+    """Extracts the features of labeled images, a row of the table each, the trained encoder's first."""
     endpoints = probed_endpoints(config.evaluation, network.config)
-
-    def extract(network: SimCLR, *endpoints: str) -> tuple[Features, np.ndarray]:
-        what = f"features of {source.name}"
-        told = batches_told(batches, what, config.evaluation.eval_batch_size, say)
-        return extract_features(network, told, endpoints)
-
-    with skipped.explained():
-        if random is None:
-            return extract(network, *endpoints)
-        features, labels = extract(network, *endpoints, RAW_PIXELS)
-        raw = features.pop(RAW_PIXELS)
-        untrained, _ = extract(random, BASELINE_ENDPOINT)
-    return {**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels
-
-
-def _labelled(features: Features, labels: np.ndarray) -> tuple[Features, np.ndarray]:
-    """Leaves out rows without a label, which some TFDS splits have."""
-    rows = labels != UNLABELLED
-    if rows.all():  # Spares a copy.
-        return features, labels
-    return {name: feature[rows] for name, feature in features.items()}, labels[rows]
-
-
-def _skipped(source: Source, config: ExperimentConfig) -> SkippedImages:
-    return SkippedImages(source.num_examples, config.data.max_skipped_fraction)
-
-
-def _batches(source: Source, config: ExperimentConfig, skipped: SkippedImages) -> tf.data.Dataset:
-    return evaluation_batches(
-        source,
-        image_size=config.model.image_size,
-        batch_size=config.evaluation.eval_batch_size,
-        skipped=skipped,
-    )
+    if random is None:
+        return labeled_rows(*split_features(FeatureExtractor(network, endpoints), source, config, say))
+    extract = FeatureExtractor(network, (*endpoints, RAW_PIXELS))
+    features, labels = split_features(extract, source, config, say)
+    raw = features.pop(RAW_PIXELS)
+    untrained, _ = split_features(FeatureExtractor(random, [BASELINE_ENDPOINT]), source, config, say)
+    return labeled_rows({**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels)
 
 
 def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -> SimCLR:
@@ -179,8 +147,7 @@ def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -
     random.build((None, shape.image_size, shape.image_size, 3))
     for norm in (layer for layer in random._flatten_layers() if isinstance(layer, BatchNormRelu)):
         norm.gamma.assign(tf.ones_like(norm.gamma))
-    skipped = _skipped(source, config)
-    with skipped.explained():
-        batch = next(iter(_batches(source, config, skipped)))
+    with split_batches(source, config) as batches:
+        batch = next(iter(batches))
     random(batch["image"][batch["mask"]], training=True)
     return random

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # Customary since Wu et al. 2018.
-NEIGHBOURS = (20, 200)
+NEIGHBORS = (20, 200)
 TEMPERATURE = 0.07
 # Similarities held in memory at once.
 BLOCK = 2**25
@@ -64,7 +64,7 @@ def knn_votes(
 
     Reference: Wu et al. 2018, arXiv 1805.01978, section 3.4.
     """
-    train, test = _normalised(train_features), _normalised(test_features)
+    train, test = _unit_length(train_features), _unit_length(test_features)
     k = min(k, len(train))
     classes = int(train_labels.max()) + 1
     rows = max(1, BLOCK // len(train))
@@ -84,6 +84,6 @@ def knn_votes(
     return np.concatenate(winners)
 
 
-def _normalised(features: np.ndarray) -> np.ndarray:
+def _unit_length(features: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(norms, np.finfo(features.dtype).tiny)
