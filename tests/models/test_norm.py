@@ -9,12 +9,13 @@ import pytest
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.models import Norm, ResNet, SimCLR
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 
 NORM = Norm(global_bn=False, momentum=0.7)
 
 
 def _batch_norms(network: SimCLR) -> list[BatchNormRelu]:
-    return [layer for layer in network._flatten_layers() if isinstance(layer, BatchNormRelu)]
+    return [layer for layer in layers_within(network) if isinstance(layer, BatchNormRelu)]
 
 
 @pytest.mark.parametrize("options", [{"resnet_depth": 18}, {"resnet_depth": 50, "sk_ratio": 0.0625}])

@@ -13,6 +13,7 @@ from tests.goldens import assign_published_weights, image
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.models import ResNet, SimCLR
 from tf_simclrv2.models.norm import Norm
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.weights.published_names import published_names
 
 
@@ -69,7 +70,7 @@ def test_half_precision_computes_in_half_and_keeps_variables_in_float32(policy: 
     assert {x.dtype.name for x in endpoints.values()} == {network.compute_dtype}
     assert {v.dtype for v in network.variables} == {"float32"}
     head = network.supervised_head
-    policies = {layer.dtype_policy.name for layer in network._flatten_layers() if layer is not head}
+    policies = {layer.dtype_policy.name for layer in layers_within(network) if layer is not head}
     assert policies == {policy}
     # Logits are exact products of the half-precision features.
     features = endpoints["final_avg_pool"].numpy().astype(np.float64)

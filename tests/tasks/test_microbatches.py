@@ -13,6 +13,7 @@ from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, ConfigError, Distillation, FineTuning, Pretraining, TrainingConfig, nt_xent
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory
 from tf_simclrv2.tasks import Task
 
@@ -56,7 +57,7 @@ def _tensors(task: Task) -> dict[str, tf.Tensor]:
 
 
 def _with_fixed_statistics(task: Task) -> Task:
-    for layer in task._flatten_layers():
+    for layer in layers_within(task):
         if isinstance(layer, BatchNormRelu):
             layer.trainable = False
     task.optimizer.built = False

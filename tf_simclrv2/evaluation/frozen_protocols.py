@@ -17,6 +17,7 @@ from tf_simclrv2.evaluation.linear_probe import linear_probe
 from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
 from tf_simclrv2.evaluation.split_features import labeled_rows, split_batches, split_features
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.progress import Say
 
@@ -145,7 +146,7 @@ def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -
     shape = dataclasses.replace(network.config, batch_norm_decay=0.0, fine_tune_after_block=-1)
     random = SimCLR(shape, name="random", dtype=network.dtype_policy)
     random.build((None, shape.image_size, shape.image_size, 3))
-    for norm in (layer for layer in random._flatten_layers() if isinstance(layer, BatchNormRelu)):
+    for norm in (layer for layer in layers_within(random) if isinstance(layer, BatchNormRelu)):
         norm.gamma.assign(tf.ones_like(norm.gamma))
     with split_batches(source, config) as batches:
         batch = next(iter(batches))

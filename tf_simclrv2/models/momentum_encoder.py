@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_simclrv2.models.private_api import run_for_all_replicas
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.untracked import Untracked
 
@@ -59,7 +60,7 @@ class MomentumEncoder(keras.layers.Layer):
                     strategy.extended.update(average, move, args=(source,), group=False)
 
         # Trainable variables have no rule for merging what replicas assign, so they are updated together.
-        tf.__internal__.distribute.interim.maybe_merge_call(move_all, tf.distribute.get_strategy())
+        run_for_all_replicas(move_all)
 
 
 def _followed(network: SimCLR) -> list[keras.Variable]:

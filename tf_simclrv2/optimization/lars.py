@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,22 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.models.untracked import Untracked
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """How one variable is updated.
+
+    Attributes:
+        velocity: Its momentum.
+        decays: Whether weight decay is added to its gradient.
+        adapts: Whether its rate has the trust ratio.
+    """
+
+    velocity: keras.Variable
+    decays: bool
+    adapts: bool
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
@@ -48,56 +65,100 @@ class LARS(keras.optimizers.Optimizer):
         use_nesterov: bool = False,
         classic_momentum: bool = True,
         trust_coefficient: float = 1e-3,
-        name: str = "lars",
         **kwargs: Any,
     ) -> None:
         for argument, value in (("momentum", momentum), ("weight_decay", weight_decay)):
             if value < 0:
                 raise ConfigError(f"{argument} is {value}; it must be at least 0.")
         # Keras's own weight decay is decoupled from the gradient; this one is not.
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate=learning_rate, **{"name": "lars", **kwargs})
         self.momentum = momentum
         self.l2_weight_decay = weight_decay
         self.use_nesterov = use_nesterov
         self.classic_momentum = classic_momentum
         self.trust_coefficient = trust_coefficient
-        self._not_adapted: set[str] = set()
+        self._not_decayed: frozenset[Any] = frozenset()
+        self._not_decayed_names: tuple[str, ...] = ()
+        self._not_adapted: frozenset[Any] = frozenset()
+        self._rules: Untracked[dict[Any, _Rule]] = Untracked({})
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Iterable[keras.Variable] | None = None,
+        var_names: Iterable[str] | None = None,
+    ) -> None:
+        """Spares variables the weight decay; replaces what an earlier call has excluded.
+
+        Args:
+            var_list: The variables.
+            var_names: Further variables: those whose name contains one of these strings.
+
+        Raises:
+            ValueError: The optimizer is built already.
+        """
+        super().exclude_from_weight_decay(var_list, var_names)  # Refuses an optimizer that is built.
+        self._not_decayed = _references(var_list or ())
+        self._not_decayed_names = tuple(var_names or ())
 
     def exclude_from_layer_adaptation(self, var_list: Iterable[keras.Variable]) -> None:
-        """Gives these variables a trust ratio of 1."""
-        self._not_adapted |= {self._var_key(variable) for variable in var_list}
+        """Gives further variables a trust ratio of 1.
+
+        Args:
+            var_list: The variables.
+
+        Raises:
+            ValueError: The optimizer is built already.
+        """
+        if self.built:
+            raise ValueError(
+                "exclude_from_layer_adaptation has no effect on an optimizer that is built; call it before."
+            )
+        self._not_adapted |= _references(var_list)
 
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
+        strategy = tf.distribute.get_strategy()
+        rules: dict[Any, _Rule] = {}
+        for variable, velocity in zip(variables, self.momentums, strict=True):
+            rule = _Rule(velocity, self._decays(variable), _reference(variable) not in self._not_adapted)
+            # `update_step` receives the variable itself, or the part of it that one replica holds.
+            whole = _tf_variable(variable)
+            for part in (whole, *strategy.experimental_local_results(whole)):
+                rules[part.ref()] = rule
+        self._rules = Untracked(rules)
+
+    def _decays(self, variable: keras.Variable) -> bool:
+        named = any(name in variable.name for name in self._not_decayed_names)
+        return not named and _reference(variable) not in self._not_decayed
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.cast(gradient, variable.dtype)
-        velocity = self.momentums[self._get_variable_index(variable)]
-        if self.l2_weight_decay and self._use_weight_decay(variable):
+        rule = self._rules.value[variable.ref()]
+        if self.l2_weight_decay and rule.decays:
             gradient += self.l2_weight_decay * variable
         if self.classic_momentum:
             # One pass over velocity and weights; written out it would be six, a fifth of a small step.
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
-                accum=velocity.value.handle,
+                accum=rule.velocity.value.handle,
                 lr=tf.ones([], variable.dtype),
-                grad=rate * self._trust_ratio(variable, gradient) * gradient,
+                grad=rate * self._trust_ratio(rule, variable, gradient) * gradient,
                 momentum=tf.constant(self.momentum, variable.dtype),
                 use_nesterov=self.use_nesterov,
             )
             return
-        self.assign(velocity, self.momentum * velocity + gradient)
-        direction = tf.convert_to_tensor(velocity)
+        self.assign(rule.velocity, self.momentum * rule.velocity + gradient)
+        direction = tf.convert_to_tensor(rule.velocity)
         direction = self.momentum * direction + gradient if self.use_nesterov else direction
-        self.assign_sub(variable, rate * self._trust_ratio(variable, direction) * direction)
+        self.assign_sub(variable, rate * self._trust_ratio(rule, variable, direction) * direction)
 
-    def _trust_ratio(self, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
+    def _trust_ratio(self, rule: _Rule, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
         one = tf.ones([], variable.dtype)
-        if self._var_key(variable) in self._not_adapted:
+        if not rule.adapts:
             return one
         weight_norm, step_norm = _norm(variable), _norm(direction)
         ratio = self.trust_coefficient * tf.math.divide_no_nan(weight_norm, step_norm)
@@ -113,6 +174,19 @@ class LARS(keras.optimizers.Optimizer):
             "classic_momentum": self.classic_momentum,
             "trust_coefficient": self.trust_coefficient,
         }
+
+
+def _tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _reference(variable: keras.Variable | tf.Variable) -> Any:
+    """Returns a hashable key of a variable, which is equal for no other one."""
+    return _tf_variable(variable).ref()
+
+
+def _references(variables: Iterable[keras.Variable]) -> frozenset[Any]:
+    return frozenset(_reference(variable) for variable in variables)
 
 
 def _norm(x: tf.Tensor | tf.Variable) -> tf.Tensor:

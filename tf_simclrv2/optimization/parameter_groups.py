@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.optimization.lars import LARS
 
 Groups = dict[str, list[keras.Variable]]
 
 
-def _leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    for child in layer._flatten_layers():
-        if not child._layers:
-            yield child
+def _leaf_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    return [child for child in layers_within(layer) if len(layers_within(child)) == 1]
 
 
 def parameter_groups(model: SimCLR) -> Groups:
