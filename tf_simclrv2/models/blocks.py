@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
-from tf_simclrv2.models.folding import convolve_and_normalise
+from tf_simclrv2.models.folding import convolve_and_normalize
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
@@ -68,10 +68,10 @@ class ProjectionShortcut(keras.layers.Layer):
         self.conv.build(input_shape)
         self.norm.build((None, None, None, self.filters))
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         if self.resnet_d:
             x = average_pool_2x2(x, self.strides)
-        return convolve_and_normalise(self.conv, self.norm, x, training)
+        return convolve_and_normalize(self.conv, self.norm, x, training, update_statistics)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
@@ -141,14 +141,15 @@ class _Block(keras.layers.Layer):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        shortcut = x if self.shortcut is None else self.shortcut(x, training=training)
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
+        mode = {"training": training, "update_statistics": update_statistics}
+        shortcut = x if self.shortcut is None else self.shortcut(x, **mode)
         layers = iter(self.branch)
         for layer in layers:
             if isinstance(layer, Conv2DFixedPadding):  # Batch norm follows each.
-                x = convolve_and_normalise(layer, next(layers), x, training)
+                x = convolve_and_normalize(layer, next(layers), x, **mode)
             else:
-                x = layer(x, training=training) if isinstance(layer, SelectiveKernel) else layer(x)
+                x = layer(x, **mode) if isinstance(layer, SelectiveKernel) else layer(x)
         return tf.nn.relu(x + shortcut)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -11,8 +11,12 @@ from tf_simclrv2.models.conv import Conv2DFixedPadding
 FEW_IMAGES = 8
 
 
-def convolve_and_normalise(
-    conv: Conv2DFixedPadding, norm: BatchNormRelu, x: tf.Tensor, training: bool
+def convolve_and_normalize(
+    conv: Conv2DFixedPadding,
+    norm: BatchNormRelu,
+    x: tf.Tensor,
+    training: bool,
+    update_statistics: bool = True,
 ) -> tf.Tensor:
     """`norm(conv(x))`, in inference mode with fewer passes over the feature map.
 
@@ -23,13 +27,14 @@ def convolve_and_normalise(
         conv: Built.
         norm: Built, over the channels of `conv`.
         x: [N, H, W, C].
-        training: As of `norm`.
+        training: See `BatchNormRelu`.
+        update_statistics: See `BatchNormRelu`.
 
     Returns:
         What `norm` returns.
     """
     if not norm.is_frozen(training) or not _is_worth_it(conv, x):
-        return norm(conv(x), training=training)
+        return norm(conv(x), training=training, update_statistics=update_statistics)
     kernel = tf.convert_to_tensor(conv.kernel)
     scale, offset = norm.moving_scale_and_offset(kernel.dtype)
     y = tf.nn.bias_add(conv.convolve(x, kernel * scale), tf.cast(offset, x.dtype))

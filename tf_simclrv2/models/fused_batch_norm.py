@@ -13,7 +13,7 @@ from tf_simclrv2.precision import full_precision
 def fused_batch_norm(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalises with the statistics of this replica's batch.
+    """Normalizes with the statistics of this replica's batch.
 
     Args:
         x: [N, H, W, C], float32 or half precision.
@@ -32,10 +32,10 @@ def fused_batch_norm(
     return y, mean, sample_variance * (values - 1.0) / values  # The kernel's has n - 1 below.
 
 
-def synchronised_batch_norm(
+def synchronized_batch_norm(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalises with the statistics of the global batch.
+    """Normalizes with the statistics of the global batch.
 
     Replicas hold equally many values a channel. Then the mean is that of their means μᵣ, and the variance
     that of σᵣ² + (μᵣ - μ)² (Chan et al. 1979), so one replica's moments, which a fused kernel gives, are
@@ -51,11 +51,11 @@ def synchronised_batch_norm(
     Returns:
         As `fused_batch_norm`. No gradient flows through the mean and the variance.
     """
-    normalised, mean, variance = _normalise(x, gamma, beta, epsilon)
-    return normalised, tf.stop_gradient(mean), tf.stop_gradient(variance)
+    normalized, mean, variance = _normalize(x, gamma, beta, epsilon)
+    return normalized, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 
-def _normalise(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple:
+def _normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple:
     @tf.custom_gradient
     def forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple, Callable]:
         mean, variance = _global_moments(x, epsilon)

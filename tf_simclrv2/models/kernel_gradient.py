@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution.devices import on_cpu
+from tf_simclrv2.distribution import devices
 from tf_simclrv2.models.padding import pad_evenly
 
 # The widest feature map whose shifted copies cost less than the products gain.
@@ -25,7 +25,7 @@ def prefers_products(x: tf.Tensor, kernel: tf.Tensor) -> bool:
         kernel: [k, k, C, D].
     """
     sides = x.shape[1:3]
-    if x.dtype != tf.bfloat16 or not sides.is_fully_defined() or not on_cpu():
+    if x.dtype != tf.bfloat16 or not sides.is_fully_defined() or not devices.on_cpu():
         return False
     return kernel.shape[0] == 1 or max(sides) <= _WIDEST_MAP
 

@@ -25,7 +25,8 @@ class ProjectionHead(keras.layers.Layer):
 
     Call arguments:
         h: [N, features].
-        training: Batch statistics in batch norm.
+        training: See `BatchNormRelu`.
+        update_statistics: See `BatchNormRelu`.
 
     Output: The list [h, output of layer 1, …], of length 1 + `num_used`; the last one of a
         whole head is z.
@@ -80,11 +81,12 @@ class ProjectionHead(keras.layers.Layer):
             norm.build(shape)
             self.denses.append(dense)
 
-    def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+    def call(self, h: tf.Tensor, training: bool = False, update_statistics: bool = True) -> list[tf.Tensor]:
         training = training and self.trainable
         outputs = [h]
         for dense, norm in zip(self.denses, self.norms, strict=True):
-            outputs.append(norm(dense(outputs[-1]), training=training))
+            x = dense(outputs[-1])
+            outputs.append(norm(x, training=training, update_statistics=update_statistics))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

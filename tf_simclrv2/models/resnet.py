@@ -73,11 +73,13 @@ class Stem(keras.layers.Layer):
             shape = conv.compute_output_shape(shape)
             norm.build(shape)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, x: tf.Tensor, training: bool = False, update_statistics: bool = True
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         initial_conv = x
         for conv, norm in zip(self.convs, self.norms, strict=True):
             initial_conv = conv(x)
-            x = norm(initial_conv, training=training)
+            x = norm(initial_conv, training=training, update_statistics=update_statistics)
         if self.kind != "cifar":
             x = tf.nn.max_pool2d(x, 3, 2, "SAME")
         return initial_conv, x
@@ -147,9 +149,12 @@ class BlockGroup(keras.layers.Layer):
             block.build(input_shape)
             input_shape = block.compute_output_shape(input_shape)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         for block in self.blocks:
-            x = rematerialized(block, x) if self.rematerialize and training else block(x, training=training)
+            if self.rematerialize and training:
+                x = rematerialized(block, x, update_statistics)
+            else:
+                x = block(x, training=training, update_statistics=update_statistics)
         return x
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -189,7 +194,8 @@ class ResNet(keras.Model):
 
     Call arguments:
         images: float [N, H, W, C] in [0, 1].
-        training: Batch statistics in batch norm.
+        training: See `BatchNormRelu`.
+        update_statistics: See `BatchNormRelu`.
 
     Output: A dict of `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`
         (feature maps) and `final_avg_pool` (h, [N, features]).
@@ -261,14 +267,18 @@ class ResNet(keras.Model):
             group.build(shape)
             shape = group.compute_output_shape(shape)
 
-    def call(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+    def call(
+        self, images: tf.Tensor, training: bool = False, update_statistics: bool = True
+    ) -> dict[str, tf.Tensor]:
         endpoints = {}
-        endpoints["initial_conv"], x = self.stem(images, training=training and self.stem.trainable)
+        endpoints["initial_conv"], x = self.stem(
+            images, training=training and self.stem.trainable, update_statistics=update_statistics
+        )
         endpoints["initial_max_pool"] = x
         for i, group in enumerate(self.block_groups, 1):
             # Where the frozen part ends, so does backpropagation.
             x = tf.stop_gradient(x) if i == self.fine_tune_after_block + 1 else x
-            x = group(x, training=training and group.trainable)
+            x = group(x, training=training and group.trainable, update_statistics=update_statistics)
             endpoints[f"block_group{i}"] = x
         x = tf.stop_gradient(x) if self.fine_tune_after_block == len(self.block_groups) else x
         endpoints["final_avg_pool"] = tf.cast(tf.reduce_mean(full_precision(x), axis=[1, 2]), x.dtype)

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.models.conv import Conv2DFixedPadding
-from tf_simclrv2.models.folding import convolve_and_normalise
+from tf_simclrv2.models.folding import convolve_and_normalize
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.precision import full_precision
 
@@ -61,13 +61,14 @@ class SelectiveKernel(keras.layers.Layer):
         self.squeeze_norm.build((None, None, None, self.squeeze.filters))
         self.expand.build((None, None, None, self.squeeze.filters))
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        streams = convolve_and_normalise(self.streams, self.streams_norm, x, training)
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
+        mode = {"training": training, "update_statistics": update_statistics}
+        streams = convolve_and_normalize(self.streams, self.streams_norm, x, **mode)
         # Pooled before they are added: the sum of two feature maps would be a map more.
         pooled = tf.add_n(
             tf.split(tf.reduce_mean(full_precision(streams), [1, 2], keepdims=True), 2, axis=-1)
         )
-        hidden = self.squeeze_norm(self.squeeze(tf.cast(pooled, x.dtype)), training=training)
+        hidden = self.squeeze_norm(self.squeeze(tf.cast(pooled, x.dtype)), **mode)
         logits = tf.stack(tf.split(full_precision(self.expand(hidden)), 2, axis=-1))
         mix = tf.unstack(tf.cast(tf.nn.softmax(logits, axis=0), x.dtype))
         first, second = tf.split(streams, 2, axis=-1)

@@ -24,8 +24,9 @@ class SimCLR(keras.Model):
 
     Call arguments:
         images: float [N, H, W, 3] in [0, 1].
-        training: Batch statistics in batch norm.
+        training: See `BatchNormRelu`.
         classify_detached: The classifier sees stop_gradient of its input, as in pretraining.
+        update_statistics: See `BatchNormRelu`.
 
     Output: A dict of
         `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`: feature maps;
@@ -89,10 +90,15 @@ class SimCLR(keras.Model):
             self.supervised_head.build((None, layers[self.config.classifier_layer]))
 
     def call(
-        self, images: tf.Tensor, training: bool = False, classify_detached: bool = False
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        classify_detached: bool = False,
+        update_statistics: bool = True,
     ) -> dict[str, tf.Tensor]:
-        endpoints = self.resnet(images, training=training)
-        layers = self.projection_head(endpoints["final_avg_pool"], training=training)
+        mode = {"training": training, "update_statistics": update_statistics}
+        endpoints = self.resnet(images, **mode)
+        layers = self.projection_head(endpoints["final_avg_pool"], **mode)
         endpoints |= {f"proj_head_{i}": layer for i, layer in enumerate(layers)}
         endpoints["proj_head_input"], endpoints["proj_head_output"] = layers[0], layers[-1]
         if self.supervised_head is not None:

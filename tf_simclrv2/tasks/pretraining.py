@@ -11,7 +11,6 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.blur import batch_random_blur
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.distribution.collectives import num_replicas, replica_id
-from tf_simclrv2.models.batch_norm import moving_statistics_kept
 from tf_simclrv2.models.momentum_encoder import MomentumEncoder
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.objectives.collapse import collapse_gauges
@@ -161,8 +160,9 @@ class Pretraining(Task):
 
         def project(i: tf.Tensor, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             views = self.views(parts[i])
-            with moving_statistics_kept():  # The second pass moves them.
-                new = {"z": self.network(views, training=True)["proj_head_output"]}
+            # The second pass moves the statistics.
+            endpoints = self.network(views, training=True, update_statistics=False)
+            new = {"z": endpoints["proj_head_output"]}
             keys = self._momentum_keys(views)
             new |= {"keys": keys} if keys is not None else {}
             return {
