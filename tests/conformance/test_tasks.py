@@ -86,7 +86,7 @@ class Running:
         return {
             **named_variables(self.task.network),
             **{f"optimizer/{path}": variable for path, variable in optimizer.items()},
-            **{f"memory/{path}": variable for path, variable in self.task.memory().items()},
+            **{f"memory/{path}": variable for path, variable in self.task.checkpoint_state().items()},
         }
 
 

@@ -1,4 +1,4 @@
-"""Rematerialised blocks against plain ones."""
+"""Rematerialized blocks against plain ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation protocols: the online classifier; linear probes and nearest neighbours on frozen features."""
+"""Evaluation protocols: the online classifier; linear probes and nearest neighbors on frozen features."""
 
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.features import FeatureExtractor, extract_features

@@ -1,4 +1,4 @@
-"""Protocols on frozen features, extracted once: linear classifiers and nearest neighbours."""
+"""Protocols on frozen features, extracted once: linear classifiers and nearest neighbors."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
             yield Protocol(f"linear_{few}_per_class", f"{title}, {few} labels a class", rows, linear)
     if "knn" in config.evaluation.protocols:
         for k in NEIGHBORS:
-            yield Protocol(f"knn_{k}", f"{k} nearest neighbours", every, functools.partial(knn_accuracy, k=k))
+            yield Protocol(f"knn_{k}", f"{k} nearest neighbors", every, functools.partial(knn_accuracy, k=k))
 
 
 def _can_be_separated(labels: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours on frozen features: an evaluation that fits nothing."""
+"""Weighted nearest neighbors on frozen features: an evaluation that fits nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def knn_accuracy(
         train_labels: int [N].
         test_features: [M, D].
         test_labels: int [M].
-        k: Neighbours; more than N counts as N.
+        k: Neighbors; more than N counts as N.
         temperature: τ.
 
     Returns:
@@ -46,13 +46,13 @@ def knn_votes(
 ) -> np.ndarray:
     """Class that the k most similar training rows vote for.
 
-    Features are normalised; a neighbour of cosine similarity s votes for its class with exp(s / τ).
+    Features are normalised; a neighbor of cosine similarity s votes for its class with exp(s / τ).
 
     Args:
         train_features: [N, D].
         train_labels: int [N], of at least 0.
         test_features: [M, D].
-        k: Neighbours; more than N counts as N.
+        k: Neighbors; more than N counts as N.
         temperature: τ.
         own_rows: int [M], the training row that is the same image, which has no vote; -1 where none is.
 

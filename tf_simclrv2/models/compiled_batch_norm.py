@@ -56,11 +56,11 @@ def batch_norm_relu(
     Example:
         >>> y, mean, variance = batch_norm_relu(x, tf.ones([64]), tf.zeros([64]), 1e-5, True, False)
     """
-    y, mean, variance = _differentiable(x, gamma, beta, epsilon, relu, across_replicas)
+    y, mean, variance = _normalize_with_gradient(x, gamma, beta, epsilon, relu, across_replicas)
     return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 
-def _differentiable(
+def _normalize_with_gradient(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, relu: bool, across_replicas: bool
 ) -> tuple:
     @tf.custom_gradient
@@ -76,7 +76,7 @@ def _differentiable(
             means = cross_replica_mean(means) if across_replicas else means
             return _dx(dy, x, norm, means, relu), sums[1], sums[0]
 
-        return (_normalized(x, norm, relu), mean, variance), backward
+        return (_apply(x, norm, relu), mean, variance), backward
 
     return forward(x, gamma, beta)
 
@@ -104,7 +104,7 @@ def _global_moments(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf
 
 
 @fused_on_gpu
-def _normalized(x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
+def _apply(x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
     y = (full_precision(x) - norm.mean) * norm.inverse * norm.gamma + norm.beta
     return tf.cast(tf.nn.relu(y) if relu else y, x.dtype)
 
@@ -112,18 +112,20 @@ def _normalized(x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
 @fused_on_gpu
 def _sums(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
     """Σ g and Σ g x̂ of this replica's batch, [2, C]."""
-    g, normalized = _masked(dy, x, norm, relu)
+    g, normalized = _mask_gradient(dy, x, norm, relu)
     axes = list(range(x.shape.rank - 1))
     return tf.stack([tf.reduce_sum(g, axes), tf.reduce_sum(g * normalized, axes)])
 
 
 @fused_on_gpu
 def _dx(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, means: tf.Tensor, relu: bool) -> tf.Tensor:
-    g, normalized = _masked(dy, x, norm, relu)
+    g, normalized = _mask_gradient(dy, x, norm, relu)
     return tf.cast(norm.gamma * norm.inverse * (g - means[0] - normalized * means[1]), x.dtype)
 
 
-def _masked(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, relu: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def _mask_gradient(
+    dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, relu: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The masked gradient g, and x̂."""
     g, normalized = full_precision(dy), (full_precision(x) - norm.mean) * norm.inverse
     return tf.where(normalized * norm.gamma + norm.beta > 0, g, tf.zeros_like(g)) if relu else g, normalized

@@ -32,7 +32,7 @@ class MomentumEncoder(keras.layers.Layer):
         self.network = SimCLR(config, name="momentum", dtype=online.dtype_policy)
         self.network.build((None, config.image_size, config.image_size, 3))
         self.decay = decay
-        pairs = zip(_followed(self.network), _followed(online), strict=True)
+        pairs = zip(_averaged_weights(self.network), _averaged_weights(online), strict=True)
         # The online variables are not this layer's.
         self._pairs = Untracked(tuple((average.value, source.value) for average, source in pairs))
         self.built = True
@@ -63,5 +63,5 @@ class MomentumEncoder(keras.layers.Layer):
         run_for_all_replicas(move_all)
 
 
-def _followed(network: SimCLR) -> list[keras.Variable]:
+def _averaged_weights(network: SimCLR) -> list[keras.Variable]:
     return [*network.resnet.trainable_variables, *network.projection_head.trainable_variables]

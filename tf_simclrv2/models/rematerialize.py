@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 
-def rematerialized(layer: keras.layers.Layer, x: tf.Tensor, update_statistics: bool = True) -> tf.Tensor:
+def rematerialize(layer: keras.layers.Layer, x: tf.Tensor, update_statistics: bool = True) -> tf.Tensor:
     """A layer in training mode of which only the input is kept for the backward pass.
 
     The values and gradients are those of the plain call. Moving statistics move once, in the first pass.
@@ -22,7 +22,7 @@ def rematerialized(layer: keras.layers.Layer, x: tf.Tensor, update_statistics: b
         `layer(x, training=True)`.
 
     Example:
-        >>> x = rematerialized(ResidualBlock(64), x)
+        >>> x = rematerialize(ResidualBlock(64), x)
 
     Reference: Chen et al. 2016, arXiv 1604.06174.
     """

@@ -12,7 +12,7 @@ from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
 from tf_simclrv2.models.conv import Conv2DFixedPadding
 from tf_simclrv2.models.norm import Norm
-from tf_simclrv2.models.rematerialize import rematerialized
+from tf_simclrv2.models.rematerialize import rematerialize
 from tf_simclrv2.precision import full_precision
 
 BLOCKS_PER_GROUP = {
@@ -152,7 +152,7 @@ class BlockGroup(keras.layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         for block in self.blocks:
             if self.rematerialize and training:
-                x = rematerialized(block, x, update_statistics)
+                x = rematerialize(block, x, update_statistics)
             else:
                 x = block(x, training=training, update_statistics=update_statistics)
         return x

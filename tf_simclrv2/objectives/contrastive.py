@@ -58,7 +58,7 @@ def contrast(
     past: tf.Tensor | None = None,
     filled: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What `nt_xent` and `nt_xent_with_memory` have in common: queries that look for their other view's key.
+    """Contrasts queries with keys: what `nt_xent` and `nt_xent_with_memory_bank` have in common.
 
     The candidates of a query are all keys of the global batch, but that of the very view it is itself,
     and what is given of the past. Gradients reach the keys, if they have any.

@@ -11,7 +11,7 @@ from tf_simclrv2.distribution.collectives import cross_replica_concat
 from tf_simclrv2.objectives.contrastive import comparable_rows, contrast
 
 
-def nt_xent_with_memory(
+def nt_xent_with_memory_bank(
     z: tf.Tensor,
     keys: tf.Tensor,
     queue: tf.Tensor,
@@ -39,7 +39,7 @@ def nt_xent_with_memory(
 
     Example:
         >>> queue = KeyQueue(size=32, width=16)
-        >>> loss, *_ = nt_xent_with_memory(z, keys, queue.keys, queue.count)
+        >>> loss, *_ = nt_xent_with_memory_bank(z, keys, queue.keys, queue.count)
         >>> queue.enqueue(keys)
 
     Reference: SimCLRv2 section 2, "memory mechanism", and appendix D; MoCo, arXiv 1911.05722.

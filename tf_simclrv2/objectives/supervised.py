@@ -32,11 +32,11 @@ def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     Returns:
         Scalar float32; 0 without a label.
     """
-    labelled = tf.reduce_sum(tf.cast(labels >= 0, tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(top_k_correct(logits, labels, 1)), labelled)
+    labeled = tf.reduce_sum(tf.cast(labels >= 0, tf.float32))
+    return tf.math.divide_no_nan(tf.reduce_sum(top_k_correct(logits, labels, 1)), labeled)
 
 
-def labelled_share(labels: tf.Tensor) -> tf.Tensor:
+def labeled_share(labels: tf.Tensor) -> tf.Tensor:
     """Share of the rows that have a label: what an `accuracy` counts in a mean over batches.
 
     Args:

@@ -96,7 +96,7 @@ class LARS(keras.optimizers.Optimizer):
         Raises:
             ValueError: The optimizer is built already.
         """
-        super().exclude_from_weight_decay(var_list, var_names)  # Refuses an optimizer that is built.
+        self._refuse_if_built("exclude_from_weight_decay")
         self._not_decayed = _references(var_list or ())
         self._not_decayed_names = tuple(var_names or ())
 
@@ -109,11 +109,12 @@ class LARS(keras.optimizers.Optimizer):
         Raises:
             ValueError: The optimizer is built already.
         """
-        if self.built:
-            raise ValueError(
-                "exclude_from_layer_adaptation has no effect on an optimizer that is built; call it before."
-            )
+        self._refuse_if_built("exclude_from_layer_adaptation")
         self._not_adapted |= _references(var_list)
+
+    def _refuse_if_built(self, method: str) -> None:
+        if self.built:
+            raise ValueError(f"the optimizer is built already; call {method} before its first step.")
 
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.objectives.distillation import distillation_loss
-from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
@@ -53,15 +53,15 @@ class Distillation(Task):
         teacher_logits = tf.stop_gradient(self._teacher.value(batch["image"]))
         images = [batch[name] for name in ("image", "labelled_image") if name in batch]
         all_logits = self.network(tf.concat(images, axis=0), training=True)["logits_sup"]
-        unlabelled = tf.shape(batch["image"])[0]
-        logits, labelled = all_logits[:unlabelled], all_logits[unlabelled:]
+        unlabeled = tf.shape(batch["image"])[0]
+        logits, labeled = all_logits[:unlabeled], all_logits[unlabeled:]
         loss = distillation_loss(logits, teacher_logits, settings.distill_temperature)
         agrees = tf.equal(tf.argmax(logits, axis=1), tf.argmax(teacher_logits, axis=1))
         metrics = {"teacher_agreement": tf.reduce_mean(tf.cast(agrees, tf.float32))}
         losses = {"distillation_loss": settings.distill_alpha * loss}
         if settings.distill_alpha < 1.0:
             weight = 1.0 - settings.distill_alpha
-            losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
-            metrics["supervised_acc"] = accuracy(labelled, batch["label"])
-            metrics["labelled_share"] = labelled_share(batch["label"])
+            losses["supervised_loss"] = weight * supervised_loss(labeled, batch["label"])
+            metrics["supervised_acc"] = accuracy(labeled, batch["label"])
+            metrics["labeled_share"] = labeled_share(batch["label"])
         return losses, metrics

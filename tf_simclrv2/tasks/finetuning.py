@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
@@ -26,5 +26,5 @@ class FineTuning(Task):
         loss = supervised_loss(logits, batch["label"])
         return {"supervised_loss": loss}, {
             "supervised_acc": accuracy(logits, batch["label"]),
-            "labelled_share": labelled_share(batch["label"]),
+            "labeled_share": labeled_share(batch["label"]),
         }

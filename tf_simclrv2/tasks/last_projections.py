@@ -27,7 +27,7 @@ class LastProjections:
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        self._gather = tf.function(lambda: self._strategy.run(self._gathered), autograph=False)
+        self._gather = tf.function(lambda: self._strategy.run(self._gather_views), autograph=False)
 
     def fits(self, z: tf.Tensor) -> bool:
         """Whether this many rows can be kept; `fit` may be given another batch than the config's."""
@@ -41,6 +41,6 @@ class LastProjections:
         """The projections of the global batch, [2N, D]: all first views, then all second ones."""
         return self._strategy.experimental_local_results(self._gather())[0]
 
-    def _gathered(self) -> tf.Tensor:
+    def _gather_views(self) -> tf.Tensor:
         views = tf.split(tf.convert_to_tensor(self._z), 2)
         return tf.concat([cross_replica_concat(view) for view in views], axis=0)

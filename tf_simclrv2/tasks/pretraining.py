@@ -15,15 +15,15 @@ from tf_simclrv2.models.momentum_encoder import MomentumEncoder
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
-from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory
-from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
+from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory_bank
+from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
-def _second_views_ahead(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _advance_second_views(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Moves the second views one row up, so that no part of the batch holds both views of an image.
 
     A part takes every `count`-th row. What else there is of each image is given for its second view too, as
@@ -34,7 +34,7 @@ def _second_views_ahead(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {**batch, **ahead}
 
 
-def _side_by_side(rows: tf.Tensor) -> tf.Tensor:
+def _restore_second_views(rows: tf.Tensor) -> tf.Tensor:
     """Rows of both views, of which the second ones are ahead, in the order of the batch."""
     first, second = tf.split(rows, 2)
     return tf.concat([first, tf.roll(second, 1, axis=0)], axis=0)
@@ -100,7 +100,7 @@ class Pretraining(Task):
         head = self.network.projection_head
         return head.denses[-1].units if head.denses else self.network.resnet.features
 
-    def memory(self) -> dict[str, keras.Variable]:
+    def checkpoint_state(self) -> dict[str, keras.Variable]:
         if self.momentum_encoder is None or self.queue is None:
             return {}
         encoder = named_variables(self.momentum_encoder.network)
@@ -121,7 +121,7 @@ class Pretraining(Task):
         # A part of a batch could no longer tell which examples it holds.
         batch = {**batch, "key": self._example_keys(batch)}
         if self.config.training.microbatch_size:
-            batch = _second_views_ahead(batch)
+            batch = _advance_second_views(batch)
         return super().gradients(batch)
 
     def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
@@ -138,9 +138,9 @@ class Pretraining(Task):
         with tf.GradientTape() as tape:
             tape.watch(z)
             losses, metrics = self._contrast(z, keys)
-            scaled = self._scaled(self._sum(losses.values()))
+            scaled = self._scale(self._sum(losses.values()))
         z_1, z_2 = tf.split(tape.gradient(scaled, z), 2)
-        cotangents = Microbatches(_second_views_ahead({"view_1": z_1, "view_2": z_2}), parts.count)
+        cotangents = Microbatches(_advance_second_views({"view_1": z_1, "view_2": z_2}), parts.count)
 
         def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
             endpoints = self.network(self.views(parts[i]), training=True, classify_detached=True)
@@ -148,7 +148,7 @@ class Pretraining(Task):
             # Its gradient is that of the contrastive loss; its value means nothing.
             product = full_precision(endpoints["proj_head_output"]) * full_precision(cotangent)
             losses, metrics = self._classify(endpoints, parts[i])
-            classification = [self._scaled(loss / parts.count) for loss in losses.values()]
+            classification = [self._scale(loss / parts.count) for loss in losses.values()]
             return self._sum([tf.reduce_sum(product), *classification]), {**losses, **metrics}
 
         names = ("supervised_loss", "supervised_acc") if self.network.supervised_head is not None else ()
@@ -172,7 +172,7 @@ class Pretraining(Task):
         rows = 2 * tf.shape(parts[0]["view_1"])[0]
         empty = tf.zeros([parts.count, rows, self._key_width()], self.network.compute_dtype)
         found = parts.fold(project, {"z": empty} if self.queue is None else {"z": empty, "keys": empty})
-        found = {name: _side_by_side(join_views(value)) for name, value in found.items()}
+        found = {name: _restore_second_views(join_views(value)) for name, value in found.items()}
         return found["z"], found.get("keys")
 
     def _follow(self) -> None:
@@ -190,7 +190,7 @@ class Pretraining(Task):
             loss, logits, labels = nt_xent(z, settings.temperature, settings.hidden_norm)
         else:
             queue = tf.convert_to_tensor(self.queue.keys), tf.convert_to_tensor(self.queue.count)
-            loss, logits, labels = nt_xent_with_memory(
+            loss, logits, labels = nt_xent_with_memory_bank(
                 z, keys, *queue, settings.temperature, settings.hidden_norm
             )
             self.queue.enqueue(keys)
@@ -210,7 +210,7 @@ class Pretraining(Task):
         classes = tf.concat([batch["label"], batch.get("label_2", batch["label"])], axis=0)
         return {"supervised_loss": supervised_loss(logits, classes)}, {
             "supervised_acc": accuracy(logits, classes),
-            "labelled_share": labelled_share(classes),
+            "labeled_share": labeled_share(classes),
         }
 
     def views(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:

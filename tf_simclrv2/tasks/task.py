@@ -22,7 +22,7 @@ from tf_simclrv2.tasks.microbatches import Microbatches
 
 IMAGE_RANK = 4
 # Means over a part of the rows, and the share of these rows, by which they count among other batches.
-SHARES = {"supervised_acc": "labelled_share"}
+SHARES = {"supervised_acc": "labeled_share"}
 
 Scalars = dict[str, tf.Tensor]
 
@@ -98,7 +98,7 @@ class Task(keras.Model):
         """Numbers that are computed where they are logged, rather than in every step, by name."""
         return {}
 
-    def memory(self) -> dict[str, keras.Variable]:
+    def checkpoint_state(self) -> dict[str, keras.Variable]:
         """What must be saved beside the network and the optimizer, by path."""
         return {}
 
@@ -150,7 +150,7 @@ class Task(keras.Model):
             losses, metrics = self.objective(batch)
             losses["weight_decay"] = self.weight_decay()
             total = self._sum(losses.values())
-            scaled = self._scaled(total)
+            scaled = self._scale(total)
         return {**losses, **metrics, "total_loss": total}, tape.gradient(scaled, self._weights)
 
     def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
@@ -158,7 +158,7 @@ class Task(keras.Model):
         parts = Microbatches(batch, training.train_batch_size // training.microbatch_size)
         with tf.GradientTape() as tape:
             decay = self.weight_decay()
-            scaled = self._scaled(decay)
+            scaled = self._scale(decay)
         gradients = tape.gradient(scaled, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         scalars, gradients = self.accumulate(parts, gradients)
         scalars["weight_decay"] = decay
@@ -173,7 +173,7 @@ class Task(keras.Model):
 
         def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
             losses, metrics = self.objective(parts[i])
-            return self._scaled(self._sum(losses.values()) / parts.count), {**losses, **metrics}
+            return self._scale(self._sum(losses.values()) / parts.count), {**losses, **metrics}
 
         return self.add_up(parts, loss_of, (*self.loss_names, *self.metric_names), gradients)
 
@@ -216,7 +216,7 @@ class Task(keras.Model):
     def _sum(self, losses: Iterable[tf.Tensor]) -> tf.Tensor:
         return tf.add_n([tf.cast(loss, self._loss_dtype) for loss in losses])
 
-    def _scaled(self, loss: tf.Tensor) -> tf.Tensor:
+    def _scale(self, loss: tf.Tensor) -> tf.Tensor:
         """The optimizer sums gradients over the replicas, so each brings its share of their mean."""
         return self.optimizer.scale_loss(loss / num_replicas())
 
