@@ -1,4 +1,4 @@
-"""Protocols on frozen features, extracted once: linear classifiers and nearest neighbors."""
+"""Evaluation protocols on frozen features: linear classifiers and nearest neighbors."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ Accuracy = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One table of the report.
+    """Describes one protocol: a table on the terminal, with a row for each kind of features.
 
     Attributes:
-        key: What its results begin with.
-        title: What it is called on the terminal.
-        rows: Indices of the training images that it may use.
-        accuracy: (train features, train labels, test features, test labels) to top-1.
+        key: Prefix of the names of its results.
+        title: Its heading on the terminal.
+        rows: int [n], indices of the training images that it may use.
+        accuracy: Maps train features, train labels, test features and test labels to top-1 accuracy.
     """
 
     key: str
@@ -49,18 +49,18 @@ class Protocol:
 def run_frozen_protocols(
     network: SimCLR, train: Source, test: Source, config: ExperimentConfig, say: Say
 ) -> dict[str, float]:
-    """Runs the protocols that need only features, and tells what they reach.
+    """Evaluates a network by the protocols that need only its features.
 
     Args:
         network: The trained network.
-        train: Labelled images to learn from.
-        test: Labelled images to test on.
-        config: Which protocols and endpoints, whether to show baselines, and how few labels to try.
-        say: Where the tables go.
+        train: Labeled images to fit classifiers to, and to find neighbors among.
+        test: Labeled images to test on.
+        config: Names the protocols and endpoints, whether to add baselines, and how few labels to try.
+        say: Receives the tables, line by line, and the reason if a protocol is left out.
 
     Returns:
-        Top-1 accuracies by `linear/<endpoint>/top_1_accuracy`, `linear_<n>_per_class/…`, `knn_20/…` and
-        `knn_200/…`.
+        Top-1 accuracies in [0, 1], named `linear/<endpoint>/top_1_accuracy`, `linear_<n>_per_class/…`,
+        `knn_20/…` and `knn_200/…`; empty if a split has no labels.
 
     Raises:
         ConfigError: More images are unreadable than `max_skipped_fraction` allows.
@@ -89,10 +89,14 @@ def run_frozen_protocols(
 
 
 def probed_endpoints(evaluation: EvaluationConfig, model: ModelConfig) -> tuple[str, ...]:
-    """The endpoints to look at, `all` spelled out: h and the head layers in use.
+    """Returns the endpoints to evaluate; `all` stands for h and the head layers in use.
+
+    Args:
+        evaluation: Holds `probe_endpoints`.
+        model: The architecture.
 
     Raises:
-        ConfigError: There is no such endpoint.
+        ConfigError: The network has no endpoint of one of the names.
     """
     known = ("final_avg_pool", *(f"proj_head_{i}" for i in range(1, model.num_used_head_layers + 1)))
     for name in evaluation.probe_endpoints:
@@ -138,10 +142,10 @@ def _features(
 
 
 def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -> SimCLR:
-    """A new network of the same shape with random weights, made as good as random weights are.
+    """Creates a network of the same shape with random weights, as a fair baseline.
 
-    As initialised, residual branches are off and batch norm knows nothing of the images; here the
-    branches are on, and the statistics are those of a batch of images.
+    In a newly initialized network residual branches are off and the statistics of batch norm fit no images.
+    Here the branches are on, and the statistics are those of a batch of images.
     """
     shape = dataclasses.replace(network.config, batch_norm_decay=0.0, fine_tune_after_block=-1)
     random = SimCLR(shape, name="random", dtype=network.dtype_policy)

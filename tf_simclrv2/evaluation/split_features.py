@@ -1,4 +1,4 @@
-"""Features of a whole split of images: what every evaluation on frozen features starts from."""
+"""Features of a whole split: the start of every evaluation on frozen features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch normalisation over the local batch or over all replicas, with an optional ReLU behind it."""
+"""Batch normalization over the local batch or over all replicas, optionally followed by ReLU."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ EPSILON = 1e-5
 
 
 def batch_moments(x: tf.Tensor, across_replicas: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and population variance of each channel.
+    """Computes the mean and the population variance of each channel.
 
-    The variance is taken about the mean of all replicas, not as E[x²] - E[x]², which loses
-    digits where the mean is large against the spread.
+    The variance is taken about the mean of all replicas. The one-pass formula E[x²] - E[x]² would lose digits
+    where the mean is large compared to the spread.
 
     Args:
         x: [..., C], float32 or float64.
-        across_replicas: Over the global batch rather than this replica's part.
+        across_replicas: If True, the moments are those of the global batch rather than of this replica's
+            part.
 
     Returns:
-        Two tensors [C].
+        Mean and variance, two tensors [C] of the dtype of `x`.
     """
     axes = list(range(x.shape.rank - 1))
     if not across_replicas:
@@ -38,19 +39,22 @@ def batch_moments(x: tf.Tensor, across_replicas: bool) -> tuple[tf.Tensor, tf.Te
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class BatchNormRelu(keras.layers.Layer):
-    """Batch normalisation, then ReLU if asked. Statistics are float32 or wider.
+    """Applies batch normalization, then ReLU if asked.
 
-    A layer that is not trainable runs in inference mode, so its statistics stay as they are.
+    Statistics are computed in float32 or wider under every precision. Unlike
+    `keras.layers.BatchNormalization` the layer includes the ReLU, so that both can be computed in one pass. A
+    layer whose `trainable` is False runs in inference mode, and its moving statistics stay as they are.
 
     Args:
         relu: Whether ReLU follows.
-        init_zero: Start gamma at 0, so that a residual branch starts as the identity.
+        init_zero: If True, gamma starts at 0 instead of 1, so that a residual branch starts as the identity.
         center: Whether there is a beta.
-        global_bn: Statistics over all replicas (SimCLR appendix B.9: local ones leak the answer).
-        momentum: Weight of the old moving statistics.
+        global_bn: If True, statistics are computed over all replicas; if False, each replica uses its own
+            (SimCLR appendix B.9: local statistics leak the answer).
+        momentum: Weight of the old moving statistics, in [0, 1).
 
     Call arguments:
-        x: [..., C].
+        x: Float [..., C].
         training: Normalize with the batch's statistics, and move the moving ones towards them.
         update_statistics: If False, training mode does not move the moving statistics: for a forward pass
             that a step makes twice.
@@ -108,7 +112,7 @@ class BatchNormRelu(keras.layers.Layer):
         return scale, offset if self.beta is None else offset + tf.cast(self.beta, mean.dtype)
 
     def _normalize(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the output in training mode, and the mean and variance of the batch, by the fastest ops."""
+        """Returns the output in training mode, and the batch's mean and variance, using the fastest ops."""
         if self._is_for_accelerators(x):
             return batch_norm_relu(x, *self._gamma_and_beta(), EPSILON, self.relu, not self._is_local())
         if self._has_kernel(x):

@@ -1,4 +1,4 @@
-"""The residual blocks: two 3x3 convolutions (depths 18 and 34) or the bottleneck (50 and deeper)."""
+"""Residual blocks: two 3x3 convolutions (depths 18 and 34) or a bottleneck (depth 50 and deeper)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ BOTTLENECK_FACTOR = 4
 
 
 def average_pool_2x2(x: tf.Tensor, strides: int) -> tf.Tensor:
-    """The pooling of a ResNet-D shortcut.
+    """Applies the 2x2 average pooling of a ResNet-D shortcut, padded as in the published code.
 
-    With stride 2, odd sides get a row and column of zeros that count in the average; with
-    stride 1, windows that hang over the edge average the real pixels only.
+    With stride 2, an odd side is padded with zeros, which count in the average. With stride 1, a window at
+    the edge averages only the pixels that exist.
 
     Args:
         x: [N, H, W, C].
@@ -37,12 +37,12 @@ def average_pool_2x2(x: tf.Tensor, strides: int) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ProjectionShortcut(keras.layers.Layer):
-    """A 1x1 convolution and batch norm around the first block of a group.
+    """Projects the input of a group's first block to the shape of its output: 1x1 convolution and batch norm.
 
     Args:
         filters: Output channels.
         strides: Stride of the block.
-        resnet_d: Pool first and convolve with stride 1 (arXiv 1812.01187), as networks with
+        resnet_d: If True, pools first and convolves with stride 1 (arXiv 1812.01187), as networks with
             selective kernels do.
         batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
     """
@@ -88,7 +88,7 @@ class ProjectionShortcut(keras.layers.Layer):
 
 
 class _Block(keras.layers.Layer):
-    """What both blocks share: a branch of layers, an optional shortcut, and their sum's ReLU."""
+    """Adds a branch of layers to an optional shortcut and applies ReLU: what both blocks have in common."""
 
     expansion = 1
 
@@ -170,7 +170,16 @@ class _Block(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ResidualBlock(_Block):
-    """Two 3x3 convolutions. `sk_ratio` changes its shortcut only: selective kernels need a bottleneck."""
+    """Applies two 3x3 convolutions around a shortcut, for depths 18 and 34.
+
+    Args:
+        filters: Output channels.
+        strides: Stride of the first convolution.
+        use_projection: Whether the shortcut is a `ProjectionShortcut` rather than the identity.
+        sk_ratio: Above 0, the shortcut is that of ResNet-D. Selective kernels themselves need a bottleneck.
+        se_ratio: See `SqueezeExcitation`; 0 is off.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
+    """
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         return [
@@ -183,7 +192,16 @@ class ResidualBlock(_Block):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class BottleneckBlock(_Block):
-    """1x1, 3x3 (or a selective kernel), 1x1 to four times the width; the stride is on the 3x3."""
+    """Applies a 1x1, a 3x3 and a 1x1 convolution around a shortcut, for depth 50 and deeper.
+
+    Args:
+        filters: Inner channels; the output has four times as many.
+        strides: Stride of the 3x3 convolution.
+        use_projection: Whether the shortcut is a `ProjectionShortcut` rather than the identity.
+        sk_ratio: Above 0, a `SelectiveKernel` takes the place of the 3x3 convolution.
+        se_ratio: See `SqueezeExcitation`; 0 is off.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
+    """
 
     expansion = BOTTLENECK_FACTOR
 

@@ -1,11 +1,11 @@
 """Batch norm and ReLU for accelerators: plain ops that XLA fuses, with a gradient that reads little memory.
 
-A training step on a GPU is bound by passes over feature maps. TensorFlow's own kernel wants another layout in
-bfloat16, and its gradient reads the output of the ReLU behind it. Here
+A training step on a GPU is bound by passes over feature maps. TensorFlow's own kernel needs another layout in
+bfloat16, and its gradient reads the output of the ReLU that follows. Here
 
     x̂ = (x - μ) / √(σ² + ε),   y = max(γ x̂ + β, 0)
 
-reads x once for the moments and once for y. Backwards, the ReLU's mask is computed again from x, so that with
+reads x once for the moments and once for y. Backward, the ReLU's mask is recomputed from x, so that with
 g = dy · [γ x̂ + β > 0] and means over the batch
 
     dβ = Σ g,   dγ = Σ g x̂,   dx = γ / √(σ² + ε) · (g - mean(g) - x̂ · mean(g x̂))
@@ -29,7 +29,7 @@ from tf_simclrv2.precision import full_precision
 
 
 class _Normalization(NamedTuple):
-    """What normalizes a channel, each [C]: y = (x - mean) · inverse · γ + β."""
+    """Holds what normalizes each channel, [C]: y = (x - mean) · inverse · γ + β."""
 
     mean: tf.Tensor
     inverse: tf.Tensor
@@ -40,18 +40,19 @@ class _Normalization(NamedTuple):
 def batch_norm_relu(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float, relu: bool, across_replicas: bool
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalizes with the batch's statistics.
+    """Normalizes with the statistics of the batch, then applies ReLU if asked, in ops that XLA fuses.
 
     Args:
         x: [..., C], any float.
         gamma: [C], float32 or wider.
-        beta: [C], likewise.
+        beta: [C], of the dtype of `gamma`.
         epsilon: Added to the variance.
         relu: Whether ReLU follows.
-        across_replicas: Statistics of the global batch rather than of this replica's part.
+        across_replicas: If True, statistics are those of the global batch rather than of this replica's part.
 
     Returns:
-        The output, like `x`; the mean and the population variance, [C], through which no gradient flows.
+        The output, of the shape and dtype of `x`, and the mean and the population variance, [C]. No gradient
+        flows through the last two.
 
     Example:
         >>> y, mean, variance = batch_norm_relu(x, tf.ones([64]), tf.zeros([64]), 1e-5, True, False)
@@ -83,10 +84,10 @@ def _normalize_with_gradient(
 
 @fused_on_gpu
 def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and population variance of each channel, in one pass.
+    """Computes the mean and the population variance of each channel, in one pass.
 
     The values are taken relative to the first one of their channel: E[x²] - E[x]² would lose digits where the
-    mean is large against the spread.
+    mean is large compared to the spread.
     """
     full, axes = full_precision(x), list(range(x.shape.rank - 1))
     origin = tf.stop_gradient(full[(0,) * len(axes)])
@@ -97,7 +98,7 @@ def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _global_moments(mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Those of all replicas, which hold equally many values, from each one's own (Chan et al. 1979)."""
+    """Combines the moments of all replicas, which hold equally many values (Chan et al. 1979)."""
     means, variances = tf.unstack(cross_replica_concat(tf.stack([mean, variance])[tf.newaxis]), axis=1)
     mean = tf.reduce_mean(means, axis=0)
     return mean, tf.reduce_mean(variances + tf.math.squared_difference(means, mean), axis=0)
@@ -111,7 +112,7 @@ def _apply(x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
 
 @fused_on_gpu
 def _sums(dy: tf.Tensor, x: tf.Tensor, norm: _Normalization, relu: bool) -> tf.Tensor:
-    """Σ g and Σ g x̂ of this replica's batch, [2, C]."""
+    """Returns Σ g and Σ g x̂ of this replica's batch, [2, C]."""
     g, normalized = _mask_gradient(dy, x, norm, relu)
     axes = list(range(x.shape.rank - 1))
     return tf.stack([tf.reduce_sum(g, axes), tf.reduce_sum(g * normalized, axes)])

@@ -11,7 +11,7 @@ from tf_simclrv2.models.batch_norm import BatchNormRelu
 
 @dataclasses.dataclass(frozen=True)
 class Norm:
-    """Batch-norm settings, handed as one value from a network down to each of its layers.
+    """Holds the batch-norm settings that a network hands down to each of its layers.
 
     Attributes:
         global_bn: If True, statistics are computed over all replicas; if False, each replica uses its own

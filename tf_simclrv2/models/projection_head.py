@@ -1,4 +1,4 @@
-"""The projection head g(·), whose middle layers SimCLRv2 fine-tunes from."""
+"""The projection head g(·), from whose middle layers SimCLRv2 fine-tunes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from tf_simclrv2.models.norm import Norm
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ProjectionHead(keras.layers.Layer):
-    """Dense layers without bias, each with batch norm, ReLU between them.
+    """Maps the representation h to the projection z through dense layers with batch norm.
 
-    The middle layers keep the width of h; the last one has `out_dim` outputs, no ReLU and no beta.
+    The dense layers have no bias. All but the last keep the width of h and end in ReLU; the last one has
+    `out_dim` outputs, no ReLU and no beta.
 
     Args:
         num_layers: Layers of the whole head: 0 for none, 1 for a linear head.
         out_dim: Width of z.
-        num_used: Build and run only this many layers from the front; None for all.
+        num_used: How many layers, from the first on, are built and run; None for all.
         batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
-        frozen: Run in inference mode, without trainable variables.
+        frozen: If True, the head runs in inference mode and has no trainable variables.
 
     Call arguments:
         h: [N, features].
         training: See `BatchNormRelu`.
         update_statistics: See `BatchNormRelu`.
 
-    Output: The list [h, output of layer 1, …], of length 1 + `num_used`; the last one of a
-        whole head is z.
+    Output: The list [h, output of layer 1, …], of length 1 + `num_used`. If all layers are used, the last
+        item is z.
 
     Reference: SimCLRv2 section 2, "deeper projection head" and equation 4.
     """

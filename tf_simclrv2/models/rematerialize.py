@@ -1,4 +1,4 @@
-"""Layers that are computed again in the backward pass rather than remembered: memory against time."""
+"""Recomputing layers in the backward pass instead of storing their activations: less RAM, more time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import tensorflow as tf
 
 
 def rematerialize(layer: keras.layers.Layer, x: tf.Tensor, update_statistics: bool = True) -> tf.Tensor:
-    """A layer in training mode of which only the input is kept for the backward pass.
+    """Calls a layer in training mode and keeps only its input for the backward pass.
 
-    The values and gradients are those of the plain call. Moving statistics move once, in the first pass.
+    Values and gradients are those of the plain call. Moving statistics move once, in the first pass.
 
     Args:
-        layer: From one tensor to one, with a `training` argument and no randomness.
+        layer: Maps one tensor to one, takes `training` and `update_statistics`, and is deterministic.
         x: Its input.
         update_statistics: See `BatchNormRelu`.
 

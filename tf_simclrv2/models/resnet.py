@@ -1,4 +1,4 @@
-"""The encoder f(·): every ResNet of the paper, 18 to 200 layers deep, any width, with selective kernels."""
+"""The encoder f(·): the paper's ResNets, 18 to 200 layers deep, of any width, with selective kernels."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ GROUP_WIDTHS = (64, 128, 256, 512)
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class Stem(keras.layers.Layer):
-    """The layers before the first block group.
+    """Applies the layers before the first block group.
 
-    Images of at most 32 pixels take one 3x3 convolution (the CIFAR stem); larger ones a 7x7 with
-    stride 2, or three 3x3 (ResNet-D), then a 3x3 max pooling with stride 2.
+    The CIFAR stem, for images of at most 32 pixels, is one 3x3 convolution. The others are a 7x7 convolution
+    with stride 2 (`imagenet`) or three 3x3 ones (`resnet_d`), then a 3x3 max pooling with stride 2.
 
     Args:
         filters: Output channels.
@@ -95,10 +95,10 @@ class Stem(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class BlockGroup(keras.layers.Layer):
-    """A row of residual blocks; the first one strides and has a projection shortcut.
+    """Applies a sequence of residual blocks; the first one strides and has a projection shortcut.
 
     Args:
-        depth: Depth of the whole ResNet, which chooses the block.
+        depth: Depth of the whole ResNet, which determines the kind of block.
         filters: Inner width of the blocks.
         num_blocks: Blocks in the group.
         strides: Stride of the first block.
@@ -178,19 +178,19 @@ class BlockGroup(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ResNet(keras.Model):
-    """The encoder: images to the representation h and the endpoints on the way.
+    """Encodes images as the representation h, with every endpoint on the way.
 
     Args:
         depth: 18, 34, 50, 101, 152 or 200.
         width: Factor on all channel counts.
-        sk_ratio: Above 0, selective kernels (depth 50 and deeper) and ResNet-D.
-        se_ratio: Above 0, squeeze-and-excitation.
-        cifar_stem: The stem for images of at most 32 pixels.
-        fine_tune_after_block: Freeze up to this block group (0 the stem, 4 everything); -1 nothing.
-            The frozen part runs in inference mode and has no trainable variables.
+        sk_ratio: Above 0, the network has selective kernels (depth 50 and deeper) and is a ResNet-D.
+        se_ratio: Above 0, the blocks have squeeze-and-excitation.
+        cifar_stem: Whether the stem is the one for images of at most 32 pixels.
+        fine_tune_after_block: Freezes everything up to this block group: 0 freezes the stem, 4 the whole
+            encoder, -1 nothing. The frozen part runs in inference mode and has no trainable variables.
         batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
-        rematerialize: Compute each residual block again in the backward pass instead of keeping what it
-            computed: less memory for about a third more time.
+        rematerialize: If True, each residual block is computed again in the backward pass instead of keeping
+            its activations: less memory for about a third more time.
 
     Call arguments:
         images: float [N, H, W, C] in [0, 1].
@@ -201,7 +201,7 @@ class ResNet(keras.Model):
         (feature maps) and `final_avg_pool` (h, [N, features]).
 
     Raises:
-        ConfigError: There is no ResNet of this depth.
+        ConfigError: `depth` is not one of the depths above.
 
     Example:
         >>> ResNet(depth=18, cifar_stem=True)(tf.zeros([2, 32, 32, 3]))["final_avg_pool"].shape
@@ -257,7 +257,7 @@ class ResNet(keras.Model):
 
     @property
     def features(self) -> int:
-        """Width of h."""
+        """Returns the width of h, which is the number of channels of the last block group."""
         return self.block_groups[-1].blocks[-1].out_filters
 
     def build(self, input_shape: tuple) -> None:
@@ -276,7 +276,7 @@ class ResNet(keras.Model):
         )
         endpoints["initial_max_pool"] = x
         for i, group in enumerate(self.block_groups, 1):
-            # Where the frozen part ends, so does backpropagation.
+            # Backpropagation ends where the frozen part does.
             x = tf.stop_gradient(x) if i == self.fine_tune_after_block + 1 else x
             x = group(x, training=training and group.trainable, update_statistics=update_statistics)
             endpoints[f"block_group{i}"] = x

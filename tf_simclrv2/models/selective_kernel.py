@@ -17,10 +17,10 @@ MIN_BOTTLENECK = 32
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class SelectiveKernel(keras.layers.Layer):
-    """Replaces a bottleneck's 3x3 convolution and its batch norm.
+    """Mixes two 3x3 streams channel by channel; takes the place of a bottleneck's 3x3 convolution.
 
-    One convolution makes both streams; their channel-wise mix is chosen by a small bottleneck
-    over the pooled sum of the streams.
+    One convolution makes both streams. A small bottleneck on their pooled sum computes the weights of the
+    mix.
 
     Args:
         filters: Channels of each stream and of the output.
@@ -64,7 +64,7 @@ class SelectiveKernel(keras.layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         mode = {"training": training, "update_statistics": update_statistics}
         streams = convolve_and_normalize(self.streams, self.streams_norm, x, **mode)
-        # Pooled before they are added: the sum of two feature maps would be a map more.
+        # Pooled before they are added: their sum would be one more feature map in memory.
         pooled = tf.add_n(
             tf.split(tf.reduce_mean(full_precision(streams), [1, 2], keepdims=True), 2, axis=-1)
         )

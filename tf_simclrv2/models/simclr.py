@@ -16,23 +16,25 @@ from tf_simclrv2.models.resnet import ResNet
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class SimCLR(keras.Model):
-    """Images to h, to each layer of the projection head, and to class logits.
+    """Maps images to h, to each layer of the projection head, and to class logits.
+
+    All stages train this network, and all exports contain it.
 
     Args:
-        config: The architecture.
+        config: The architecture; with `num_classes` of 0 there is no classifier.
         rematerialize: See `ResNet`.
 
     Call arguments:
         images: float [N, H, W, 3] in [0, 1].
         training: See `BatchNormRelu`.
-        classify_detached: The classifier sees stop_gradient of its input, as in pretraining.
+        classify_detached: If True, no gradient flows from the classifier into the network, as in pretraining.
         update_statistics: See `BatchNormRelu`.
 
     Output: A dict of
         `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`: feature maps;
         `final_avg_pool` = `proj_head_0` = `proj_head_input`: h, [N, features];
         `proj_head_1` … `proj_head_L`, the last one = `proj_head_output` = z;
-        `logits_sup`: [N, num_classes], float32 or wider, where there is a classifier.
+        `logits_sup`: [N, num_classes], float32 or wider, if there is a classifier.
 
     Example:
         >>> model = SimCLR(ModelConfig(resnet_depth=18, image_size=32, num_classes=10))
@@ -74,7 +76,7 @@ class SimCLR(keras.Model):
             kernel = (
                 "zeros" if config.zero_init_logits_layer else keras.initializers.RandomNormal(stddev=0.01)
             )
-            # In half precision a softmax at a low temperature, as in distillation, would be off by per cents.
+            # At a low temperature, as in distillation, a softmax of half-precision logits is off by percents.
             self.supervised_head = keras.layers.Dense(
                 config.num_classes,
                 kernel_initializer=kernel,
@@ -109,7 +111,7 @@ class SimCLR(keras.Model):
 
     @property
     def endpoint_widths(self) -> dict[str, int]:
-        """Channels of every endpoint of a built network, in the order of computation."""
+        """Returns the channels of every endpoint of a built network by name, in the order of computation."""
         stem, groups = self.resnet.stem, self.resnet.block_groups
         head = [self.resnet.features] + [dense.units for dense in self.projection_head.denses]
         widths = {"initial_conv": stem.filters, "initial_max_pool": stem.filters}

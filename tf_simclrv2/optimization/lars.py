@@ -1,4 +1,4 @@
-"""LARS, layer-wise adaptive rate scaling (You et al. 2017), as SimCLR trains with it."""
+"""LARS, layer-wise adaptive rate scaling (You et al. 2017), as SimCLR uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tf_simclrv2.models.untracked import Untracked
 
 @dataclasses.dataclass(frozen=True)
 class _Rule:
-    """How one variable is updated.
+    """Holds how one variable is updated.
 
     Attributes:
         velocity: Its momentum.
@@ -30,7 +30,9 @@ class _Rule:
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class LARS(keras.optimizers.Optimizer):
-    """Momentum SGD whose rate for each parameter is proportional to ‖w‖ / ‖g‖.
+    """Trains with momentum SGD whose rate for each variable is proportional to ‖w‖ / ‖g‖.
+
+    It keeps training stable at the large batches that contrastive learning needs.
 
     With λ the weight decay, g the gradient plus λw, and η the trust coefficient:
 
@@ -38,18 +40,22 @@ class LARS(keras.optimizers.Optimizer):
         otherwise:          v ← μv + g,                   w ← w - lr · η‖w‖/‖v‖ · v
 
     where the ratio is 1 if either norm is 0, and v is replaced by its Nesterov look-ahead if asked.
-    Batch-norm parameters, biases and the linear classifier should have neither decay nor ratio:
-    name them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step
-    (`optimization.parameter_groups.exclude_from_lars` does it for a whole model, and a task's `compile` calls
-    it). The exclusions belong to variables, not to the optimizer's config: name them again after loading.
+
+    Batch-norm parameters, biases and the linear classifier should have neither weight decay nor trust ratio.
+    Exclude them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step;
+    `optimization.exclude_from_lars` does so for a whole model, and the `compile` of a task calls it.
+    Exclusions are not part of the optimizer's config: make them again after loading.
 
     Args:
-        learning_rate: Float or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: μ.
-        weight_decay: λ, added to the gradient, not decoupled.
-        use_nesterov: Look ahead.
-        classic_momentum: Whether the rate is inside the momentum.
-        trust_coefficient: η (eeta in the published code).
+        learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: μ, at least 0.
+        weight_decay: λ, at least 0; added to the gradient, not decoupled from it.
+        use_nesterov: Whether the step is Nesterov's look-ahead.
+        classic_momentum: Whether the learning rate is part of the momentum.
+        trust_coefficient: η (`eeta` in the published code).
+
+    Raises:
+        ConfigError: `momentum` or `weight_decay` is negative.
 
     Example:
         >>> optimizer = LARS(learning_rate=0.3, weight_decay=1e-4)
@@ -87,11 +93,11 @@ class LARS(keras.optimizers.Optimizer):
         var_list: Iterable[keras.Variable] | None = None,
         var_names: Iterable[str] | None = None,
     ) -> None:
-        """Spares variables the weight decay; replaces what an earlier call has excluded.
+        """Excludes variables from weight decay, and drops the exclusions of an earlier call.
 
         Args:
-            var_list: The variables.
-            var_names: Further variables: those whose name contains one of these strings.
+            var_list: The variables; None for none.
+            var_names: Strings; variables whose name contains one of them are excluded too.
 
         Raises:
             ValueError: The optimizer is built already.
@@ -101,7 +107,7 @@ class LARS(keras.optimizers.Optimizer):
         self._not_decayed_names = tuple(var_names or ())
 
     def exclude_from_layer_adaptation(self, var_list: Iterable[keras.Variable]) -> None:
-        """Gives further variables a trust ratio of 1.
+        """Gives these variables a trust ratio of 1, in addition to those of earlier calls.
 
         Args:
             var_list: The variables.
@@ -142,7 +148,7 @@ class LARS(keras.optimizers.Optimizer):
         if self.l2_weight_decay and rule.decays:
             gradient += self.l2_weight_decay * variable
         if self.classic_momentum:
-            # One pass over velocity and weights; written out it would be six, a fifth of a small step.
+            # One pass over velocity and weights; as separate ops it would be six, a fifth of a small step.
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
                 accum=rule.velocity.value.handle,
@@ -191,5 +197,5 @@ def _references(variables: Iterable[keras.Variable]) -> frozenset[Any]:
 
 
 def _norm(x: tf.Tensor | tf.Variable) -> tf.Tensor:
-    """As `tf.norm`, which writes down the squares first."""
+    """Computes the same as `tf.norm`, without writing the squares to memory."""
     return tf.sqrt(2.0 * tf.nn.l2_loss(x))

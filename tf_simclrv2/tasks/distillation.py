@@ -1,4 +1,4 @@
-"""Stage 3: a student learns from a fine-tuned teacher on images that need no labels."""
+"""Stage 3: a student learns from a fine-tuned teacher, on images that need no labels."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Distillation(Task):
-    """Learns from a teacher's predictions (equation 2) and, for α < 1, from labels as well (equation 3).
+    """Trains a student on a teacher's predictions (equation 2) and, for α < 1, on labels too (equation 3).
 
         α · mean over `image` of -Σ_y P_teacher(y|x; τ) log P_student(y|x; τ)
           + (1 - α) · mean over `labelled_image` of -log P_student(label|x)
 
-    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float
-    [M, H, W, 3], and `label`, int [M]. Teacher and student see the same crops of `image`; the teacher does
-    not see `labelled_image`. The student takes both in one pass, so that batch norm's statistics are those of
-    all N + M.
+    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float [M, H,
+    W, 3], and `label`, int [M]. Teacher and student see the same crops of `image`; the teacher does not see
+    `labelled_image`. The student takes both in one pass, so that the statistics of batch norm are those of
+    all N + M images.
 
     Args:
-        config: The run; `config.distillation` holds τ and α.
-        teacher: Images [N, H, W, 3] to logits [N, classes], in inference mode. It is never changed.
+        config: The configuration of the run; `config.distillation` holds τ and α.
+        teacher: Maps images [N, H, W, 3] to logits [N, classes], in inference mode. It is not trained.
 
     Example:
         >>> task = Distillation(config, teacher=lambda images: module(images, training=False)["logits_sup"])

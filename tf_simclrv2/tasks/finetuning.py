@@ -1,4 +1,4 @@
-"""Stage 2: supervised training of the pretrained network, from a layer of the projection head."""
+"""Stage 2: supervised training of a pretrained network, from a layer of the projection head on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tf_simclrv2.tasks.task import Scalars, Task
 
 
 class FineTuning(Task):
-    """Cross entropy on labelled images (SimCLRv2 section 2, step 2).
+    """Trains with cross entropy on labeled images (SimCLRv2 section 2, step 2).
 
-    The projection-head layers up to `ft_proj_selector` are part of what is trained, and
-    `fine_tune_after_block` freezes the front of the encoder; 4 freezes all of it and these layers too, and
-    trains the classifier alone.
+    The projection-head layers up to `ft_proj_selector` are trained too. `fine_tune_after_block` freezes the
+    first block groups of the encoder; 4 freezes the encoder and these layers, so that only the classifier is
+    trained.
 
     A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and `label`, int [N].
     """
