@@ -42,7 +42,7 @@ def measure(images: int, keys: int) -> dict[str, Any]:
     import tensorflow as tf
 
     from tf_simclrv2.objectives.contrastive import nt_xent
-    from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory
+    from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory_bank
 
     z, twins = tf.random.normal([2 * images, WIDTH]), tf.random.normal([2 * images, WIDTH])
     past = tf.math.l2_normalize(tf.random.normal([max(keys, 1), WIDTH]), axis=1)
@@ -51,7 +51,7 @@ def measure(images: int, keys: int) -> dict[str, Any]:
     def gradient() -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(z)
-            loss = nt_xent_with_memory(z, twins, past, keys)[0] if keys else nt_xent(z)[0]
+            loss = nt_xent_with_memory_bank(z, twins, past, keys)[0] if keys else nt_xent(z)[0]
         return tape.gradient(loss, z)
 
     def timed() -> float:

@@ -1,4 +1,4 @@
-"""Keras 3 on TensorFlow: what has to be settled before TensorFlow is imported."""
+"""Keras 3 on TensorFlow: settings that must be made before TensorFlow is imported."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import sys
 
 
 def prefer_onednn() -> None:
-    """Lets TensorFlow compute with oneDNN on every x86 processor.
+    """Makes TensorFlow use oneDNN on every x86 processor.
 
-    By itself it does so only where it finds AVX-512; with AVX2 alone a convolution with its gradients then
-    takes five to seven times as long. `TF_ENABLE_ONEDNN_OPTS` in the environment is respected. Without effect
-    if TensorFlow is imported already.
+    By default it does so only if the processor has AVX-512. With AVX2 alone, a convolution and its gradients
+    take five to seven times as long without oneDNN. A value of `TF_ENABLE_ONEDNN_OPTS` in the environment is
+    respected. The call has no effect if TensorFlow is imported already.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def require_tensorflow() -> None:
-    """Refuses other backends and the legacy Keras, without importing Keras.
+    """Checks that Keras 3 will run on TensorFlow, without importing Keras.
 
     Raises:
-        ImportError: `KERAS_BACKEND`, Keras's own configuration or `TF_USE_LEGACY_KERAS` chooses
-            something else.
+        ImportError: `KERAS_BACKEND` or Keras's configuration file selects another backend, or
+            `TF_USE_LEGACY_KERAS` selects Keras 2.
     """
     if os.environ.get("TF_USE_LEGACY_KERAS", "").strip().lower() in ("1", "true"):
         raise ImportError("TF_USE_LEGACY_KERAS is set, but tf_simclrv2 needs Keras 3; unset it.")
@@ -35,7 +35,7 @@ def require_tensorflow() -> None:
 
 
 def _asked_backend() -> str:
-    """What Keras runs on, or will once it is imported; by the rules of its documentation."""
+    """Returns the backend that Keras uses, or will use once imported, by the rules of its documentation."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
     if asked := os.environ.get("KERAS_BACKEND"):

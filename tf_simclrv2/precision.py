@@ -6,13 +6,13 @@ import tensorflow as tf
 
 
 def full_precision(x: tf.Tensor) -> tf.Tensor:
-    """Casts half-precision floats to float32 and leaves float32 and float64 alone.
+    """Casts half-precision floats to float32 and returns float32 and float64 unchanged.
 
     Args:
-        x: Any float tensor.
+        x: A float tensor of any shape.
 
     Returns:
-        `x`, float32 where it was bfloat16 or float16.
+        `x` as float32 if it is bfloat16 or float16, else `x` itself.
 
     Example:
         >>> full_precision(tf.ones([2], tf.bfloat16)).dtype

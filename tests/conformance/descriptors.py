@@ -26,7 +26,7 @@ from tf_simclrv2.models.resnet import BlockGroup, Stem
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 from tf_simclrv2.objectives import distillation_loss, nt_xent, supervised_loss
-from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory
+from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory_bank
 from tf_simclrv2.optimization import LARS, WarmupCosine, build_optimizer
 from tf_simclrv2.tasks import Task, build_task
 
@@ -115,7 +115,7 @@ def _named(optimizer: str) -> Callable[[], keras.optimizers.Optimizer]:
 def _remembering(z: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Keys that are not the queries, and a queue of which the last row is empty."""
     queue = tf.eye(4, z.shape[1], dtype=z.dtype)
-    return nt_xent_with_memory(z, z[:, ::-1], queue, count=3, temperature=0.5)[0]
+    return nt_xent_with_memory_bank(z, z[:, ::-1], queue, count=3, temperature=0.5)[0]
 
 
 LAYERS = [
@@ -149,8 +149,8 @@ LAYERS = [
 
 OBJECTIVES = [
     Objective("nt_xent", lambda z, labels: nt_xent(z)[0], views=2),
-    Objective("nt_xent_unnormalised", lambda z, labels: nt_xent(z, 0.5, hidden_norm=False)[0], views=2),
-    Objective("nt_xent_with_memory", _remembering, views=2),
+    Objective("nt_xent_unnormalized", lambda z, labels: nt_xent(z, 0.5, hidden_norm=False)[0], views=2),
+    Objective("nt_xent_with_memory_bank", _remembering, views=2),
     Objective("supervised", supervised_loss),
     Objective("distillation", lambda logits, labels: distillation_loss(logits, -logits, 0.5)),
 ]
@@ -171,9 +171,9 @@ STAGES = [
     Stage("finetune", {"train_mode": "finetune", "ft_proj_selector": 1}),
     Stage("supervised", {"train_mode": "supervised", "optimizer": "momentum"}),
     Stage("distill", {"train_mode": "distill", "distill_temperature": 0.5}),
-    Stage("distill_labelled", {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 4}),
+    Stage("distill_labeled", {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 4}),
     Stage(
-        "distill_labelled_in_parts",
+        "distill_labeled_in_parts",
         {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 16, "microbatch_size": 4},
     ),
 ]

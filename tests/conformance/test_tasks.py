@@ -14,9 +14,8 @@ import tensorflow as tf
 from tests.conformance.descriptors import STAGES, Stage
 from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
 from tf_simclrv2.config import TrainingConfig
-from tf_simclrv2.data import blur
+from tf_simclrv2.distribution import devices
 from tf_simclrv2.distribution.collectives import num_replicas, replica_id
-from tf_simclrv2.models import batch_norm, kernel_gradient
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.setting import settings_of
 from tf_simclrv2.tasks import Task
@@ -88,7 +87,7 @@ class Running:
         return {
             **named_variables(self.task.network),
             **{f"optimizer/{path}": variable for path, variable in optimizer.items()},
-            **{f"memory/{path}": variable for path, variable in self.task.memory().items()},
+            **{f"memory/{path}": variable for path, variable in self.task.checkpoint_state().items()},
         }
 
 
@@ -149,8 +148,7 @@ def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: path
 
 
 def _as_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (batch_norm, blur, kernel_gradient):
-        monkeypatch.setattr(module, "on_cpu", lambda: False)
+    monkeypatch.setattr(devices, "on_cpu", lambda: False)
 
 
 @pytest.mark.parametrize("precision, loss, weights", [("float32", 1e-4, 1e-4), ("float64", 1e-9, 1e-9)])

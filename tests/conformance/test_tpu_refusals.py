@@ -26,7 +26,7 @@ def _printed(x: tf.Tensor) -> tf.Tensor:
     return x
 
 
-def _summarised(x: tf.Tensor) -> tf.Tensor:
+def _summarized(x: tf.Tensor) -> tf.Tensor:
     tf.raw_ops.WriteScalarSummary(writer=tf.raw_ops.SummaryWriter(), step=0, tag="x", value=x[0])
     return x
 
@@ -56,7 +56,7 @@ BAD = {
     "EagerPyFunc": _python,
     "PyFunc": _numpy,
     "PrintV2": _printed,
-    "WriteScalarSummary": _summarised,
+    "WriteScalarSummary": _summarized,
     "WriteFile": _written,
     "AddV2": _outside,
     "Where": lambda x: tf.where(x > 0),

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from tests.goldens import weights
 from tf_simclrv2.data import batch_random_blur, example_seeds, gaussian_blur
-from tf_simclrv2.data import blur as blur_module
 from tf_simclrv2.data.seeds import uniform_of_seeds
+from tf_simclrv2.distribution import devices
 
 
 def seeds(count: int, purpose: str = "view_1/blur") -> tf.Tensor:
@@ -45,7 +45,7 @@ def test_products_on_a_cpu_equal_shifts_on_an_accelerator(monkeypatch, kernel_si
 
 
 def _with_device(monkeypatch, cpu: bool, run) -> tf.Tensor:
-    monkeypatch.setattr(blur_module, "on_cpu", lambda: cpu)
+    monkeypatch.setattr(devices, "on_cpu", lambda: cpu)
     return run()
 
 

@@ -48,7 +48,7 @@ def test_every_protocol_reports_every_endpoint(tmp_path, monkeypatch):
         # Digits are easy: pixels alone tell most of them apart, whatever the network has learned.
         assert accuracies[-1] > 0.5
     assert "eval/label_top_1_accuracy" not in result
-    assert "20 nearest neighbours, top-1 on 60 images:" in lines
+    assert "20 nearest neighbors, top-1 on 60 images:" in lines
     assert f"  raw_pixels      {result['knn_20/raw_pixels/top_1_accuracy']:.4f}" in lines
     assert math.isfinite(result["global_step"])
 
@@ -135,7 +135,7 @@ def test_unreadable_images_count_against_the_limit_that_was_set(tmp_path):
         run_frozen_protocols(Pixels(config.model), source, source, config, lines)
         return lines
 
-    assert "20 nearest neighbours, top-1 on 8 images:" in protocols(0.5)
+    assert "20 nearest neighbors, top-1 on 8 images:" in protocols(0.5)
     with pytest.raises(ConfigError, match="4 of 12 images are unreadable, but at most 3 may be"):
         protocols(0.25)
 

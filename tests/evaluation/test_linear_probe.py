@@ -10,8 +10,8 @@ from tf_simclrv2.evaluation import linear_probe
 def blobs(examples, separation, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.arange(examples) % 3
-    centres = separation * np.eye(3, 5)
-    return centres[labels] + rng.standard_normal((examples, 5)), labels
+    centers = separation * np.eye(3, 5)
+    return centers[labels] + rng.standard_normal((examples, 5)), labels
 
 
 def test_separable_classes_are_told_apart():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2.models import batch_norm
+from tf_simclrv2.distribution import devices
 from tf_simclrv2.models.batch_norm import EPSILON, BatchNormRelu
 
 RNG = np.random.default_rng(3)
@@ -22,7 +22,7 @@ VARIANCE = 0.5 + RNG.random(6)
 def _device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test is run with the ops of a CPU, and with those of an accelerator."""
     if request.param == "accelerator":
-        monkeypatch.setattr(batch_norm, "on_cpu", lambda: False)
+        monkeypatch.setattr(devices, "on_cpu", lambda: False)
 
 
 def _layer(dtype: str = "float64", **options) -> BatchNormRelu:

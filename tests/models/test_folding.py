@@ -49,7 +49,7 @@ def test_inference_is_the_convolution_and_then_the_norm(
     monkeypatch.setattr(folding, "_is_worth_it", lambda *_: worth_it)
     conv, norm = layers(kernel_size, strides, relu, center)
     x = np.random.default_rng(1).normal(size=[2, 7, 7, 3]).astype(np.float32)
-    found = folding.convolve_and_normalise(conv, norm, tf.constant(x), training=False)
+    found = folding.convolve_and_normalize(conv, norm, tf.constant(x), training=False)
     np.testing.assert_allclose(found, reference(conv, norm, x), rtol=1e-4, atol=1e-5)
 
 
@@ -58,7 +58,7 @@ def test_half_precision_stays_near_the_reference():
     x = np.random.default_rng(1).normal(size=[2, 9, 9, 3]).astype(np.float32)
     x = tf.cast(x, tf.bfloat16)
     assert folding._is_worth_it(conv, x)
-    found = folding.convolve_and_normalise(conv, norm, x, training=False)
+    found = folding.convolve_and_normalize(conv, norm, x, training=False)
     assert found.dtype == tf.bfloat16
     expected = reference(conv, norm, tf.cast(x, tf.float32).numpy())
     np.testing.assert_allclose(tf.cast(found, tf.float32), expected, atol=0.02 * np.abs(expected).max())
@@ -68,7 +68,7 @@ def test_training_uses_and_moves_the_statistics():
     conv, norm = layers(3, 1, False, True)
     before = norm.moving_mean.numpy()
     x = tf.random.stateless_normal([4, 9, 9, 3], [0, 1])
-    y = folding.convolve_and_normalise(conv, norm, x, training=True)
+    y = folding.convolve_and_normalize(conv, norm, x, training=True)
     np.testing.assert_allclose(tf.reduce_mean(y, [0, 1, 2]), norm.beta.numpy(), atol=1e-4)
     assert np.abs(norm.moving_mean.numpy() - before).min() > 0
 

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.tpu_refusals import graphs_of
+from tf_simclrv2.distribution import devices
 from tf_simclrv2.models import kernel_gradient as module
 from tf_simclrv2.models.conv import Conv2DFixedPadding
 
@@ -67,7 +68,7 @@ def test_both_ways_agree_and_the_device_chooses(
     x = np.random.default_rng(0).normal(size=[4, side or 6, side or 6, 24]).astype(np.float32)
 
     def gradient(cpu: bool) -> tuple[tf.Tensor, set[str]]:
-        monkeypatch.setattr(module, "on_cpu", lambda: cpu)
+        monkeypatch.setattr(devices, "on_cpu", lambda: cpu)
 
         @tf.function(input_signature=[tf.TensorSpec([None, side, side, 24], conv.compute_dtype)])
         def step(x: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 RNG = np.random.default_rng(5)
 
 
-def _randomise(layer) -> None:
+def _randomize(layer) -> None:
     """Values that leave no parameter without effect."""
     for variable in layer.variables:
         positive = variable.name in ("gamma", "moving_variance")
@@ -79,7 +79,7 @@ def test_selective_kernel_equals_numpy(strides: int, training: bool) -> None:
     x = RNG.standard_normal((3, 5, 4, 3))
     layer = SelectiveKernel(filters, strides, sk_ratio=0.0625, dtype="float64")
     layer.build(x.shape)
-    _randomise(layer)
+    _randomize(layer)
 
     streams = _norm(_conv(x, np.asarray(layer.streams.kernel), strides), layer.streams_norm, training)
     one, two = streams[..., :filters], streams[..., filters:]
@@ -106,7 +106,7 @@ def test_squeeze_excitation_equals_numpy(se_ratio: float, hidden: int) -> None:
     x = RNG.standard_normal((3, 5, 4, 12))
     layer = SqueezeExcitation(8, se_ratio, dtype="float64")
     layer.build(x.shape)
-    _randomise(layer)
+    _randomize(layer)
     reduce, expand = np.asarray(layer.reduce.kernel)[0, 0], np.asarray(layer.expand.kernel)[0, 0]
     assert reduce.shape == (12, hidden)
     squeezed = np.maximum(x.mean((1, 2)) @ reduce + np.asarray(layer.reduce.bias), 0.0)
@@ -119,7 +119,7 @@ def test_projection_shortcut_equals_numpy(resnet_d: bool) -> None:
     x = RNG.standard_normal((4, 5, 5, 3))
     layer = ProjectionShortcut(6, strides=2, resnet_d=resnet_d, dtype="float64")
     layer.build(x.shape)
-    _randomise(layer)
+    _randomize(layer)
     pooled = np.asarray(average_pool_2x2(x, 2)) if resnet_d else x[:, ::2, ::2]
     expected = _norm(_conv(pooled, np.asarray(layer.conv.kernel)), layer.norm, training=True, relu=False)
     np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-11, atol=1e-12)
@@ -154,7 +154,7 @@ def test_stem_equals_numpy(kind: str, conv_side: int, pooled_side: int) -> None:
     x = RNG.random((2, 20, 20, 3))
     stem = Stem(8, kind, dtype="float64")
     stem.build(x.shape)
-    _randomise(stem)
+    _randomize(stem)
     initial_conv, y = stem(x, training=True)
 
     expected = x

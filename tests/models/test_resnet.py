@@ -13,6 +13,7 @@ from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models import ResNet, SimCLR
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 
 # Table 1 of SimCLRv2: depth, width, selective kernels, trainable parameters of the encoder.
 PAPER_SIZES = [
@@ -81,7 +82,7 @@ def test_endpoint_shapes_of_any_batch_and_image_size(cifar_stem: bool, sk_ratio:
 def test_initial_values() -> None:
     encoder = ResNet(18, cifar_stem=True)
     encoder.build((None, 32, 32, 3))
-    norms = [layer for layer in encoder._flatten_layers() if isinstance(layer, BatchNormRelu)]
+    norms = [layer for layer in layers_within(encoder) if isinstance(layer, BatchNormRelu)]
     last = {id(block.branch[-1]) for group in encoder.block_groups for block in group.blocks}
     assert len(norms) == 21
     for norm in norms:

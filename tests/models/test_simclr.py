@@ -12,6 +12,8 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights, image
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.models import ResNet, SimCLR
+from tf_simclrv2.models.norm import Norm
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.weights.published_names import published_names
 
 
@@ -68,7 +70,7 @@ def test_half_precision_computes_in_half_and_keeps_variables_in_float32(policy: 
     assert {x.dtype.name for x in endpoints.values()} == {network.compute_dtype}
     assert {v.dtype for v in network.variables} == {"float32"}
     head = network.supervised_head
-    policies = {layer.dtype_policy.name for layer in network._flatten_layers() if layer is not head}
+    policies = {layer.dtype_policy.name for layer in layers_within(network) if layer is not head}
     assert policies == {policy}
     # Logits are exact products of the half-precision features.
     features = endpoints["final_avg_pool"].numpy().astype(np.float64)
@@ -110,7 +112,7 @@ def test_file_restores_the_network(tmp_path: pathlib.Path, options: dict) -> Non
 
 
 def test_file_restores_an_encoder_alone(tmp_path: pathlib.Path) -> None:
-    encoder = ResNet(18, cifar_stem=True, fine_tune_after_block=1, batch_norm_decay=0.5)
+    encoder = ResNet(18, cifar_stem=True, fine_tune_after_block=1, batch_norm=Norm(momentum=0.5))
     images = image(2, 16, 3, seed=3)
     encoder(images, training=True)
     encoder.save(tmp_path / "encoder.keras")

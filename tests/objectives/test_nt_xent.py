@@ -166,7 +166,7 @@ def test_equal_projections_leave_the_choice_open() -> None:
     np.testing.assert_allclose(result["gradient"], np.zeros((8, 3)), atol=1e-12)
 
 
-def test_normalised_loss_ignores_length() -> None:
+def test_normalized_loss_ignores_length() -> None:
     z = _projections(8, 6).astype(np.float64)
     lengths = np.linspace(0.1, 50.0, 16)[:, None]
     assert float(nt_xent(z * lengths)[0]) == pytest.approx(float(nt_xent(z)[0]), rel=1e-12)

@@ -180,3 +180,22 @@ def test_half_precision_gradients_meet_float32_state() -> None:
 def test_negative_settings(argument: str) -> None:
     with pytest.raises(ConfigError, match=f"{argument} is -0.1; it must be at least 0"):
         LARS(**{argument: -0.1})
+
+
+def test_variables_can_be_excluded_from_decay_by_name() -> None:
+    weights = [keras.Variable(np.full(2, 3.0), dtype="float64", name=name) for name in ("kernel", "bias_1")]
+    optimizer = LARS(1.0, momentum=0.0, weight_decay=0.5)
+    optimizer.exclude_from_layer_adaptation(weights)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.apply([tf.ones([2], tf.float64)] * 2, weights)
+    np.testing.assert_allclose(weights[0], 3.0 - (1.0 + 0.5 * 3.0))
+    np.testing.assert_allclose(weights[1], 3.0 - 1.0)
+
+
+def test_exclusions_come_before_the_first_step() -> None:
+    weight = keras.Variable(np.ones(2))
+    optimizer = LARS(1.0)
+    optimizer.build([weight])
+    for exclude in (optimizer.exclude_from_weight_decay, optimizer.exclude_from_layer_adaptation):
+        with pytest.raises(ValueError, match="before"):
+            exclude([weight])

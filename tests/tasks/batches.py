@@ -66,8 +66,8 @@ def batch_of(config: ExperimentConfig) -> Batch:
     if config.distillation.distill_alpha == 1.0:
         return {"image": images}
     few = config.labelled_batch_size
-    labelled = image(few, size, 3, 10).astype(dtype)
-    return {"image": images, "labelled_image": labelled, "label": np.arange(few) % CLASSES}
+    labeled = image(few, size, 3, 10).astype(dtype)
+    return {"image": images, "labelled_image": labeled, "label": np.arange(few) % CLASSES}
 
 
 def linear_teacher(images: tf.Tensor) -> tf.Tensor:

@@ -39,18 +39,18 @@ def test_mixed_loss(alpha):
     task = task_for(alpha)
     batch = batch_of(task.config)
     images = np.concatenate([batch[name] for name in ("image", "labelled_image") if name in batch])
-    logits, labelled = np.split(task.network(images, training=True)["logits_sup"].numpy(), [8])
+    logits, labeled = np.split(task.network(images, training=True)["logits_sup"].numpy(), [8])
     targets = np.exp(log_softmax(linear_teacher(tf.constant(batch["image"])).numpy() / 0.5))
     expected = alpha * -np.mean(np.sum(targets * log_softmax(logits / 0.5), axis=1))
     if alpha < 1.0:
-        expected += (1 - alpha) * -np.mean(log_softmax(labelled)[np.arange(4), LABELS])
+        expected += (1 - alpha) * -np.mean(log_softmax(labeled)[np.arange(4), LABELS])
     losses, metrics = task.objective(tensors(batch))
     assert float(tf.add_n(list(losses.values()))) == pytest.approx(expected, rel=1e-5)
     agreement = np.mean(np.argmax(targets, axis=1) == np.argmax(logits, axis=1))
     assert float(metrics["teacher_agreement"]) == pytest.approx(agreement)
 
 
-def test_the_teacher_does_not_see_labelled_images():
+def test_the_teacher_does_not_see_labeled_images():
     seen = []
 
     def teacher(images):

@@ -77,7 +77,7 @@ def test_averages_follow_the_online_weights():
 
 
 def test_the_momentum_encoder_has_statistics_of_its_own():
-    """It normalises with its batch's statistics; its moving ones follow its own activations."""
+    """It normalizes with its batch's statistics; its moving ones follow its own activations."""
     task = task_for()
     batch = tensors(task.config)
     task.train_step(batch)
@@ -134,7 +134,7 @@ def test_the_memory_is_in_the_checkpoint_and_not_in_the_network(tmp_path):
         paths[name] = training_checkpoint(task).save(str(tmp_path / name / "ckpt"))
         refuse_foreign_checkpoint(training_checkpoint(task), paths[name])
     saved = {name for name, _ in tf.train.list_variables(paths["remembering"]) if name.startswith("memory/")}
-    assert len(saved) == len(remembering.memory())
+    assert len(saved) == len(remembering.checkpoint_state())
     assert "memory/queue/pointer/.ATTRIBUTES/VARIABLE_VALUE" in saved
     with pytest.raises(ConfigError, match=r"0 variable\(s\) are missing there .* the first memory/"):
         refuse_foreign_checkpoint(training_checkpoint(plain), paths["remembering"])
@@ -147,9 +147,9 @@ def test_the_memory_is_in_the_checkpoint_and_not_in_the_network(tmp_path):
 
 def test_the_memory_is_not_trained_and_costs_nothing_when_off():
     with_memory, without = task_for(), task_for(size=0)
-    assert without.memory() == {}
+    assert without.checkpoint_state() == {}
     assert without.momentum_encoder is None and without.queue is None
-    memory = {id(v) for v in with_memory.memory().values()}
+    memory = {id(v) for v in with_memory.checkpoint_state().values()}
     assert len(with_memory.variables) == len(without.variables) + len(memory)
     assert not memory & {id(v) for v in with_memory.network.variables}
     assert len(with_memory.optimizer.variables) == len(without.optimizer.variables)

@@ -13,7 +13,8 @@ from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, ConfigError, Distillation, FineTuning, Pretraining, TrainingConfig, nt_xent
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory
+from tf_simclrv2.models.private_api import layers_within
+from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory_bank
 from tf_simclrv2.tasks import Task
 
 FLAGS = {"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "temperature": 0.5, "weight_decay": 1e-4}
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("two_blocks")
 
 def _config(mode: str, part: int, precision: str = "float64") -> ExperimentConfig:
     memory = 16 if mode == "memory" else 0
-    train_mode = {"finetune": "finetune", "distill": "distill", "distill_labelled": "distill"}
+    train_mode = {"finetune": "finetune", "distill": "distill", "distill_labeled": "distill"}
     flags = {**FLAGS, "train_mode": train_mode.get(mode, "pretrain"), "labelled_batch_size": 12}
-    config = config_of({**flags, "distill_alpha": 0.3 if mode == "distill_labelled" else 1.0})
+    config = config_of({**flags, "distill_alpha": 0.3 if mode == "distill_labeled" else 1.0})
     return dataclasses.replace(
         config,
         objective=dataclasses.replace(config.objective, memory_size=memory, memory_decay=0.9),
@@ -56,7 +57,7 @@ def _tensors(task: Task) -> dict[str, tf.Tensor]:
 
 
 def _with_fixed_statistics(task: Task) -> Task:
-    for layer in task._flatten_layers():
+    for layer in layers_within(task):
         if isinstance(layer, BatchNormRelu):
             layer.trainable = False
     task.optimizer.built = False
@@ -97,7 +98,7 @@ def test_gradient_is_that_of_one_tape_over_all_parts(mode: str) -> None:
         z, keys = (tf.stack([rows[i] for i in range(4 * PART)]) for rows in (z, keys))
         if mode == "memory":
             queue = tf.convert_to_tensor(other.queue.keys)
-            loss, *_ = nt_xent_with_memory(z, keys, queue, 0, settings.temperature, settings.hidden_norm)
+            loss, *_ = nt_xent_with_memory_bank(z, keys, queue, 0, settings.temperature, settings.hidden_norm)
         else:
             loss, *_ = nt_xent(z, settings.temperature, settings.hidden_norm)
         seen = tf.add_n(classification) / PARTS
@@ -116,7 +117,7 @@ def test_gradient_is_that_of_one_tape_over_all_parts(mode: str) -> None:
         np.testing.assert_allclose(task.queue.keys[:16], tf.math.l2_normalize(keys, axis=1), atol=1e-10)
 
 
-@pytest.mark.parametrize("mode", ["pretrain", "memory", "finetune", "distill", "distill_labelled"])
+@pytest.mark.parametrize("mode", ["pretrain", "memory", "finetune", "distill", "distill_labeled"])
 @pytest.mark.parametrize("precision, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
 def test_with_fixed_statistics_nothing_but_memory_changes(
     mode: str, precision: str, tolerance: float

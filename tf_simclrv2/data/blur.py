@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_simclrv2.compilation import fused_on_gpu
 from tf_simclrv2.data.seeds import uniform_of_seeds
-from tf_simclrv2.distribution.devices import on_cpu
+from tf_simclrv2.distribution import devices
 
 BLUR_PROBABILITY = 0.5
 SIGMA_RANGE = (0.1, 2.0)
@@ -53,7 +53,7 @@ def batch_random_blur(
     def blurred(images: tf.Tensor, sigmas: tf.Tensor) -> tf.Tensor:
         return tf.clip_by_value(gaussian_blur(images, image_size // 10, sigmas), 0.0, 1.0)
 
-    if not on_cpu():
+    if not devices.on_cpu():
         return tf.where(chosen[:, None, None, None], blurred(images, sigmas), images)
     # Half of the work, but of a dynamic shape, which a TPU does not allow.
     rows = tf.where(chosen)
@@ -83,7 +83,7 @@ def gaussian_blur(
     offsets = tf.range(-radius, radius + 1, dtype=images.dtype)
     weights = tf.exp(-0.5 * tf.square(offsets / sigma))
     weights /= tf.reduce_sum(weights, axis=1, keepdims=True)
-    return (_by_products if on_cpu() else _by_shifts)(images, weights, padding)
+    return (_by_products if devices.on_cpu() else _by_shifts)(images, weights, padding)
 
 
 def _by_products(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:

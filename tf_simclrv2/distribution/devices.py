@@ -10,7 +10,13 @@ from tf_simclrv2.errors import ConfigError
 
 
 def on_cpu() -> bool:
-    """Whether there is no accelerator, so that what only a CPU's kernels do can be relied on."""
+    """Returns whether there is no accelerator, so that code may rely on what only a CPU's kernels do.
+
+    Batch norm, convolutions and the blur ask while their graph is traced, and choose their ops by it. The
+    answer depends only on the machine and on the strategy in scope, which stay the same for the life of a
+    process, so it is not handed through every layer. All of them call it through this module, so that a test
+    that replaces `devices.on_cpu` reaches them all.
+    """
     # Another host's TPU is none of this host's devices.
     return not (_has_accelerators() or on_tpu())
 

@@ -117,7 +117,7 @@ def _checkpoint_bytes(task: Task) -> int:
     variables = (
         *named_variables(task.network).values(),
         *named_variables(task.optimizer).values(),
-        *task.memory().values(),
+        *task.checkpoint_state().values(),
     )
     return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
 

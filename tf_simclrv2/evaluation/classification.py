@@ -1,4 +1,4 @@
-"""Accuracy of the network's own classifier over a whole split."""
+"""The accuracy of a network's own classifier on a whole split."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tf_simclrv2.tasks import Task
 
 
 class ClassificationEvaluator(orbit.StandardEvaluator):
-    """Orbit's evaluator around a task's `test_step`.
+    """Runs the `test_step` of a task over a split, under Orbit's controller.
 
     Args:
-        task: The task; its evaluation metrics are reset and filled.
+        task: The compiled task; its evaluation metrics are reset first.
         dataset: Distributed batches of `image`, `label` and `mask`.
-        strategy: The strategy.
+        strategy: The strategy that the task was built under.
         progress: Advances with each batch.
     """
 
@@ -42,11 +42,11 @@ class ClassificationEvaluator(orbit.StandardEvaluator):
         self.task.test_step(batch)
 
     def eval_reduce(self, state: None = None, step_outputs: None = None) -> None:
-        """Orbit calls this outside the graph, after each step; metrics hold the state."""
+        """Advances the progress: Orbit calls this outside the graph, after each step."""
         self.progress.advance()
 
     def eval_end(self) -> dict[str, float]:
-        """The means; none of what was never seen, such as the accuracy of images without a label."""
+        """Returns the means by name, without those that saw no example, as accuracies of unlabeled images."""
         return {
             f"eval/{name}": float(mean.result())
             for name, mean in self.task.eval_means.items()

@@ -1,4 +1,4 @@
-"""Features of a whole split, extracted once."""
+"""Features: a network's endpoints for every image of a stream of batches."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ RAW_PIXELS = "raw_pixels"
 
 
 class FeatureExtractor:
-    """A network's endpoints in inference mode; the graph is traced once, however often it is used.
+    """Extracts a network's endpoints in inference mode.
+
+    The graph is traced once: keep an extractor to use it several times.
 
     Args:
         network: A built network.
         endpoints: Names of two-dimensional endpoints; `raw_pixels` is the flattened image.
+
+    Example:
+        >>> extract = FeatureExtractor(network, ["final_avg_pool"])
+        >>> features, labels = extract(batches)
+        >>> features["final_avg_pool"].shape
+        (1797, 512)
     """
 
     def __init__(self, network: SimCLR, endpoints: Sequence[str]) -> None:
@@ -26,13 +34,14 @@ class FeatureExtractor:
         self._run = _outputs(network, self.endpoints)
 
     def __call__(self, batches: Iterable[dict[str, tf.Tensor]]) -> tuple[Features, np.ndarray]:
-        """Runs over batches of evaluation.
+        """Extracts the features of all images of some batches.
 
         Args:
-            batches: Dicts of `image`, `label` and `mask`; masked rows are left out.
+            batches: Dicts of `image` float [N, H, W, 3], `label` int [N] and `mask` bool [N], at least one.
+                Rows whose mask is False are left out.
 
         Returns:
-            A float32 array [examples, width] by endpoint, and int64 labels [examples].
+            A float32 array [examples, width] for each endpoint, and int64 labels [examples].
         """
         rows: list[tuple[list[np.ndarray], np.ndarray]] = []
         for batch in batches:
@@ -47,7 +56,16 @@ class FeatureExtractor:
 def extract_features(
     network: SimCLR, batches: Iterable[dict[str, tf.Tensor]], endpoints: Sequence[str]
 ) -> tuple[Features, np.ndarray]:
-    """Features of one pass over batches; arguments and result as of `FeatureExtractor`."""
+    """Extracts the features of one pass over batches.
+
+    Args:
+        network: A built network.
+        batches: See `FeatureExtractor.__call__`.
+        endpoints: See `FeatureExtractor`.
+
+    Returns:
+        A float32 array [examples, width] for each endpoint, and int64 labels [examples].
+    """
     return FeatureExtractor(network, endpoints)(batches)
 
 

@@ -1,23 +1,25 @@
-"""Protocols on frozen features, extracted once: linear classifiers and nearest neighbours."""
+"""Evaluation protocols on frozen features: linear classifiers and nearest neighbors."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, ModelConfig
-from tf_simclrv2.data import SkippedImages, Source, draw_per_class, evaluation_batches
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data import Source, draw_per_class
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.evaluation.features import RAW_PIXELS, Features, extract_features
+from tf_simclrv2.evaluation.features import RAW_PIXELS, FeatureExtractor, Features
 from tf_simclrv2.evaluation.linear_probe import linear_probe
-from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
+from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
+from tf_simclrv2.evaluation.split_features import labeled_rows, split_batches, split_features
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.progress import Say, batches_told
+from tf_simclrv2.progress import Say
 
 RANDOM_ENCODER = "random_encoder"
 BASELINE_ENDPOINT = "final_avg_pool"
@@ -29,13 +31,13 @@ Accuracy = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One table of the report.
+    """Describes one protocol: a table on the terminal, with a row for each kind of features.
 
     Attributes:
-        key: What its results begin with.
-        title: What it is called on the terminal.
-        rows: Indices of the training images that it may use.
-        accuracy: (train features, train labels, test features, test labels) to top-1.
+        key: Prefix of the names of its results.
+        title: Its heading on the terminal.
+        rows: int [n], indices of the training images that it may use.
+        accuracy: Maps train features, train labels, test features and test labels to top-1 accuracy.
     """
 
     key: str
@@ -47,18 +49,18 @@ class Protocol:
 def run_frozen_protocols(
     network: SimCLR, train: Source, test: Source, config: ExperimentConfig, say: Say
 ) -> dict[str, float]:
-    """Runs the protocols that need only features, and tells what they reach.
+    """Evaluates a network by the protocols that need only its features.
 
     Args:
         network: The trained network.
-        train: Labelled images to learn from.
-        test: Labelled images to test on.
-        config: Which protocols and endpoints, whether to show baselines, and how few labels to try.
-        say: Where the tables go.
+        train: Labeled images to fit classifiers to, and to find neighbors among.
+        test: Labeled images to test on.
+        config: Names the protocols and endpoints, whether to add baselines, and how few labels to try.
+        say: Receives the tables, line by line, and the reason if a protocol is left out.
 
     Returns:
-        Top-1 accuracies by `linear/<endpoint>/top_1_accuracy`, `linear_<n>_per_class/…`, `knn_20/…` and
-        `knn_200/…`.
+        Top-1 accuracies in [0, 1], named `linear/<endpoint>/top_1_accuracy`, `linear_<n>_per_class/…`,
+        `knn_20/…` and `knn_200/…`; empty if a split has no labels.
 
     Raises:
         ConfigError: More images are unreadable than `max_skipped_fraction` allows.
@@ -67,8 +69,8 @@ def run_frozen_protocols(
         say("evaluation of frozen features is off: both splits need labels")
         return {}
     random = _random_network(network, train, config) if config.evaluation.probe_baselines else None
-    train_features, train_labels = _labelled(*_features(network, random, train, config, say))
-    test_features, test_labels = _labelled(*_features(network, random, test, config, say))
+    train_features, train_labels = _features(network, random, train, config, say)
+    test_features, test_labels = _features(network, random, test, config, say)
     for source, labels in ((train, train_labels), (test, test_labels)):
         if not len(labels):
             say(f"evaluation of frozen features is off: no image of {source.name} has a label")
@@ -87,10 +89,14 @@ def run_frozen_protocols(
 
 
 def probed_endpoints(evaluation: EvaluationConfig, model: ModelConfig) -> tuple[str, ...]:
-    """The endpoints to look at, `all` spelled out: h and the head layers in use.
+    """Returns the endpoints to evaluate; `all` stands for h and the head layers in use.
+
+    Args:
+        evaluation: Holds `probe_endpoints`.
+        model: The architecture.
 
     Raises:
-        ConfigError: There is no such endpoint.
+        ConfigError: The network has no endpoint of one of the names.
     """
     known = ("final_avg_pool", *(f"proj_head_{i}" for i in range(1, model.num_used_head_layers + 1)))
     for name in evaluation.probe_endpoints:
@@ -113,74 +119,40 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
             rows = draw_per_class(labels, few, config.data.label_seed)
             yield Protocol(f"linear_{few}_per_class", f"{title}, {few} labels a class", rows, linear)
     if "knn" in config.evaluation.protocols:
-        for k in NEIGHBOURS:
-            yield Protocol(f"knn_{k}", f"{k} nearest neighbours", every, _neighbours(k))
+        for k in NEIGHBORS:
+            yield Protocol(f"knn_{k}", f"{k} nearest neighbors", every, functools.partial(knn_accuracy, k=k))
 
 
 def _can_be_separated(labels: np.ndarray) -> bool:
     return len(np.unique(labels)) > 1
 
 
-def _neighbours(k: int) -> Accuracy:
-    return lambda *data: knn_accuracy(*data, k=k)
-
-
 def _features(
     network: SimCLR, random: SimCLR | None, source: Source, config: ExperimentConfig, say: Say
 ) -> tuple[Features, np.ndarray]:
-    """Features of a split by row of the table, the trained encoder's first, then the baselines'."""
-    skipped = _skipped(source, config)
-    batches = _batches(source, config, skipped)
+    """Extracts the features of labeled images, a row of the table each, the trained encoder's first."""
     endpoints = probed_endpoints(config.evaluation, network.config)
-
-    def extract(network: SimCLR, *endpoints: str) -> tuple[Features, np.ndarray]:
-        what = f"features of {source.name}"
-        told = batches_told(batches, what, config.evaluation.eval_batch_size, say)
-        return extract_features(network, told, endpoints)
-
-    with skipped.explained():
-        if random is None:
-            return extract(network, *endpoints)
-        features, labels = extract(network, *endpoints, RAW_PIXELS)
-        raw = features.pop(RAW_PIXELS)
-        untrained, _ = extract(random, BASELINE_ENDPOINT)
-    return {**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels
-
-
-def _labelled(features: Features, labels: np.ndarray) -> tuple[Features, np.ndarray]:
-    """Leaves out rows without a label, which some TFDS splits have."""
-    rows = labels != UNLABELLED
-    if rows.all():  # Spares a copy.
-        return features, labels
-    return {name: feature[rows] for name, feature in features.items()}, labels[rows]
-
-
-def _skipped(source: Source, config: ExperimentConfig) -> SkippedImages:
-    return SkippedImages(source.num_examples, config.data.max_skipped_fraction)
-
-
-def _batches(source: Source, config: ExperimentConfig, skipped: SkippedImages) -> tf.data.Dataset:
-    return evaluation_batches(
-        source,
-        image_size=config.model.image_size,
-        batch_size=config.evaluation.eval_batch_size,
-        skipped=skipped,
-    )
+    if random is None:
+        return labeled_rows(*split_features(FeatureExtractor(network, endpoints), source, config, say))
+    extract = FeatureExtractor(network, (*endpoints, RAW_PIXELS))
+    features, labels = split_features(extract, source, config, say)
+    raw = features.pop(RAW_PIXELS)
+    untrained, _ = split_features(FeatureExtractor(random, [BASELINE_ENDPOINT]), source, config, say)
+    return labeled_rows({**features, RANDOM_ENCODER: untrained[BASELINE_ENDPOINT], RAW_PIXELS: raw}, labels)
 
 
 def _random_network(network: SimCLR, source: Source, config: ExperimentConfig) -> SimCLR:
-    """A new network of the same shape with random weights, made as good as random weights are.
+    """Creates a network of the same shape with random weights, as a fair baseline.
 
-    As initialised, residual branches are off and batch norm knows nothing of the images; here the
-    branches are on, and the statistics are those of a batch of images.
+    In a newly initialized network residual branches are off and the statistics of batch norm fit no images.
+    Here the branches are on, and the statistics are those of a batch of images.
     """
     shape = dataclasses.replace(network.config, batch_norm_decay=0.0, fine_tune_after_block=-1)
     random = SimCLR(shape, name="random", dtype=network.dtype_policy)
     random.build((None, shape.image_size, shape.image_size, 3))
-    for norm in (layer for layer in random._flatten_layers() if isinstance(layer, BatchNormRelu)):
+    for norm in (layer for layer in layers_within(random) if isinstance(layer, BatchNormRelu)):
         norm.gamma.assign(tf.ones_like(norm.gamma))
-    skipped = _skipped(source, config)
-    with skipped.explained():
-        batch = next(iter(_batches(source, config, skipped)))
+    with split_batches(source, config) as batches:
+        batch = next(iter(batches))
     random(batch["image"][batch["mask"]], training=True)
     return random

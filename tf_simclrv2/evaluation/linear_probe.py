@@ -1,4 +1,4 @@
-"""Linear evaluation: a linear classifier on frozen features, its regularisation chosen on held-out rows."""
+"""Linear evaluation: a linear classifier on frozen features, its penalty chosen on held-out rows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-# Inverse strengths of the L2 penalty that are tried.
+# Inverse strengths of the L2 penalty to try.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 HELD_OUT = 0.2
-# Where there is one row of each class, and nothing to hold out.
+# Used if no class has a second row to hold out.
 DEFAULT_STRENGTH = 1.0
 MAX_ITERATIONS = 500
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """What a linear probe reached.
+    """Holds the result of a linear probe.
 
     Attributes:
-        accuracy: Top-1 on the test features, in [0, 1].
-        strength: The inverse L2 strength that was chosen.
+        accuracy: Top-1 accuracy on the test features, in [0, 1].
+        strength: The chosen inverse strength of the L2 penalty.
     """
 
     accuracy: float
@@ -39,20 +39,21 @@ def linear_probe(
     test_labels: np.ndarray,
     seed: int = 0,
 ) -> ProbeResult:
-    """Fits logistic regression to standardised features.
+    """Fits logistic regression to standardized features and tests it.
 
-    The strength of the penalty is the best of a sweep on a fifth of the training rows, stratified, but
-    never on the only one of a class; the final fit takes all of them.
+    The strength of the penalty is chosen by a sweep: classifiers are fitted to four fifths of the training
+    rows and compared on the other fifth, stratified by class. The only row of a class is never held out. The
+    final fit uses all rows.
 
     Args:
         train_features: [N, D].
-        train_labels: int [N], of two classes at least.
+        train_labels: int [N], of at least two classes.
         test_features: [M, D].
         test_labels: int [M].
-        seed: Of the held-out part.
+        seed: Seed of the choice of held-out rows.
 
     Returns:
-        Accuracy on the test rows and the chosen strength.
+        The accuracy on the test rows and the chosen strength.
 
     Reference: SimCLR section 4, "linear evaluation protocol".
     """

@@ -1,57 +1,34 @@
-"""Batch normalisation over the local batch or over all replicas, with an optional ReLU behind it."""
+"""Batch normalization over the local batch or over all replicas, optionally followed by ReLU."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tf_simclrv2.distribution import devices
 from tf_simclrv2.distribution.collectives import cross_replica_mean, num_replicas
-from tf_simclrv2.distribution.devices import on_cpu
 from tf_simclrv2.models.compiled_batch_norm import batch_norm_relu
-from tf_simclrv2.models.fused_batch_norm import fused_batch_norm, synchronised_batch_norm
+from tf_simclrv2.models.fused_batch_norm import fused_batch_norm, synchronized_batch_norm
 from tf_simclrv2.precision import full_precision
 
 EPSILON = 1e-5
 
-# Of each thread, for every replica traces the step in one of its own.
-_kept = threading.local()
-
-
-@contextlib.contextmanager
-def moving_statistics_kept() -> Iterator[None]:
-    """Within it, batch norm in training mode uses the batch's statistics but moves none.
-
-    For a forward pass that is made twice in one step.
-
-    Example:
-        >>> with moving_statistics_kept():
-        ...     z = network(images, training=True)["proj_head_output"]
-    """
-    before = getattr(_kept, "active", False)
-    _kept.active = True
-    try:
-        yield
-    finally:
-        _kept.active = before
-
 
 def batch_moments(x: tf.Tensor, across_replicas: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and population variance of each channel.
+    """Computes the mean and the population variance of each channel.
 
-    The variance is taken about the mean of all replicas, not as E[x²] - E[x]², which loses
-    digits where the mean is large against the spread.
+    The variance is taken about the mean of all replicas. The one-pass formula E[x²] - E[x]² would lose digits
+    where the mean is large compared to the spread.
 
     Args:
         x: [..., C], float32 or float64.
-        across_replicas: Over the global batch rather than this replica's part.
+        across_replicas: If True, the moments are those of the global batch rather than of this replica's
+            part.
 
     Returns:
-        Two tensors [C].
+        Mean and variance, two tensors [C] of the dtype of `x`.
     """
     axes = list(range(x.shape.rank - 1))
     if not across_replicas:
@@ -62,20 +39,25 @@ def batch_moments(x: tf.Tensor, across_replicas: bool) -> tuple[tf.Tensor, tf.Te
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class BatchNormRelu(keras.layers.Layer):
-    """Batch normalisation, then ReLU if asked. Statistics are float32 or wider.
+    """Applies batch normalization, then ReLU if asked.
 
-    A layer that is not trainable runs in inference mode, so its statistics stay as they are.
+    Statistics are computed in float32 or wider under every precision. Unlike
+    `keras.layers.BatchNormalization` the layer includes the ReLU, so that both can be computed in one pass. A
+    layer whose `trainable` is False runs in inference mode, and its moving statistics stay as they are.
 
     Args:
         relu: Whether ReLU follows.
-        init_zero: Start gamma at 0, so that a residual branch starts as the identity.
+        init_zero: If True, gamma starts at 0 instead of 1, so that a residual branch starts as the identity.
         center: Whether there is a beta.
-        global_bn: Statistics over all replicas (SimCLR appendix B.9: local ones leak the answer).
-        momentum: Weight of the old moving statistics.
+        global_bn: If True, statistics are computed over all replicas; if False, each replica uses its own
+            (SimCLR appendix B.9: local statistics leak the answer).
+        momentum: Weight of the old moving statistics, in [0, 1).
 
     Call arguments:
-        x: [..., C].
-        training: Use the batch's statistics, and move the moving ones.
+        x: Float [..., C].
+        training: Normalize with the batch's statistics, and move the moving ones towards them.
+        update_statistics: If False, training mode does not move the moving statistics: for a forward pass
+            that a step makes twice.
     """
 
     def __init__(
@@ -105,30 +87,23 @@ class BatchNormRelu(keras.layers.Layer):
         self.moving_mean = weight("moving_mean", "zeros", trainable=False, aggregation="mean")
         self.moving_variance = weight("moving_variance", "ones", trainable=False, aggregation="mean")
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        frozen = self.is_frozen(training)
-        if not frozen and self._is_for_accelerators(x):
-            return self._fused_by_compiler(x)
-        if not frozen and self._has_kernel(x):
-            y = self._by_kernel(x)
-            return tf.nn.relu(y) if self.relu else y
-        full = full_precision(x)
-        if frozen:
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
+        if self.is_frozen(training):
+            full = full_precision(x)
             scale, offset = self.moving_scale_and_offset(full.dtype)
-        else:
-            mean, variance = batch_moments(full, self.global_bn)
+            return self._activate(tf.cast(full * scale + offset, x.dtype))
+        y, mean, variance = self._normalize(x)
+        if update_statistics:
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
-            scale, offset = self._scale_and_offset(mean, variance)
-        y = tf.cast(full * scale + offset, x.dtype)
-        return tf.nn.relu(y) if self.relu else y
+        return y
 
     def is_frozen(self, training: bool) -> bool:
-        """Whether the moving statistics are used, so that this is `moving_scale_and_offset`, then ReLU."""
+        """Returns whether the layer normalizes with its moving statistics."""
         return not (training and self.trainable)
 
     def moving_scale_and_offset(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-        """What each channel is multiplied with in inference mode, and what is added, [C]."""
+        """Returns the factor and the offset of each channel in inference mode, two tensors [C] of `dtype`."""
         return self._scale_and_offset(tf.cast(self.moving_mean, dtype), tf.cast(self.moving_variance, dtype))
 
     def _scale_and_offset(self, mean: tf.Tensor, variance: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -136,42 +111,45 @@ class BatchNormRelu(keras.layers.Layer):
         offset = -mean * scale
         return scale, offset if self.beta is None else offset + tf.cast(self.beta, mean.dtype)
 
+    def _normalize(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the output in training mode, and the batch's mean and variance, using the fastest ops."""
+        if self._is_for_accelerators(x):
+            return batch_norm_relu(x, *self._gamma_and_beta(), EPSILON, self.relu, not self._is_local())
+        if self._has_kernel(x):
+            normalize = fused_batch_norm if self._is_local() else synchronized_batch_norm
+            y, mean, variance = normalize(x, *self._gamma_and_beta(), EPSILON)
+        else:
+            full = full_precision(x)
+            mean, variance = batch_moments(full, self.global_bn)
+            scale, offset = self._scale_and_offset(mean, variance)
+            y = tf.cast(full * scale + offset, x.dtype)
+        return self._activate(y), mean, variance
+
     def _is_for_accelerators(self, x: tf.Tensor) -> bool:
-        """Whether to use the ops for accelerators.
+        """Returns whether to use the ops for accelerators.
 
-        Not in an exported module, whose batch is of no known size: their gradient does not travel with it.
+        An exported module, whose batch size is unknown, does not: it cannot carry a gradient of our own.
         """
-        return x.shape.is_fully_defined() and not on_cpu()
+        return x.shape.is_fully_defined() and not devices.on_cpu()
 
-    def _fused_by_compiler(self, x: tf.Tensor) -> tf.Tensor:
-        gamma, beta = self._gamma_and_beta()
-        y, mean, variance = batch_norm_relu(x, gamma, beta, EPSILON, self.relu, not self._alone())
-        self._move(self.moving_mean, mean)
-        self._move(self.moving_variance, variance)
-        return y
+    def _has_kernel(self, x: tf.Tensor) -> bool:
+        """Returns whether a fused kernel takes this input.
+
+        They take feature maps, but not in float64; over several replicas only a CPU's do.
+        """
+        return x.shape.rank == 4 and x.dtype != tf.float64 and (self._is_local() or devices.on_cpu())
+
+    def _is_local(self) -> bool:
+        return not self.global_bn or num_replicas() == 1
 
     def _gamma_and_beta(self) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = tf.convert_to_tensor(self.gamma)
         return gamma, tf.zeros_like(gamma) if self.beta is None else tf.convert_to_tensor(self.beta)
 
-    def _has_kernel(self, x: tf.Tensor) -> bool:
-        """The fused kernels know feature maps and no float64; over replicas, only those of a CPU will do."""
-        return x.shape.rank == 4 and x.dtype != tf.float64 and (self._alone() or on_cpu())
-
-    def _alone(self) -> bool:
-        return not self.global_bn or num_replicas() == 1
-
-    def _by_kernel(self, x: tf.Tensor) -> tf.Tensor:
-        gamma, beta = self._gamma_and_beta()
-        normalise = fused_batch_norm if self._alone() else synchronised_batch_norm
-        y, mean, variance = normalise(x, gamma, beta, EPSILON)
-        self._move(self.moving_mean, mean)
-        self._move(self.moving_variance, variance)
-        return y
+    def _activate(self, y: tf.Tensor) -> tf.Tensor:
+        return tf.nn.relu(y) if self.relu else y
 
     def _move(self, average: keras.Variable, value: tf.Tensor) -> None:
-        if getattr(_kept, "active", False):
-            return
         value = tf.cast(tf.stop_gradient(value), average.dtype)
         average.assign(average * self.momentum + value * (1.0 - self.momentum))
 

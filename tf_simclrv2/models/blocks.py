@@ -1,4 +1,4 @@
-"""The residual blocks: two 3x3 convolutions (depths 18 and 34) or the bottleneck (50 and deeper)."""
+"""Residual blocks: two 3x3 convolutions (depths 18 and 34) or a bottleneck (depth 50 and deeper)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
-from tf_simclrv2.models.folding import convolve_and_normalise
+from tf_simclrv2.models.folding import convolve_and_normalize
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
 
@@ -17,10 +18,10 @@ BOTTLENECK_FACTOR = 4
 
 
 def average_pool_2x2(x: tf.Tensor, strides: int) -> tf.Tensor:
-    """The pooling of a ResNet-D shortcut.
+    """Applies the 2x2 average pooling of a ResNet-D shortcut, padded as in the published code.
 
-    With stride 2, odd sides get a row and column of zeros that count in the average; with
-    stride 1, windows that hang over the edge average the real pixels only.
+    With stride 2, an odd side is padded with zeros, which count in the average. With stride 1, a window at
+    the edge averages only the pixels that exist.
 
     Args:
         x: [N, H, W, C].
@@ -36,15 +37,14 @@ def average_pool_2x2(x: tf.Tensor, strides: int) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ProjectionShortcut(keras.layers.Layer):
-    """A 1x1 convolution and batch norm around the first block of a group.
+    """Projects the input of a group's first block to the shape of its output: 1x1 convolution and batch norm.
 
     Args:
         filters: Output channels.
         strides: Stride of the block.
-        resnet_d: Pool first and convolve with stride 1 (arXiv 1812.01187), as networks with
+        resnet_d: If True, pools first and convolves with stride 1 (arXiv 1812.01187), as networks with
             selective kernels do.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
     """
 
     def __init__(
@@ -52,30 +52,26 @@ class ProjectionShortcut(keras.layers.Layer):
         filters: int,
         strides: int = 1,
         resnet_d: bool = False,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.strides = strides
         self.resnet_d = resnet_d
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         stride = 1 if resnet_d else strides
         self.conv = Conv2DFixedPadding(filters, 1, stride, name="conv", dtype=self.dtype_policy)
-        self.norm = BatchNormRelu(
-            relu=False, global_bn=global_bn, momentum=momentum, name="norm", dtype=self.dtype_policy
-        )
+        self.norm = self.batch_norm.layer(relu=False, name="norm", dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
         self.conv.build(input_shape)
         self.norm.build((None, None, None, self.filters))
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         if self.resnet_d:
             x = average_pool_2x2(x, self.strides)
-        return convolve_and_normalise(self.conv, self.norm, x, training)
+        return convolve_and_normalize(self.conv, self.norm, x, training, update_statistics)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         height, width = (None if side is None else -(-side // self.strides) for side in input_shape[1:3])
@@ -86,14 +82,13 @@ class ProjectionShortcut(keras.layers.Layer):
             "filters": self.filters,
             "strides": self.strides,
             "resnet_d": self.resnet_d,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}
 
 
 class _Block(keras.layers.Layer):
-    """What both blocks share: a branch of layers, an optional shortcut, and their sum's ReLU."""
+    """Adds a branch of layers to an optional shortcut and applies ReLU: what both blocks have in common."""
 
     expansion = 1
 
@@ -104,8 +99,7 @@ class _Block(keras.layers.Layer):
         use_projection: bool = False,
         sk_ratio: float = 0.0,
         se_ratio: float = 0.0,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,8 +108,7 @@ class _Block(keras.layers.Layer):
         self.use_projection = use_projection
         self.sk_ratio = sk_ratio
         self.se_ratio = se_ratio
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         self.out_filters = filters * self.expansion
         self.shortcut = None
         if use_projection:
@@ -123,8 +116,7 @@ class _Block(keras.layers.Layer):
                 self.out_filters,
                 strides,
                 resnet_d=sk_ratio > 0,
-                global_bn=global_bn,
-                momentum=momentum,
+                batch_norm=self.batch_norm,
                 name="shortcut",
                 dtype=self.dtype_policy,
             )
@@ -139,9 +131,7 @@ class _Block(keras.layers.Layer):
         return Conv2DFixedPadding(filters, kernel_size, strides, name=name, dtype=self.dtype_policy)
 
     def _norm(self, name: str, **kwargs: Any) -> BatchNormRelu:
-        return BatchNormRelu(
-            global_bn=self.global_bn, momentum=self.momentum, name=name, dtype=self.dtype_policy, **kwargs
-        )
+        return self.batch_norm.layer(name=name, dtype=self.dtype_policy, **kwargs)
 
     def build(self, input_shape: tuple) -> None:
         if self.shortcut is not None:
@@ -151,14 +141,15 @@ class _Block(keras.layers.Layer):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        shortcut = x if self.shortcut is None else self.shortcut(x, training=training)
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
+        mode = {"training": training, "update_statistics": update_statistics}
+        shortcut = x if self.shortcut is None else self.shortcut(x, **mode)
         layers = iter(self.branch)
         for layer in layers:
             if isinstance(layer, Conv2DFixedPadding):  # Batch norm follows each.
-                x = convolve_and_normalise(layer, next(layers), x, training)
+                x = convolve_and_normalize(layer, next(layers), x, **mode)
             else:
-                x = layer(x, training=training) if isinstance(layer, SelectiveKernel) else layer(x)
+                x = layer(x, **mode) if isinstance(layer, SelectiveKernel) else layer(x)
         return tf.nn.relu(x + shortcut)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -172,15 +163,23 @@ class _Block(keras.layers.Layer):
             "use_projection": self.use_projection,
             "sk_ratio": self.sk_ratio,
             "se_ratio": self.se_ratio,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ResidualBlock(_Block):
-    """Two 3x3 convolutions. `sk_ratio` changes its shortcut only: selective kernels need a bottleneck."""
+    """Applies two 3x3 convolutions around a shortcut, for depths 18 and 34.
+
+    Args:
+        filters: Output channels.
+        strides: Stride of the first convolution.
+        use_projection: Whether the shortcut is a `ProjectionShortcut` rather than the identity.
+        sk_ratio: Above 0, the shortcut is that of ResNet-D. Selective kernels themselves need a bottleneck.
+        se_ratio: See `SqueezeExcitation`; 0 is off.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
+    """
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         return [
@@ -193,7 +192,16 @@ class ResidualBlock(_Block):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class BottleneckBlock(_Block):
-    """1x1, 3x3 (or a selective kernel), 1x1 to four times the width; the stride is on the 3x3."""
+    """Applies a 1x1, a 3x3 and a 1x1 convolution around a shortcut, for depth 50 and deeper.
+
+    Args:
+        filters: Inner channels; the output has four times as many.
+        strides: Stride of the 3x3 convolution.
+        use_projection: Whether the shortcut is a `ProjectionShortcut` rather than the identity.
+        sk_ratio: Above 0, a `SelectiveKernel` takes the place of the 3x3 convolution.
+        se_ratio: See `SqueezeExcitation`; 0 is off.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
+    """
 
     expansion = BOTTLENECK_FACTOR
 
@@ -204,8 +212,7 @@ class BottleneckBlock(_Block):
                     self.filters,
                     self.strides,
                     self.sk_ratio,
-                    self.global_bn,
-                    self.momentum,
+                    self.batch_norm,
                     name="sk",
                     dtype=self.dtype_policy,
                 )

@@ -1,4 +1,4 @@
-"""The convolution that all ResNets here are made of."""
+"""The convolution that all ResNets of this package are made of."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from tf_simclrv2.models.padding import pad_evenly
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class Conv2DFixedPadding(keras.layers.Layer):
-    """A convolution without bias whose padding depends on the kernel alone, not on the input size.
+    """Convolves without bias, with a padding that depends on the kernel only, not on the input size.
 
-    With stride 1 this is SAME padding; with a larger stride SAME would pad the bottom and right only.
+    With stride 1 this is SAME padding. With a larger stride SAME would pad the bottom and right only, unlike
+    the published networks.
 
     Args:
         filters: Output channels.
@@ -46,11 +47,19 @@ class Conv2DFixedPadding(keras.layers.Layer):
         return self.convolve(x, tf.convert_to_tensor(self.kernel))
 
     def convolve(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """What the layer does, with another kernel of the same shape."""
+        """Applies the layer with another kernel of the same shape, such as one with batch norm folded in.
+
+        Args:
+            x: [N, H, W, C].
+            kernel: [kernel_size, kernel_size, C, filters]; cast to the dtype of `x`.
+
+        Returns:
+            [N, ⌈H / strides⌉, ⌈W / strides⌉, filters], of the dtype of `x`.
+        """
         kernel = tf.cast(kernel, x.dtype)
         before, side = (self.kernel_size - 1) // 2, x.shape[1]
         if side == x.shape[2] and side is not None and side <= min(self.strides, self.kernel_size - before):
-            # One output position is left: the other taps meet nothing but padding.
+            # There is one output position: the other taps meet nothing but padding.
             taps = kernel[before : before + side, before : before + side]
             return tf.nn.conv2d(x, taps, 1, "VALID")
         if self.strides == 1:

@@ -1,4 +1,4 @@
-"""Batch norm by TensorFlow's fused kernels: over the local batch, and on CPUs over that of all replicas."""
+"""Batch norm with TensorFlow's fused kernels: over the local batch and, on CPUs, over the global batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tf_simclrv2.precision import full_precision
 def fused_batch_norm(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalises with the statistics of this replica's batch.
+    """Normalizes with the statistics of this replica's batch.
 
     Args:
         x: [N, H, W, C], float32 or half precision.
@@ -22,7 +22,7 @@ def fused_batch_norm(
         epsilon: Added to the variance.
 
     Returns:
-        γ (x - μ) / √(σ² + ε) + β, like `x`; the mean and the population variance, [C].
+        γ (x - μ) / √(σ² + ε) + β, of the shape and dtype of `x`; the mean and the population variance, [C].
     """
     empty = tf.zeros([0], gamma.dtype)
     y, mean, sample_variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -32,30 +32,30 @@ def fused_batch_norm(
     return y, mean, sample_variance * (values - 1.0) / values  # The kernel's has n - 1 below.
 
 
-def synchronised_batch_norm(
+def synchronized_batch_norm(
     x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Normalises with the statistics of the global batch.
+    """Normalizes with the statistics of the global batch.
 
-    Replicas hold equally many values a channel. Then the mean is that of their means μᵣ, and the variance
-    that of σᵣ² + (μᵣ - μ)² (Chan et al. 1979), so one replica's moments, which a fused kernel gives, are
-    enough. Backwards the kernel's own sums, of this replica, give a gradient that lacks what the
-    others' sums would add to it, and that is a multiple of x̂ and a constant a channel.
+    Replicas hold equally many values per channel. The global mean is therefore the mean of their means μᵣ,
+    and the variance is the mean of σᵣ² + (μᵣ - μ)² (Chan et al. 1979): the moments that a fused kernel gives
+    on each replica are enough. Backward, the kernel sums over one replica only. What the sums of the others
+    add to the gradient is, for each channel, a multiple of x̂ and a constant.
 
     Args:
-        x: See `fused_batch_norm`.
-        gamma: See there.
-        beta: See there.
-        epsilon: See there.
+        x: [N, H, W, C], float32 or half precision.
+        gamma: [C], float32.
+        beta: [C], float32.
+        epsilon: Added to the variance.
 
     Returns:
-        As `fused_batch_norm`. No gradient flows through the mean and the variance.
+        The same as `fused_batch_norm`. No gradient flows through the mean and the variance.
     """
-    normalised, mean, variance = _normalise(x, gamma, beta, epsilon)
-    return normalised, tf.stop_gradient(mean), tf.stop_gradient(variance)
+    normalized, mean, variance = _normalize(x, gamma, beta, epsilon)
+    return normalized, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 
-def _normalise(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple:
+def _normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple:
     @tf.custom_gradient
     def forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tuple, Callable]:
         mean, variance = _global_moments(x, epsilon)

@@ -1,4 +1,4 @@
-"""The gradient of a convolution's kernel as matrix products, which a CPU's bfloat16 units do faster."""
+"""The gradient of a convolution's kernel as matrix products, which are faster on a CPU in bfloat16."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclrv2.distribution.devices import on_cpu
+from tf_simclrv2.distribution import devices
 from tf_simclrv2.models.padding import pad_evenly
 
 # The widest feature map whose shifted copies cost less than the products gain.
@@ -14,25 +14,25 @@ _WIDEST_MAP = 8
 
 
 def prefers_products(x: tf.Tensor, kernel: tf.Tensor) -> bool:
-    """Whether a convolution of stride 1 had better be `conv2d_by_products`.
+    """Returns whether `conv2d_by_products` is the faster way to compute a convolution of stride 1.
 
-    A CPU's own operation is slower in bfloat16 for kernels of one position, and for larger ones where a
-    map is small and so channels are many. Accelerators have one path for all. So has an exported module:
-    the size of its images is unknown, and no gradient travels with it that others would have to know.
+    On a CPU in bfloat16 it is, for 1x1 kernels, and for larger ones where the feature map is small and
+    channels are many. Accelerators always take TensorFlow's own op. So does an exported module, whose image
+    size is unknown: it cannot carry a gradient of our own.
 
     Args:
         x: [N, H, W, C].
         kernel: [k, k, C, D].
     """
     sides = x.shape[1:3]
-    if x.dtype != tf.bfloat16 or not sides.is_fully_defined() or not on_cpu():
+    if x.dtype != tf.bfloat16 or not sides.is_fully_defined() or not devices.on_cpu():
         return False
     return kernel.shape[0] == 1 or max(sides) <= _WIDEST_MAP
 
 
 @tf.custom_gradient
 def conv2d_by_products(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-    """A convolution of stride 1 with SAME padding, whose kernel gets its gradient by `kernel_gradient`.
+    """Convolves with stride 1 and SAME padding; the kernel's gradient comes from `kernel_gradient`.
 
     Args:
         x: [N, H, W, C].
@@ -52,7 +52,9 @@ def conv2d_by_products(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Call
 
 
 def kernel_gradient(x: tf.Tensor, dy: tf.Tensor, kernel_size: int) -> tf.Tensor:
-    """What a convolution of stride 1 with SAME padding owes to its kernel, a matrix product for each tap.
+    """Computes the gradient of the kernel of a convolution of stride 1 with SAME padding.
+
+    It makes one matrix product for each tap of the kernel.
 
     Args:
         x: [N, H, W, C], the convolution's input, H and W known.

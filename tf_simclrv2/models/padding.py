@@ -1,4 +1,4 @@
-"""Zeros around feature maps, the same number on every side."""
+"""Padding feature maps with the same number of zeros on every side."""
 
 from __future__ import annotations
 

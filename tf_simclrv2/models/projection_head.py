@@ -1,4 +1,4 @@
-"""The projection head g(·), whose middle layers SimCLRv2 fine-tunes from."""
+"""The projection head g(·), from whose middle layers SimCLRv2 fine-tunes."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.norm import Norm
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ProjectionHead(keras.layers.Layer):
-    """Dense layers without bias, each with batch norm, ReLU between them.
+    """Maps the representation h to the projection z through dense layers with batch norm.
 
-    The middle layers keep the width of h; the last one has `out_dim` outputs, no ReLU and no beta.
+    The dense layers have no bias. All but the last keep the width of h and end in ReLU; the last one has
+    `out_dim` outputs, no ReLU and no beta.
 
     Args:
         num_layers: Layers of the whole head: 0 for none, 1 for a linear head.
         out_dim: Width of z.
-        num_used: Build and run only this many layers from the front; None for all.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
-        frozen: Run in inference mode, without trainable variables.
+        num_used: How many layers, from the first on, are built and run; None for all.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
+        frozen: If True, the head runs in inference mode and has no trainable variables.
 
     Call arguments:
         h: [N, features].
-        training: Batch statistics in batch norm.
+        training: See `BatchNormRelu`.
+        update_statistics: See `BatchNormRelu`.
 
-    Output: The list [h, output of layer 1, …], of length 1 + `num_used`; the last one of a
-        whole head is z.
+    Output: The list [h, output of layer 1, …], of length 1 + `num_used`. If all layers are used, the last
+        item is z.
 
     Reference: SimCLRv2 section 2, "deeper projection head" and equation 4.
     """
@@ -39,8 +40,7 @@ class ProjectionHead(keras.layers.Layer):
         num_layers: int = 3,
         out_dim: int = 128,
         num_used: int | None = None,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         frozen: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -48,15 +48,12 @@ class ProjectionHead(keras.layers.Layer):
         self.num_layers = num_layers
         self.out_dim = out_dim
         self.num_used = num_layers if num_used is None else num_used
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         self.frozen = frozen
         self.norms = [
-            BatchNormRelu(
+            self.batch_norm.layer(
                 relu=not self._is_last(i),
                 center=not self._is_last(i),
-                global_bn=global_bn,
-                momentum=momentum,
                 name=f"norm_{i}",
                 dtype=self.dtype_policy,
             )
@@ -85,11 +82,12 @@ class ProjectionHead(keras.layers.Layer):
             norm.build(shape)
             self.denses.append(dense)
 
-    def call(self, h: tf.Tensor, training: bool = False) -> list[tf.Tensor]:
+    def call(self, h: tf.Tensor, training: bool = False, update_statistics: bool = True) -> list[tf.Tensor]:
         training = training and self.trainable
         outputs = [h]
         for dense, norm in zip(self.denses, self.norms, strict=True):
-            outputs.append(norm(dense(outputs[-1]), training=training))
+            x = dense(outputs[-1])
+            outputs.append(norm(x, training=training, update_statistics=update_statistics))
         return outputs
 
     def get_config(self) -> dict[str, Any]:
@@ -97,8 +95,7 @@ class ProjectionHead(keras.layers.Layer):
             "num_layers": self.num_layers,
             "out_dim": self.out_dim,
             "num_used": self.num_used,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
             "frozen": self.frozen,
         }
         return {**super().get_config(), **config}

@@ -1,4 +1,4 @@
-"""The encoder f(·): every ResNet of the paper, 18 to 200 layers deep, any width, with selective kernels."""
+"""The encoder f(·): the paper's ResNets, 18 to 200 layers deep, of any width, with selective kernels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tf_simclrv2.config import RESNET_DEPTHS
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
 from tf_simclrv2.models.conv import Conv2DFixedPadding
-from tf_simclrv2.models.rematerialize import rematerialized
+from tf_simclrv2.models.norm import Norm
+from tf_simclrv2.models.rematerialize import rematerialize
 from tf_simclrv2.precision import full_precision
 
 BLOCKS_PER_GROUP = {
@@ -28,28 +28,30 @@ GROUP_WIDTHS = (64, 128, 256, 512)
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class Stem(keras.layers.Layer):
-    """The layers before the first block group.
+    """Applies the layers before the first block group.
 
-    Images of at most 32 pixels take one 3x3 convolution (the CIFAR stem); larger ones a 7x7 with
-    stride 2, or three 3x3 (ResNet-D), then a 3x3 max pooling with stride 2.
+    The CIFAR stem, for images of at most 32 pixels, is one 3x3 convolution. The others are a 7x7 convolution
+    with stride 2 (`imagenet`) or three 3x3 ones (`resnet_d`), then a 3x3 max pooling with stride 2.
 
     Args:
         filters: Output channels.
         kind: `cifar`, `imagenet` or `resnet_d`.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
 
     Output: `(initial_conv, initial_max_pool)`: before the last batch norm, and after the pooling.
     """
 
     def __init__(
-        self, filters: int, kind: str, global_bn: bool = True, momentum: float = 0.9, **kwargs: Any
+        self,
+        filters: int,
+        kind: str,
+        batch_norm: Norm | dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kind = kind
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         convolutions = {
             "cifar": [(filters, 3, 1)],
             "imagenet": [(filters, 7, 2)],
@@ -60,7 +62,7 @@ class Stem(keras.layers.Layer):
             for i, conv in enumerate(convolutions, 1)
         ]
         self.norms = [
-            BatchNormRelu(global_bn=global_bn, momentum=momentum, name=f"norm_{i}", dtype=self.dtype_policy)
+            self.batch_norm.layer(name=f"norm_{i}", dtype=self.dtype_policy)
             for i in range(1, len(convolutions) + 1)
         ]
 
@@ -71,11 +73,13 @@ class Stem(keras.layers.Layer):
             shape = conv.compute_output_shape(shape)
             norm.build(shape)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, x: tf.Tensor, training: bool = False, update_statistics: bool = True
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         initial_conv = x
         for conv, norm in zip(self.convs, self.norms, strict=True):
             initial_conv = conv(x)
-            x = norm(initial_conv, training=training)
+            x = norm(initial_conv, training=training, update_statistics=update_statistics)
         if self.kind != "cifar":
             x = tf.nn.max_pool2d(x, 3, 2, "SAME")
         return initial_conv, x
@@ -84,25 +88,23 @@ class Stem(keras.layers.Layer):
         config = {
             "filters": self.filters,
             "kind": self.kind,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class BlockGroup(keras.layers.Layer):
-    """A row of residual blocks; the first one strides and has a projection shortcut.
+    """Applies a sequence of residual blocks; the first one strides and has a projection shortcut.
 
     Args:
-        depth: Depth of the whole ResNet, which chooses the block.
+        depth: Depth of the whole ResNet, which determines the kind of block.
         filters: Inner width of the blocks.
         num_blocks: Blocks in the group.
         strides: Stride of the first block.
         sk_ratio: See `SelectiveKernel`; 0 is off.
         se_ratio: See `SqueezeExcitation`; 0 is off.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
         rematerialize: See `ResNet`.
     """
 
@@ -114,8 +116,7 @@ class BlockGroup(keras.layers.Layer):
         strides: int,
         sk_ratio: float = 0.0,
         se_ratio: float = 0.0,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         rematerialize: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -126,8 +127,7 @@ class BlockGroup(keras.layers.Layer):
         self.strides = strides
         self.sk_ratio = sk_ratio
         self.se_ratio = se_ratio
-        self.global_bn = global_bn
-        self.momentum = momentum
+        self.batch_norm = Norm.get(batch_norm)
         self.rematerialize = rematerialize
         block = ResidualBlock if depth < 50 else BottleneckBlock
         self.blocks = [
@@ -137,8 +137,7 @@ class BlockGroup(keras.layers.Layer):
                 use_projection=i == 0,
                 sk_ratio=sk_ratio,
                 se_ratio=se_ratio,
-                global_bn=global_bn,
-                momentum=momentum,
+                batch_norm=self.batch_norm,
                 name=f"block_{i + 1}",
                 dtype=self.dtype_policy,
             )
@@ -150,9 +149,12 @@ class BlockGroup(keras.layers.Layer):
             block.build(input_shape)
             input_shape = block.compute_output_shape(input_shape)
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         for block in self.blocks:
-            x = rematerialized(block, x) if self.rematerialize and training else block(x, training=training)
+            if self.rematerialize and training:
+                x = rematerialize(block, x, update_statistics)
+            else:
+                x = block(x, training=training, update_statistics=update_statistics)
         return x
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -168,8 +170,7 @@ class BlockGroup(keras.layers.Layer):
             "strides": self.strides,
             "sk_ratio": self.sk_ratio,
             "se_ratio": self.se_ratio,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
             "rematerialize": self.rematerialize,
         }
         return {**super().get_config(), **config}
@@ -177,30 +178,30 @@ class BlockGroup(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ResNet(keras.Model):
-    """The encoder: images to the representation h and the endpoints on the way.
+    """Encodes images as the representation h, with every endpoint on the way.
 
     Args:
         depth: 18, 34, 50, 101, 152 or 200.
         width: Factor on all channel counts.
-        sk_ratio: Above 0, selective kernels (depth 50 and deeper) and ResNet-D.
-        se_ratio: Above 0, squeeze-and-excitation.
-        cifar_stem: The stem for images of at most 32 pixels.
-        fine_tune_after_block: Freeze up to this block group (0 the stem, 4 everything); -1 nothing.
-            The frozen part runs in inference mode and has no trainable variables.
-        global_bn: Batch-norm statistics over all replicas.
-        batch_norm_decay: Momentum of the moving statistics.
-        rematerialize: Compute each residual block again in the backward pass instead of keeping what it
-            computed: less memory for about a third more time.
+        sk_ratio: Above 0, the network has selective kernels (depth 50 and deeper) and is a ResNet-D.
+        se_ratio: Above 0, the blocks have squeeze-and-excitation.
+        cifar_stem: Whether the stem is the one for images of at most 32 pixels.
+        fine_tune_after_block: Freezes everything up to this block group: 0 freezes the stem, 4 the whole
+            encoder, -1 nothing. The frozen part runs in inference mode and has no trainable variables.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
+        rematerialize: If True, each residual block is computed again in the backward pass instead of keeping
+            its activations: less memory for about a third more time.
 
     Call arguments:
         images: float [N, H, W, C] in [0, 1].
-        training: Batch statistics in batch norm.
+        training: See `BatchNormRelu`.
+        update_statistics: See `BatchNormRelu`.
 
     Output: A dict of `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`
         (feature maps) and `final_avg_pool` (h, [N, features]).
 
     Raises:
-        ConfigError: There is no ResNet of this depth.
+        ConfigError: `depth` is not one of the depths above.
 
     Example:
         >>> ResNet(depth=18, cifar_stem=True)(tf.zeros([2, 32, 32, 3]))["final_avg_pool"].shape
@@ -217,8 +218,7 @@ class ResNet(keras.Model):
         se_ratio: float = 0.0,
         cifar_stem: bool = False,
         fine_tune_after_block: int = -1,
-        global_bn: bool = True,
-        batch_norm_decay: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         rematerialize: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -231,12 +231,11 @@ class ResNet(keras.Model):
         self.se_ratio = se_ratio
         self.cifar_stem = cifar_stem
         self.fine_tune_after_block = fine_tune_after_block
-        self.global_bn = global_bn
-        self.batch_norm_decay = batch_norm_decay
+        self.batch_norm = Norm.get(batch_norm)
         self.rematerialize = rematerialize
-        norm = {"global_bn": global_bn, "momentum": batch_norm_decay, "dtype": self.dtype_policy}
+        shared = {"batch_norm": self.batch_norm, "dtype": self.dtype_policy}
         kind = "cifar" if cifar_stem else "resnet_d" if sk_ratio > 0 else "imagenet"
-        self.stem = Stem(64 * width, kind, name="stem", **norm)
+        self.stem = Stem(64 * width, kind, name="stem", **shared)
         self.block_groups = [
             BlockGroup(
                 depth,
@@ -247,7 +246,7 @@ class ResNet(keras.Model):
                 se_ratio,
                 rematerialize=rematerialize,
                 name=f"block_group{i}",
-                **norm,
+                **shared,
             )
             for i, (filters, num_blocks, strides) in enumerate(
                 zip(GROUP_WIDTHS, BLOCKS_PER_GROUP[depth], (1, 2, 2, 2), strict=True), 1
@@ -258,7 +257,7 @@ class ResNet(keras.Model):
 
     @property
     def features(self) -> int:
-        """Width of h."""
+        """Returns the width of h, which is the number of channels of the last block group."""
         return self.block_groups[-1].blocks[-1].out_filters
 
     def build(self, input_shape: tuple) -> None:
@@ -268,14 +267,18 @@ class ResNet(keras.Model):
             group.build(shape)
             shape = group.compute_output_shape(shape)
 
-    def call(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
+    def call(
+        self, images: tf.Tensor, training: bool = False, update_statistics: bool = True
+    ) -> dict[str, tf.Tensor]:
         endpoints = {}
-        endpoints["initial_conv"], x = self.stem(images, training=training and self.stem.trainable)
+        endpoints["initial_conv"], x = self.stem(
+            images, training=training and self.stem.trainable, update_statistics=update_statistics
+        )
         endpoints["initial_max_pool"] = x
         for i, group in enumerate(self.block_groups, 1):
-            # Where the frozen part ends, so does backpropagation.
+            # Backpropagation ends where the frozen part does.
             x = tf.stop_gradient(x) if i == self.fine_tune_after_block + 1 else x
-            x = group(x, training=training and group.trainable)
+            x = group(x, training=training and group.trainable, update_statistics=update_statistics)
             endpoints[f"block_group{i}"] = x
         x = tf.stop_gradient(x) if self.fine_tune_after_block == len(self.block_groups) else x
         endpoints["final_avg_pool"] = tf.cast(tf.reduce_mean(full_precision(x), axis=[1, 2]), x.dtype)
@@ -289,8 +292,7 @@ class ResNet(keras.Model):
             "se_ratio": self.se_ratio,
             "cifar_stem": self.cifar_stem,
             "fine_tune_after_block": self.fine_tune_after_block,
-            "global_bn": self.global_bn,
-            "batch_norm_decay": self.batch_norm_decay,
+            "batch_norm": self.batch_norm.to_dict(),
             "rematerialize": self.rematerialize,
         }
         return {**super().get_config(), **config}

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
-from tf_simclrv2.models.folding import convolve_and_normalise
+from tf_simclrv2.models.folding import convolve_and_normalize
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.precision import full_precision
 
 MIN_BOTTLENECK = 32
@@ -17,17 +17,16 @@ MIN_BOTTLENECK = 32
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class SelectiveKernel(keras.layers.Layer):
-    """Replaces a bottleneck's 3x3 convolution and its batch norm.
+    """Mixes two 3x3 streams channel by channel; takes the place of a bottleneck's 3x3 convolution.
 
-    One convolution makes both streams; their channel-wise mix is chosen by a small bottleneck
-    over the pooled sum of the streams.
+    One convolution makes both streams. A small bottleneck on their pooled sum computes the weights of the
+    mix.
 
     Args:
         filters: Channels of each stream and of the output.
         strides: Stride of the convolution.
         sk_ratio: Width of the bottleneck relative to `filters`, at least 32 channels.
-        global_bn: See `BatchNormRelu`.
-        momentum: See `BatchNormRelu`.
+        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
 
     Input shape: [N, H, W, C].
     Output shape: [N, ⌈H / strides⌉, ⌈W / strides⌉, filters].
@@ -40,22 +39,19 @@ class SelectiveKernel(keras.layers.Layer):
         filters: int,
         strides: int = 1,
         sk_ratio: float = 0.0625,
-        global_bn: bool = True,
-        momentum: float = 0.9,
+        batch_norm: Norm | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.strides = strides
         self.sk_ratio = sk_ratio
-        self.global_bn = global_bn
-        self.momentum = momentum
-        norm = {"global_bn": global_bn, "momentum": momentum, "dtype": self.dtype_policy}
+        self.batch_norm = Norm.get(batch_norm)
         bottleneck = max(int(filters * sk_ratio), MIN_BOTTLENECK)
         self.streams = Conv2DFixedPadding(2 * filters, 3, strides, name="streams", dtype=self.dtype_policy)
-        self.streams_norm = BatchNormRelu(name="streams_norm", **norm)
+        self.streams_norm = self.batch_norm.layer(name="streams_norm", dtype=self.dtype_policy)
         self.squeeze = Conv2DFixedPadding(bottleneck, 1, name="squeeze", dtype=self.dtype_policy)
-        self.squeeze_norm = BatchNormRelu(name="squeeze_norm", **norm)
+        self.squeeze_norm = self.batch_norm.layer(name="squeeze_norm", dtype=self.dtype_policy)
         self.expand = Conv2DFixedPadding(2 * filters, 1, name="expand", dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
@@ -65,13 +61,14 @@ class SelectiveKernel(keras.layers.Layer):
         self.squeeze_norm.build((None, None, None, self.squeeze.filters))
         self.expand.build((None, None, None, self.squeeze.filters))
 
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        streams = convolve_and_normalise(self.streams, self.streams_norm, x, training)
-        # Pooled before they are added: the sum of two feature maps would be a map more.
+    def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
+        mode = {"training": training, "update_statistics": update_statistics}
+        streams = convolve_and_normalize(self.streams, self.streams_norm, x, **mode)
+        # Pooled before they are added: their sum would be one more feature map in memory.
         pooled = tf.add_n(
             tf.split(tf.reduce_mean(full_precision(streams), [1, 2], keepdims=True), 2, axis=-1)
         )
-        hidden = self.squeeze_norm(self.squeeze(tf.cast(pooled, x.dtype)), training=training)
+        hidden = self.squeeze_norm(self.squeeze(tf.cast(pooled, x.dtype)), **mode)
         logits = tf.stack(tf.split(full_precision(self.expand(hidden)), 2, axis=-1))
         mix = tf.unstack(tf.cast(tf.nn.softmax(logits, axis=0), x.dtype))
         first, second = tf.split(streams, 2, axis=-1)
@@ -85,7 +82,6 @@ class SelectiveKernel(keras.layers.Layer):
             "filters": self.filters,
             "strides": self.strides,
             "sk_ratio": self.sk_ratio,
-            "global_bn": self.global_bn,
-            "momentum": self.momentum,
+            "batch_norm": self.batch_norm.to_dict(),
         }
         return {**super().get_config(), **config}

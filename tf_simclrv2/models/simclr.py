@@ -9,28 +9,32 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ModelConfig, config_from_dict
+from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.projection_head import ProjectionHead
 from tf_simclrv2.models.resnet import ResNet
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class SimCLR(keras.Model):
-    """Images to h, to each layer of the projection head, and to class logits.
+    """Maps images to h, to each layer of the projection head, and to class logits.
+
+    All stages train this network, and all exports contain it.
 
     Args:
-        config: The architecture.
+        config: The architecture; with `num_classes` of 0 there is no classifier.
         rematerialize: See `ResNet`.
 
     Call arguments:
         images: float [N, H, W, 3] in [0, 1].
-        training: Batch statistics in batch norm.
-        classify_detached: The classifier sees stop_gradient of its input, as in pretraining.
+        training: See `BatchNormRelu`.
+        classify_detached: If True, no gradient flows from the classifier into the network, as in pretraining.
+        update_statistics: See `BatchNormRelu`.
 
     Output: A dict of
         `initial_conv`, `initial_max_pool`, `block_group1` … `block_group4`: feature maps;
         `final_avg_pool` = `proj_head_0` = `proj_head_input`: h, [N, features];
         `proj_head_1` … `proj_head_L`, the last one = `proj_head_output` = z;
-        `logits_sup`: [N, num_classes], float32 or wider, where there is a classifier.
+        `logits_sup`: [N, num_classes], float32 or wider, if there is a classifier.
 
     Example:
         >>> model = SimCLR(ModelConfig(resnet_depth=18, image_size=32, num_classes=10))
@@ -44,7 +48,10 @@ class SimCLR(keras.Model):
         super().__init__(**kwargs)
         self.config = config
         self.rematerialize = rematerialize
-        norm = {"global_bn": config.global_bn, "dtype": self.dtype_policy}
+        shared = {
+            "batch_norm": Norm(config.global_bn, config.batch_norm_decay),
+            "dtype": self.dtype_policy,
+        }
         self.resnet = ResNet(
             depth=config.resnet_depth,
             width=config.width_multiplier,
@@ -52,26 +59,24 @@ class SimCLR(keras.Model):
             se_ratio=config.se_ratio,
             cifar_stem=config.cifar_stem,
             fine_tune_after_block=config.fine_tune_after_block,
-            batch_norm_decay=config.batch_norm_decay,
             rematerialize=rematerialize,
             name="resnet",
-            **norm,
+            **shared,
         )
         self.projection_head = ProjectionHead(
             num_layers=config.num_head_layers,
             out_dim=config.proj_out_dim,
             num_used=config.num_used_head_layers,
-            momentum=config.batch_norm_decay,
             frozen=config.freezes_encoder,
             name="projection_head",
-            **norm,
+            **shared,
         )
         self.supervised_head = None
         if config.num_classes > 0:
             kernel = (
                 "zeros" if config.zero_init_logits_layer else keras.initializers.RandomNormal(stddev=0.01)
             )
-            # In half precision a softmax at a low temperature, as in distillation, would be off by per cents.
+            # At a low temperature, as in distillation, a softmax of half-precision logits is off by percents.
             self.supervised_head = keras.layers.Dense(
                 config.num_classes,
                 kernel_initializer=kernel,
@@ -87,10 +92,15 @@ class SimCLR(keras.Model):
             self.supervised_head.build((None, layers[self.config.classifier_layer]))
 
     def call(
-        self, images: tf.Tensor, training: bool = False, classify_detached: bool = False
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        classify_detached: bool = False,
+        update_statistics: bool = True,
     ) -> dict[str, tf.Tensor]:
-        endpoints = self.resnet(images, training=training)
-        layers = self.projection_head(endpoints["final_avg_pool"], training=training)
+        mode = {"training": training, "update_statistics": update_statistics}
+        endpoints = self.resnet(images, **mode)
+        layers = self.projection_head(endpoints["final_avg_pool"], **mode)
         endpoints |= {f"proj_head_{i}": layer for i, layer in enumerate(layers)}
         endpoints["proj_head_input"], endpoints["proj_head_output"] = layers[0], layers[-1]
         if self.supervised_head is not None:
@@ -101,7 +111,7 @@ class SimCLR(keras.Model):
 
     @property
     def endpoint_widths(self) -> dict[str, int]:
-        """Channels of every endpoint of a built network, in the order of computation."""
+        """Returns the channels of every endpoint of a built network by name, in the order of computation."""
         stem, groups = self.resnet.stem, self.resnet.block_groups
         head = [self.resnet.features] + [dense.units for dense in self.projection_head.denses]
         widths = {"initial_conv": stem.filters, "initial_max_pool": stem.filters}

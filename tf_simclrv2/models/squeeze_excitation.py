@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation (Hu et al. 2018): scale each channel by a gate that sees the whole image."""
+"""Squeeze-and-excitation (Hu et al. 2018): each channel is scaled by a gate that sees the whole image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tf_simclrv2.precision import full_precision
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class SqueezeExcitation(keras.layers.Layer):
-    """Gates the channels at the end of a residual branch.
+    """Scales each channel at the end of a residual branch by a learned gate.
 
     Args:
-        filters: The block's inner width; in a bottleneck a quarter of the channels that are gated.
+        filters: The block's inner width; in a bottleneck this is a quarter of the gated channels.
         se_ratio: Width of the gate's hidden layer relative to `filters`.
 
     Input shape: [N, H, W, C].
-    Output shape: The same.
+    Output shape: The input shape.
 
     Reference: arXiv 1709.01507.
     """

@@ -1,4 +1,4 @@
-"""A place in a Keras object that Keras does not look into."""
+"""A holder that keeps an attribute of a Keras object out of Keras's tracking."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _Value = TypeVar("_Value")
 
 @dataclasses.dataclass(frozen=True)
 class Untracked(Generic[_Value]):
-    """Holds what a layer uses but does not own, whose variables Keras would count as the layer's.
+    """Holds what a layer uses but does not own; Keras would otherwise count its variables as the layer's.
 
     Attributes:
-        value: What is held.
+        value: The object.
     """
 
     value: _Value

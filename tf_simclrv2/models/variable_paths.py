@@ -1,4 +1,4 @@
-"""The names by which variables are saved: their paths."""
+"""Variables by path, which is the name under which a checkpoint holds them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import keras
 
 
 def named_variables(root: keras.layers.Layer | keras.optimizers.Optimizer) -> dict[str, keras.Variable]:
-    """The variables of a network or optimizer by path, without the root's own name.
+    """Returns the variables of a network or optimizer by path, without the root's own name.
+
+    Args:
+        root: A built network or optimizer.
 
     Example:
         >>> list(named_variables(network))[0]

@@ -1,4 +1,4 @@
-"""Three numbers by which a collapse of the representation is seen."""
+"""Three measures that reveal a collapse of the representation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import tensorflow as tf
 from tf_simclrv2.precision import full_precision
 
 UNIFORMITY_SCALE = 2.0
-# Eigenvalues are known to a few units in the last place of the largest one, features to a few of their own.
+# Eigenvalues are exact to a few units in the last place of the largest one, features to a few of their own.
 ROUNDING_ERRORS = 4
 
 
 def collapse_gauges(z_1: tf.Tensor, z_2: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Computes the three numbers of a batch's projections.
+    """Computes the three measures of a batch's projections.
 
     Args:
         z_1: [N, D], first views.
         z_2: [N, D], second views of the same images.
 
     Returns:
-        Scalars `alignment`, `uniformity` (the mean of that of the first views and of the second ones) and
-        `effective_rank` (of both views together).
+        Scalars by name: `alignment`, `uniformity` (averaged over first and second views) and `effective_rank`
+        (of both views together).
     """
     return {
         "alignment": alignment(z_1, z_2),
@@ -31,7 +31,7 @@ def collapse_gauges(z_1: tf.Tensor, z_2: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def alignment(z_1: tf.Tensor, z_2: tf.Tensor) -> tf.Tensor:
-    """Mean squared distance of the two views of an image, on the unit sphere; 0 is perfect.
+    """Computes the mean squared distance between two views of an image on the unit sphere; 0 is perfect.
 
     Args:
         z_1: [N, D], first views.
@@ -47,12 +47,13 @@ def alignment(z_1: tf.Tensor, z_2: tf.Tensor) -> tf.Tensor:
 
 
 def uniformity(z: tf.Tensor) -> tf.Tensor:
-    """Log of the mean Gaussian potential of distinct pairs on the unit sphere; 0 is a collapse to a point.
+    """Computes the log of the mean Gaussian potential of pairs on the unit sphere; 0 means one point.
 
-    The rows should be of different images: two views of one are close by design, and would hide a spread.
+    The rows should be of different images: two views of one image are close by design, and would hide how the
+    images spread.
 
     Args:
-        z: [N, D]; a single row is a point.
+        z: [N, D]; a single row counts as a collapse.
 
     Returns:
         Scalar in [-8, 0], without a gradient.
@@ -69,28 +70,28 @@ def uniformity(z: tf.Tensor) -> tf.Tensor:
 
 
 def effective_rank(features: tf.Tensor) -> tf.Tensor:
-    """Exp of the entropy of the normalised singular values of the centred features.
+    """Computes how many dimensions the features use: exp of the entropy of their singular values.
 
-    Between 1 (all on a line, or in one point) and min(N - 1, D). Singular values that are lost in
-    rounding count as 0.
+    The features are centered and the singular values normalized to a sum of 1. The result lies between 1 (all
+    on a line, or at one point) and min(N - 1, D). Singular values below the rounding error count as 0.
 
     Args:
         features: [N, D].
 
     Returns:
-        Scalar, without a gradient; NaN where features are not finite.
+        Scalar, without a gradient; NaN if a feature is not finite.
 
     Reference: Roy & Vetterli 2007, "The effective rank".
     """
     x = tf.stop_gradient(full_precision(features))
     resolution = ROUNDING_ERRORS * np.finfo(x.dtype.as_numpy_dtype).eps
-    # Of features that differ by rounding alone, as after a collapse to a point, nothing is left.
+    # Features that differ by rounding only, as after a collapse to a point, count as equal.
     least = resolution**2 * tf.reduce_sum(tf.square(x))
     x -= tf.reduce_mean(x, axis=0)
     rows, width = x.shape
     wide = rows is not None and rows < width
     gram = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
-    # The decomposition fails on NaN, which is the training loop's to report.
+    # The decomposition fails on NaN, which the training loop reports.
     finite = tf.reduce_all(tf.math.is_finite(gram))
     squares = tf.linalg.eigvalsh(tf.where(finite, gram, tf.zeros_like(gram)))
     noise = tf.maximum(resolution * tf.reduce_max(squares), least)

@@ -1,4 +1,4 @@
-"""NT-Xent, the contrastive loss, and what is reported beside it."""
+"""NT-Xent, the contrastive loss, and the metrics that are reported with it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import tensorflow as tf
 from tf_simclrv2.distribution.collectives import cross_replica_concat, replica_id
 from tf_simclrv2.precision import full_precision
 
-# Subtracted from the logit of a view with itself or with an empty slot of the memory; far beyond any cosine
-# over a sensible temperature.
+# Subtracted from the logit of a view with itself or with an empty slot of the memory bank; far beyond any
+# cosine divided by a sensible temperature.
 SELF_MASK = 1e9
 
 
 def nt_xent(
     z: tf.Tensor, temperature: float = 0.1, hidden_norm: bool = True
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The normalised temperature-scaled cross entropy of two views.
+    """Computes NT-Xent, the normalized temperature-scaled cross entropy of two views.
 
-    Each row is a query for its other view among all other rows of the global batch. Rows of other
-    replicas are gathered, and gradients flow back through the gathering. The loss is the *sum* over
-    the two directions (view 1 asks for view 2 and back), averaged over the rows, so twice equation 1
-    of the paper; that is what the published learning rates belong to. Over replicas the mean of the
-    losses is the loss of the global batch.
+    Each row is a query for its other view among all other rows of the global batch. Rows of other replicas
+    are gathered, and gradients flow back through the gathering. The loss is the *sum* over the two directions
+    (view 1 looks for view 2, and view 2 for view 1), averaged over the rows. That is twice equation 1 of the
+    paper, as in the published code, to which the published learning rates belong. The mean of the losses over
+    the replicas is the loss of the global batch.
 
     Args:
-        z: [2n, D], this replica's projections: all first views, then all second views.
-        temperature: Softmax temperature τ.
-        hidden_norm: Normalise each row to unit length first.
+        z: Float [2n, D], this replica's projections: all first views, then all second views.
+        temperature: Softmax temperature τ, above 0.
+        hidden_norm: Whether each row is normalized to unit length first.
 
     Returns:
         loss: Scalar, float32 or wider.
         logits: [n, N], first views against all N second views of the global batch.
-        labels: [n, 2N], one-hot: each first view's own second view, among the N second and the N
-            first views.
+        labels: [n, 2N], one-hot: the position of each first view's own second view among the N second views
+            and, after them, the N first views.
 
     Example:
         >>> loss, logits, labels = nt_xent(tf.random.normal([8, 16]))
@@ -46,7 +46,15 @@ def nt_xent(
 
 
 def comparable_rows(x: tf.Tensor, hidden_norm: bool) -> tf.Tensor:
-    """Projections as the loss compares them: float32 or wider, and of unit length if asked."""
+    """Prepares projections for comparison, as the losses do.
+
+    Args:
+        x: Float [rows, D].
+        hidden_norm: Whether each row is normalized to unit length.
+
+    Returns:
+        [rows, D], float32 or wider.
+    """
     x = full_precision(x)
     return tf.math.l2_normalize(x, axis=-1) if hidden_norm else x
 
@@ -58,20 +66,20 @@ def contrast(
     past: tf.Tensor | None = None,
     filled: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """What `nt_xent` and `nt_xent_with_memory` have in common: queries that look for their other view's key.
+    """Contrasts queries with keys: what `nt_xent` and `nt_xent_with_memory_bank` have in common.
 
-    The candidates of a query are all keys of the global batch, but that of the very view it is itself,
-    and what is given of the past. Gradients reach the keys, if they have any.
+    The candidates of a query are the keys of the global batch, except the key of the query's own view, and
+    the past keys. Gradients flow into the keys as well.
 
     Args:
         queries: [2n, D], this replica's: all first views, then all second views.
-        keys: [2n, D], of the same views in the same order; all replicas' are gathered.
-        temperature: Softmax temperature τ.
-        past: [K, D], further negatives, equal on every replica.
-        filled: bool [K], which of them take part.
+        keys: [2n, D], of the same views in the same order; those of all replicas are gathered.
+        temperature: Softmax temperature τ, above 0.
+        past: [K, D], further negatives, equal on every replica; None for no further ones.
+        filled: Bool [K], which of them are used; must be given with `past`.
 
     Returns:
-        loss, logits and labels as from `nt_xent`.
+        The loss, logits and labels, as `nt_xent` returns them.
     """
     query_1, query_2 = tf.split(queries, 2)
     key_1, key_2 = (cross_replica_concat(view) for view in tf.split(keys, 2))
@@ -96,7 +104,7 @@ def contrast(
 
 
 def contrastive_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Share of first views whose own second view is the most similar one.
+    """Computes the share of first views whose own second view is the most similar one.
 
     Args:
         logits: [n, N] from `nt_xent`.
@@ -110,7 +118,9 @@ def contrastive_accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def contrastive_entropy(logits: tf.Tensor) -> tf.Tensor:
-    """Mean entropy, in nats, of the softmax over second views.
+    """Computes the mean entropy, in nats, of the softmax over second views.
+
+    It falls from ln N towards 0 as the network learns to tell images apart.
 
     Args:
         logits: [n, N] from `nt_xent`.

@@ -1,4 +1,4 @@
-"""Distillation: the student learns the teacher's softened predictions."""
+"""The distillation loss: the student learns the teacher's softened predictions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tf_simclrv2.precision import full_precision
 def distillation_loss(
     student_logits: tf.Tensor, teacher_logits: tf.Tensor, temperature: float = 1.0
 ) -> tf.Tensor:
-    """Cross entropy of the student's predictions under the teacher's, both softened by τ.
+    """Computes the cross entropy of the student's predictions under the teacher's, both softened by τ.
 
-    With P(y|x; τ) = softmax(logits / τ), the mean over x of -Σ_y P_teacher(y|x; τ) log P_student(y|x; τ).
-    No gradient reaches the teacher.
+    It is the mean over x of -Σ_y P_teacher(y|x; τ) log P_student(y|x; τ), where P(y|x; τ) is
+    softmax(logits / τ). No gradient flows into the teacher.
 
     Args:
         student_logits: [N, classes].
         teacher_logits: [N, classes].
-        temperature: τ; 0.1 in the paper for self-distillation, 1.0 from big to small.
+        temperature: τ, above 0. The paper uses 0.1 for self-distillation and 1.0 for a smaller student.
 
     Returns:
         Scalar, float32 or wider.

@@ -1,4 +1,4 @@
-"""NT-Xent against a memory: keys of a momentum encoder, of this batch and of past ones."""
+"""NT-Xent against a memory bank: a momentum encoder's keys of this batch and of past ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_simclrv2.distribution.collectives import cross_replica_concat
 from tf_simclrv2.objectives.contrastive import comparable_rows, contrast
 
 
-def nt_xent_with_memory(
+def nt_xent_with_memory_bank(
     z: tf.Tensor,
     keys: tf.Tensor,
     queue: tf.Tensor,
@@ -19,27 +19,29 @@ def nt_xent_with_memory(
     temperature: float = 0.1,
     hidden_norm: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """NT-Xent whose keys come from the momentum encoder, with past keys as further negatives.
+    """Computes NT-Xent with keys from a momentum encoder, and past keys as further negatives.
 
-    A query is contrasted with the momentum keys of the whole current batch, but its own view's, and with the
-    filled part of the queue. As in `nt_xent` both views ask, the two directions are added and rows averaged,
-    so with keys equal to z and an empty queue the two losses are equal. Gradients reach z only.
+    Use it where batches are too small for enough negatives. A query is contrasted with the momentum keys of
+    the whole current batch, except the key of its own view, and with the filled part of the queue. As in
+    `nt_xent`, both views are queries, the two directions are added and the rows averaged: if the keys equal z
+    and the queue is empty, the two losses are equal. Gradients flow into z only.
 
     Args:
         z: [2n, D], this replica's online projections: all first views, then all second views.
         keys: [2n, D], the momentum projections of the same views in the same order, this replica's.
-        queue: [K, D], past keys as `KeyQueue` keeps them, normalised already if `hidden_norm`, equal on
-            every replica.
-        count: How many slots of the queue, from the front, are filled.
-        temperature: Softmax temperature τ.
-        hidden_norm: Normalise each row to unit length first.
+        queue: [K, D], past keys as `KeyQueue` keeps them: equal on every replica, and already normalized if
+            `hidden_norm` is True.
+        count: How many slots of the queue, from the first on, are filled.
+        temperature: Softmax temperature τ, above 0.
+        hidden_norm: Whether each row of `z` and `keys` is normalized to unit length first.
 
     Returns:
-        loss, logits and labels as from `nt_xent`; logits are of first views against the second views' keys.
+        The loss, logits and labels, as `nt_xent` returns them; the logits compare first views with the keys
+        of second views.
 
     Example:
         >>> queue = KeyQueue(size=32, width=16)
-        >>> loss, *_ = nt_xent_with_memory(z, keys, queue.keys, queue.count)
+        >>> loss, *_ = nt_xent_with_memory_bank(z, keys, queue.keys, queue.count)
         >>> queue.enqueue(keys)
 
     Reference: SimCLRv2 section 2, "memory mechanism", and appendix D; MoCo, arXiv 1911.05722.
@@ -51,19 +53,20 @@ def nt_xent_with_memory(
 
 
 class KeyQueue(keras.layers.Layer):
-    """The last keys, a ring that starts empty.
+    """Holds the most recent keys in a ring buffer that starts empty.
 
-    Every replica holds all of it: what is written is gathered first, so that all write the same.
+    Every replica holds the whole buffer: keys are gathered before they are written, so that all replicas
+    write the same.
 
     Args:
-        size: Slots K.
+        size: Number of slots K.
         width: Width D of a key.
-        hidden_norm: Keep keys at unit length, as the loss compares them.
+        hidden_norm: Whether keys are stored at unit length, as the loss compares them.
 
     Attributes:
         keys: [K, D], float32 or wider.
-        pointer: int64, the slot that is written next.
-        count: int64, how many slots, from the front, are filled.
+        pointer: int64 scalar, the slot that is written next.
+        count: int64 scalar, how many slots, from the first on, are filled.
     """
 
     def __init__(self, size: int, width: int, hidden_norm: bool = True, **kwargs: Any) -> None:
@@ -77,14 +80,14 @@ class KeyQueue(keras.layers.Layer):
         self.built = True
 
     def enqueue(self, keys: tf.Tensor) -> None:
-        """Writes this replica's keys, and all others', over the oldest ones.
+        """Writes the keys of all replicas over the oldest ones.
 
-        First views come before second ones and examples in the order of the global batch, so that the ring
-        is the same whatever the number of replicas.
+        First views come before second views, each in the order of the global batch, so that the contents do
+        not depend on the number of replicas.
 
         Args:
-            keys: [2n, D] on each replica, all first views, then all second ones; those of all replicas
-                together must not exceed the size.
+            keys: [2n, D] on each replica: all first views, then all second views. All replicas together must
+                not have more than `size` keys.
         """
         keys = comparable_rows(keys, self.hidden_norm)
         keys = tf.concat([cross_replica_concat(view) for view in tf.split(keys, 2)], axis=0)

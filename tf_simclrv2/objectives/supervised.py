@@ -8,7 +8,7 @@ from tf_simclrv2.precision import full_precision
 
 
 def supervised_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Mean cross entropy; rows without a label cost nothing.
+    """Computes the mean cross entropy; rows without a label count as a loss of 0.
 
     Args:
         logits: [N, classes].
@@ -23,38 +23,38 @@ def supervised_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Share of the labelled rows whose label has the highest logit.
+    """Computes the share of labeled rows whose label has the highest logit.
 
     Args:
         logits: [N, classes].
-        labels: int [N]; negative ones are none.
+        labels: int [N]; negative labels are ignored.
 
     Returns:
-        Scalar float32; 0 without a label.
+        Scalar float32 in [0, 1]; 0 if no row has a label.
     """
-    labelled = tf.reduce_sum(tf.cast(labels >= 0, tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(top_k_correct(logits, labels, 1)), labelled)
+    labeled = tf.reduce_sum(tf.cast(labels >= 0, tf.float32))
+    return tf.math.divide_no_nan(tf.reduce_sum(top_k_correct(logits, labels, 1)), labeled)
 
 
-def labelled_share(labels: tf.Tensor) -> tf.Tensor:
-    """Share of the rows that have a label: what an `accuracy` counts in a mean over batches.
+def labeled_share(labels: tf.Tensor) -> tf.Tensor:
+    """Computes the share of rows that have a label: the weight of an `accuracy` in a mean over batches.
 
     Args:
-        labels: int [N]; negative ones are none.
+        labels: int [N]; negative labels are ignored.
 
     Returns:
-        Scalar float32.
+        Scalar float32 in [0, 1].
     """
     return tf.reduce_mean(tf.cast(labels >= 0, tf.float32))
 
 
 def top_k_correct(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:
-    """Which rows have their label among the k highest logits.
+    """Finds the rows whose label is among the k highest logits.
 
     Args:
         logits: [N, classes].
-        labels: int [N]; negative ones are never correct.
-        k: How many; more than there are classes counts as all.
+        labels: int [N]; negative labels are never correct.
+        k: How many logits; a number above the number of classes means all.
 
     Returns:
         float32 [N] of 0 and 1.

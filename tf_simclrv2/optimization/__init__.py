@@ -1,4 +1,4 @@
-"""LARS, the learning-rate schedule, weight decay and the groups of parameters that they treat apart."""
+"""LARS, the learning-rate schedule, weight decay, and the parameter groups that they treat differently."""
 
 from tf_simclrv2.optimization.lars import LARS
 from tf_simclrv2.optimization.optimizers import build_optimizer

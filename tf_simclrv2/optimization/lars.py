@@ -1,7 +1,8 @@
-"""LARS, layer-wise adaptive rate scaling (You et al. 2017), as SimCLR trains with it."""
+"""LARS, layer-wise adaptive rate scaling (You et al. 2017), as SimCLR uses it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,11 +10,29 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.models.untracked import Untracked
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+    """Holds how one variable is updated.
+
+    Attributes:
+        velocity: Its momentum.
+        decays: Whether weight decay is added to its gradient.
+        adapts: Whether its rate has the trust ratio.
+    """
+
+    velocity: keras.Variable
+    decays: bool
+    adapts: bool
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class LARS(keras.optimizers.Optimizer):
-    """Momentum SGD whose rate for each parameter is proportional to ‖w‖ / ‖g‖.
+    """Trains with momentum SGD whose rate for each variable is proportional to ‖w‖ / ‖g‖.
+
+    It keeps training stable at the large batches that contrastive learning needs.
 
     With λ the weight decay, g the gradient plus λw, and η the trust coefficient:
 
@@ -21,18 +40,22 @@ class LARS(keras.optimizers.Optimizer):
         otherwise:          v ← μv + g,                   w ← w - lr · η‖w‖/‖v‖ · v
 
     where the ratio is 1 if either norm is 0, and v is replaced by its Nesterov look-ahead if asked.
-    Batch-norm parameters, biases and the linear classifier should have neither decay nor ratio:
-    name them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step
-    (`optimization.parameter_groups.exclude_from_lars` does it for a whole model, and a task's `compile` calls
-    it). The exclusions belong to variables, not to the optimizer's config: name them again after loading.
+
+    Batch-norm parameters, biases and the linear classifier should have neither weight decay nor trust ratio.
+    Exclude them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step;
+    `optimization.exclude_from_lars` does so for a whole model, and the `compile` of a task calls it.
+    Exclusions are not part of the optimizer's config: make them again after loading.
 
     Args:
-        learning_rate: Float or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: μ.
-        weight_decay: λ, added to the gradient, not decoupled.
-        use_nesterov: Look ahead.
-        classic_momentum: Whether the rate is inside the momentum.
-        trust_coefficient: η (eeta in the published code).
+        learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: μ, at least 0.
+        weight_decay: λ, at least 0; added to the gradient, not decoupled from it.
+        use_nesterov: Whether the step is Nesterov's look-ahead.
+        classic_momentum: Whether the learning rate is part of the momentum.
+        trust_coefficient: η (`eeta` in the published code).
+
+    Raises:
+        ConfigError: `momentum` or `weight_decay` is negative.
 
     Example:
         >>> optimizer = LARS(learning_rate=0.3, weight_decay=1e-4)
@@ -48,56 +71,101 @@ class LARS(keras.optimizers.Optimizer):
         use_nesterov: bool = False,
         classic_momentum: bool = True,
         trust_coefficient: float = 1e-3,
-        name: str = "lars",
         **kwargs: Any,
     ) -> None:
         for argument, value in (("momentum", momentum), ("weight_decay", weight_decay)):
             if value < 0:
                 raise ConfigError(f"{argument} is {value}; it must be at least 0.")
         # Keras's own weight decay is decoupled from the gradient; this one is not.
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        super().__init__(learning_rate=learning_rate, **{"name": "lars", **kwargs})
         self.momentum = momentum
         self.l2_weight_decay = weight_decay
         self.use_nesterov = use_nesterov
         self.classic_momentum = classic_momentum
         self.trust_coefficient = trust_coefficient
-        self._not_adapted: set[str] = set()
+        self._not_decayed: frozenset[Any] = frozenset()
+        self._not_decayed_names: tuple[str, ...] = ()
+        self._not_adapted: frozenset[Any] = frozenset()
+        self._rules: Untracked[dict[Any, _Rule]] = Untracked({})
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Iterable[keras.Variable] | None = None,
+        var_names: Iterable[str] | None = None,
+    ) -> None:
+        """Excludes variables from weight decay, and drops the exclusions of an earlier call.
+
+        Args:
+            var_list: The variables; None for none.
+            var_names: Strings; variables whose name contains one of them are excluded too.
+
+        Raises:
+            ValueError: The optimizer is built already.
+        """
+        self._refuse_if_built("exclude_from_weight_decay")
+        self._not_decayed = _references(var_list or ())
+        self._not_decayed_names = tuple(var_names or ())
 
     def exclude_from_layer_adaptation(self, var_list: Iterable[keras.Variable]) -> None:
-        """Gives these variables a trust ratio of 1."""
-        self._not_adapted |= {self._var_key(variable) for variable in var_list}
+        """Gives these variables a trust ratio of 1, in addition to those of earlier calls.
+
+        Args:
+            var_list: The variables.
+
+        Raises:
+            ValueError: The optimizer is built already.
+        """
+        self._refuse_if_built("exclude_from_layer_adaptation")
+        self._not_adapted |= _references(var_list)
+
+    def _refuse_if_built(self, method: str) -> None:
+        if self.built:
+            raise ValueError(f"the optimizer is built already; call {method} before its first step.")
 
     def build(self, variables: list[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
+        strategy = tf.distribute.get_strategy()
+        rules: dict[Any, _Rule] = {}
+        for variable, velocity in zip(variables, self.momentums, strict=True):
+            rule = _Rule(velocity, self._decays(variable), _reference(variable) not in self._not_adapted)
+            # `update_step` receives the variable itself, or the part of it that one replica holds.
+            whole = _tf_variable(variable)
+            for part in (whole, *strategy.experimental_local_results(whole)):
+                rules[part.ref()] = rule
+        self._rules = Untracked(rules)
+
+    def _decays(self, variable: keras.Variable) -> bool:
+        named = any(name in variable.name for name in self._not_decayed_names)
+        return not named and _reference(variable) not in self._not_decayed
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.cast(gradient, variable.dtype)
-        velocity = self.momentums[self._get_variable_index(variable)]
-        if self.l2_weight_decay and self._use_weight_decay(variable):
+        rule = self._rules.value[variable.ref()]
+        if self.l2_weight_decay and rule.decays:
             gradient += self.l2_weight_decay * variable
         if self.classic_momentum:
-            # One pass over velocity and weights; written out it would be six, a fifth of a small step.
+            # One pass over velocity and weights; as separate ops it would be six, a fifth of a small step.
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
-                accum=velocity.value.handle,
+                accum=rule.velocity.value.handle,
                 lr=tf.ones([], variable.dtype),
-                grad=rate * self._trust_ratio(variable, gradient) * gradient,
+                grad=rate * self._trust_ratio(rule, variable, gradient) * gradient,
                 momentum=tf.constant(self.momentum, variable.dtype),
                 use_nesterov=self.use_nesterov,
             )
             return
-        self.assign(velocity, self.momentum * velocity + gradient)
-        direction = tf.convert_to_tensor(velocity)
+        self.assign(rule.velocity, self.momentum * rule.velocity + gradient)
+        direction = tf.convert_to_tensor(rule.velocity)
         direction = self.momentum * direction + gradient if self.use_nesterov else direction
-        self.assign_sub(variable, rate * self._trust_ratio(variable, direction) * direction)
+        self.assign_sub(variable, rate * self._trust_ratio(rule, variable, direction) * direction)
 
-    def _trust_ratio(self, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
+    def _trust_ratio(self, rule: _Rule, variable: tf.Variable, direction: tf.Tensor) -> tf.Tensor:
         one = tf.ones([], variable.dtype)
-        if self._var_key(variable) in self._not_adapted:
+        if not rule.adapts:
             return one
         weight_norm, step_norm = _norm(variable), _norm(direction)
         ratio = self.trust_coefficient * tf.math.divide_no_nan(weight_norm, step_norm)
@@ -115,6 +183,19 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
+def _tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _reference(variable: keras.Variable | tf.Variable) -> Any:
+    """Returns a hashable key of a variable, which is equal for no other one."""
+    return _tf_variable(variable).ref()
+
+
+def _references(variables: Iterable[keras.Variable]) -> frozenset[Any]:
+    return frozenset(_reference(variable) for variable in variables)
+
+
 def _norm(x: tf.Tensor | tf.Variable) -> tf.Tensor:
-    """As `tf.norm`, which writes down the squares first."""
+    """Computes the same as `tf.norm`, without writing the squares to memory."""
     return tf.sqrt(2.0 * tf.nn.l2_loss(x))

@@ -11,15 +11,15 @@ from tf_simclrv2.optimization.lars import LARS
 def build_optimizer(
     config: OptimizerConfig, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule
 ) -> keras.optimizers.Optimizer:
-    """LARS, Nesterov SGD (`momentum`) or Adam.
+    """Creates the optimizer of a run: LARS, Nesterov SGD (`momentum`) or Adam.
 
     Args:
-        config: Which one, and its momentum and weight decay.
-        learning_rate: Rate or schedule.
+        config: Names the optimizer, its momentum and its weight decay.
+        learning_rate: A float or a schedule.
 
     Returns:
-        An optimizer that is not built yet. Only LARS decays weights itself; for the others the
-        decay is in the loss (`weight_decay_loss`).
+        An optimizer that is not built yet. Only LARS decays weights itself; for the others the decay is part
+        of the loss (`weight_decay_loss`).
     """
     if config.optimizer == "lars":
         return LARS(learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)

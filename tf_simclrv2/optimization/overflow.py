@@ -1,4 +1,4 @@
-"""Loss scaling over several replicas: a step that overflows on one of them is skipped on all."""
+"""Loss scaling over several replicas: a step that overflows on one of them is skipped on all of them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from tf_simclrv2.distribution.collectives import cross_replica_mean, num_replica
 def overflow_together(
     gradients: list[tf.Tensor | None], optimizer: keras.optimizers.Optimizer
 ) -> list[tf.Tensor | None]:
-    """Makes an overflow on any replica one on every replica, for an optimizer that scales the loss.
+    """Turns an overflow on any replica into one on every replica, for an optimizer that scales the loss.
 
-    Keras's `LossScaleOptimizer` skips a step, and lowers its scale, where the gradients of the *first*
-    replica are not finite. It does not look at the others', which would be added to the weights.
+    Keras's `LossScaleOptimizer` skips a step, and lowers its scale, if the gradients of the *first* replica
+    are not finite. It does not check the other replicas, whose infinities would be added to the weights.
 
     Args:
-        gradients: This replica's, not yet summed over the replicas; None where a variable has none.
-        optimizer: What they will be applied by.
+        gradients: This replica's gradients, not yet summed over the replicas; None for a variable without
+            one.
+        optimizer: The optimizer that will apply them.
 
     Returns:
-        The gradients; the first of them infinite where any replica has one that is not finite. Without loss
-        scaling, or on a single replica, they are returned as they are.
+        The gradients. If any replica has one that is not finite, the first gradient is infinite on every
+        replica. Without loss scaling, or on a single replica, they are returned unchanged.
 
     Example:
         >>> optimizer.apply(overflow_together(gradients, optimizer), variables)

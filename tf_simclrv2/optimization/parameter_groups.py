@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.optimization.lars import LARS
 
 Groups = dict[str, list[keras.Variable]]
 
 
-def _leaf_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    for child in layer._flatten_layers():
-        if not child._layers:
-            yield child
+def _leaf_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    return [child for child in layers_within(layer) if len(layers_within(child)) == 1]
 
 
 def parameter_groups(model: SimCLR) -> Groups:
-    """The trainable variables of a model by what they are.
+    """Groups the trainable variables of a model by what they are.
 
     Args:
         model: A built network.
 
     Returns:
-        `kernel`, `bias`, `batch_norm` and `supervised_head` (the classifier's kernel and bias), each a
-        list, possibly empty; together all trainable variables once.
+        The lists `kernel`, `bias`, `batch_norm` and `supervised_head` (the classifier's kernel and bias), any
+        of which may be empty. Every trainable variable is in exactly one of them.
 
     Example:
         >>> {name: len(group) for name, group in parameter_groups(model).items()}
@@ -49,7 +46,14 @@ def parameter_groups(model: SimCLR) -> Groups:
 
 
 def exclude_from_lars(optimizer: LARS, groups: Groups) -> None:
-    """Frees all but the kernels from LARS's weight decay and trust ratio, before `optimizer` is built.
+    """Excludes all groups but the kernels from the weight decay and the trust ratio of LARS.
+
+    Args:
+        optimizer: The optimizer; it must not be built yet.
+        groups: From `parameter_groups`.
+
+    Raises:
+        ValueError: The optimizer is built already.
 
     Reference: SimCLR appendix B.6; the published code excludes the same.
     """
@@ -59,7 +63,15 @@ def exclude_from_lars(optimizer: LARS, groups: Groups) -> None:
 
 
 def describe_groups(groups: Groups, optimizer: str) -> str:
-    """One line a group: how many variables and parameters, and how the optimizer treats them."""
+    """Describes each group in one line: its variables and parameters, and how the optimizer treats them.
+
+    Args:
+        groups: From `parameter_groups`.
+        optimizer: `lars`, `momentum` or `adam`.
+
+    Returns:
+        The lines, joined; empty groups are left out.
+    """
     lars = {"kernel": "decayed and adapted by LARS", "supervised_head": "kernel decayed in the loss"}
     other = {"kernel": "decayed", "bias": "decayed", "supervised_head": "decayed"}
     treatment = lars if optimizer == "lars" else other

@@ -1,4 +1,4 @@
-"""The learning rate: its scaling with the batch, linear warm-up and cosine decay; and the length of a run."""
+"""The learning rate (scaling with the batch size, warm-up, cosine decay) and the length of a run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LINEAR_SCALING_BATCH = 256
 
 
 def scaled_learning_rate(base: float, scaling: str, batch_size: int) -> float:
-    """The peak rate of a run.
+    """Computes the peak learning rate of a run.
 
     Args:
-        base: The rate that was asked for.
+        base: The rate before scaling.
         scaling: `linear` (base · batch / 256) or `sqrt` (base · √batch).
-        batch_size: Global batch.
+        batch_size: Global batch size.
 
     Returns:
         The rate after warm-up.
@@ -30,7 +30,9 @@ def scaled_learning_rate(base: float, scaling: str, batch_size: int) -> float:
 
 
 def total_steps(training: TrainingConfig, num_examples: int) -> int:
-    """Steps of a run: as asked for, else one more than the full batches of all epochs.
+    """Computes the number of steps of a run: `train_steps` if set, else from the epochs.
+
+    It is one more than the number of full batches in all epochs, as in the published code.
 
     Args:
         training: `train_steps`, `train_epochs` and `train_batch_size`.
@@ -44,12 +46,12 @@ def total_steps(training: TrainingConfig, num_examples: int) -> int:
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear from 0 to the peak, then half a cosine to 0, and 0 from there on.
+    """Raises the rate linearly from 0 to the peak, then lowers it to 0 along half a cosine.
 
     Args:
         peak: Rate after warm-up.
-        total_steps: Steps of the whole run.
-        warmup_steps: Steps of warm-up; with any, step 0 has rate 0.
+        total_steps: Steps of the whole run; after them the rate stays 0.
+        warmup_steps: Steps of warm-up. If there are any, step 0 has rate 0.
 
     Example:
         >>> float(WarmupCosine(peak=4.8, total_steps=1221, warmup_steps=122)(122))
@@ -68,7 +70,13 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     def from_config_values(
         cls, optimizer: OptimizerConfig, training: TrainingConfig, num_examples: int
     ) -> WarmupCosine:
-        """The schedule of a run over `num_examples` examples an epoch."""
+        """Creates the schedule of a run.
+
+        Args:
+            optimizer: `learning_rate`, `learning_rate_scaling` and `warmup_epochs`.
+            training: `train_steps`, `train_epochs` and `train_batch_size`.
+            num_examples: Examples in an epoch.
+        """
         return cls(
             scaled_learning_rate(
                 optimizer.learning_rate, optimizer.learning_rate_scaling, training.train_batch_size

@@ -8,11 +8,10 @@ from tf_simclrv2.optimization.parameter_groups import Groups
 
 
 def weight_decay_loss(groups: Groups, weight_decay: float, optimizer: str) -> tf.Tensor:
-    """λ · ½‖w‖² of the variables that the optimizer itself does not decay.
+    """Computes λ · ½‖w‖² over the variables that the optimizer does not decay itself.
 
-    LARS decays the kernels in its own step and leaves out the classifier, so here only the
-    classifier's kernel remains. Under other optimizers the term covers everything but batch norm,
-    biases included.
+    LARS decays the kernels in its own step, but not the classifier, so only the classifier's kernel remains
+    for this term. For other optimizers the term covers everything except batch norm, biases included.
 
     Args:
         groups: From `parameter_groups`.

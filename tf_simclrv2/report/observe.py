@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
+from tf_simclrv2.data import Source
 from tf_simclrv2.data.image_folder import UNLABELLED
-from tf_simclrv2.evaluation import extract_features, knn_votes
+from tf_simclrv2.evaluation import FeatureExtractor, knn_votes, split_features
+from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS
 from tf_simclrv2.objectives.collapse import alignment, effective_rank, uniformity
-from tf_simclrv2.progress import Say, batches_told
+from tf_simclrv2.progress import Say
 from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.report.thumbnails import thumbnails
 from tf_simclrv2.tasks import Pretraining, Task
@@ -23,7 +22,7 @@ VIEWS_SHOWN = 8
 # Images whose similarity is shown: more would be finer than a phone's pixels.
 BATCH = 48
 NEIGHBOURS = 8
-VOTERS = 20
+VOTERS = NEIGHBORS[0]
 COMPONENTS = 128
 ENDPOINT = "final_avg_pool"
 LOGITS = "logits_sup"
@@ -77,22 +76,14 @@ def observe(
 
 
 def _look_at(task: Task, source: Source, say: Say) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
-    config = task.config
-    skipped = SkippedImages(source.num_examples, config.data.max_skipped_fraction)
-    batch_size = min(config.evaluation.eval_batch_size, source.num_examples)
-    batches = evaluation_batches(
-        source, image_size=config.model.image_size, batch_size=batch_size, skipped=skipped
-    )
     seen: list[np.ndarray] = []
 
-    def watched() -> Iterator[Batch]:
-        for batch in batches_told(batches, "features for the report", batch_size, say):
-            seen.append(thumbnails(batch["image"], THUMBNAIL_PIXELS)[batch["mask"].numpy()])
-            yield batch
+    def shrink(batch: Batch) -> None:
+        seen.append(thumbnails(batch["image"], THUMBNAIL_PIXELS)[batch["mask"].numpy()])
 
     endpoints = [ENDPOINT] + ([LOGITS] if task.network.supervised_head is not None else [])
-    with skipped.explained():
-        outputs, labels = extract_features(task.network, watched(), endpoints)
+    extract = FeatureExtractor(task.network, endpoints)
+    outputs, labels = split_features(extract, source, task.config, say, "features for the report", shrink)
     return np.concatenate(seen), outputs, labels
 
 

@@ -9,14 +9,14 @@ from tf_simclrv2.tasks.task import Task
 
 
 def build_task(config: ExperimentConfig, teacher: Teacher | None = None) -> Task:
-    """The task of `config.training.train_mode`.
+    """Creates the task of `config.training.train_mode`.
 
     Args:
-        config: The run.
-        teacher: For distillation: images to logits.
+        config: The configuration of the run.
+        teacher: Maps images to logits; needed for distillation only.
 
     Raises:
-        ConfigError: Distillation without a teacher.
+        ConfigError: The mode is `distill` and there is no teacher.
     """
     mode = config.training.train_mode
     if mode == "pretrain":
@@ -24,7 +24,7 @@ def build_task(config: ExperimentConfig, teacher: Teacher | None = None) -> Task
     if mode != "distill":
         return FineTuning(config)  # The supervised baseline is the same, from random weights.
     if teacher is None:
-        raise ConfigError("train_mode is 'distill', but there is no teacher; pass one.")
+        raise ConfigError("train_mode is 'distill', but there is no teacher; pass one as `teacher`.")
     return Distillation(config, teacher)
 
 

@@ -1,4 +1,4 @@
-"""Stage 3: a student learns from a fine-tuned teacher on images that need no labels."""
+"""Stage 3: a student learns from a fine-tuned teacher, on images that need no labels."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.objectives.distillation import distillation_loss
-from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Distillation(Task):
-    """Learns from a teacher's predictions (equation 2) and, for α < 1, from labels as well (equation 3).
+    """Trains a student on a teacher's predictions (equation 2) and, for α < 1, on labels too (equation 3).
 
         α · mean over `image` of -Σ_y P_teacher(y|x; τ) log P_student(y|x; τ)
           + (1 - α) · mean over `labelled_image` of -log P_student(label|x)
 
-    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float
-    [M, H, W, 3], and `label`, int [M]. Teacher and student see the same crops of `image`; the teacher does
-    not see `labelled_image`. The student takes both in one pass, so that batch norm's statistics are those of
-    all N + M.
+    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float [M, H,
+    W, 3], and `label`, int [M]. Teacher and student see the same crops of `image`; the teacher does not see
+    `labelled_image`. The student takes both in one pass, so that the statistics of batch norm are those of
+    all N + M images.
 
     Args:
-        config: The run; `config.distillation` holds τ and α.
-        teacher: Images [N, H, W, 3] to logits [N, classes], in inference mode. It is never changed.
+        config: The configuration of the run; `config.distillation` holds τ and α.
+        teacher: Maps images [N, H, W, 3] to logits [N, classes], in inference mode. It is not trained.
 
     Example:
         >>> task = Distillation(config, teacher=lambda images: module(images, training=False)["logits_sup"])
@@ -53,15 +53,15 @@ class Distillation(Task):
         teacher_logits = tf.stop_gradient(self._teacher.value(batch["image"]))
         images = [batch[name] for name in ("image", "labelled_image") if name in batch]
         all_logits = self.network(tf.concat(images, axis=0), training=True)["logits_sup"]
-        unlabelled = tf.shape(batch["image"])[0]
-        logits, labelled = all_logits[:unlabelled], all_logits[unlabelled:]
+        unlabeled = tf.shape(batch["image"])[0]
+        logits, labeled = all_logits[:unlabeled], all_logits[unlabeled:]
         loss = distillation_loss(logits, teacher_logits, settings.distill_temperature)
         agrees = tf.equal(tf.argmax(logits, axis=1), tf.argmax(teacher_logits, axis=1))
         metrics = {"teacher_agreement": tf.reduce_mean(tf.cast(agrees, tf.float32))}
         losses = {"distillation_loss": settings.distill_alpha * loss}
         if settings.distill_alpha < 1.0:
             weight = 1.0 - settings.distill_alpha
-            losses["supervised_loss"] = weight * supervised_loss(labelled, batch["label"])
-            metrics["supervised_acc"] = accuracy(labelled, batch["label"])
-            metrics["labelled_share"] = labelled_share(batch["label"])
+            losses["supervised_loss"] = weight * supervised_loss(labeled, batch["label"])
+            metrics["supervised_acc"] = accuracy(labeled, batch["label"])
+            metrics["labeled_share"] = labeled_share(batch["label"])
         return losses, metrics

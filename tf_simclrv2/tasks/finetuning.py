@@ -1,19 +1,19 @@
-"""Stage 2: supervised training of the pretrained network, from a layer of the projection head."""
+"""Stage 2: supervised training of a pretrained network, from a layer of the projection head on."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
 class FineTuning(Task):
-    """Cross entropy on labelled images (SimCLRv2 section 2, step 2).
+    """Trains with cross entropy on labeled images (SimCLRv2 section 2, step 2).
 
-    The projection-head layers up to `ft_proj_selector` are part of what is trained, and
-    `fine_tune_after_block` freezes the front of the encoder; 4 freezes all of it and these layers too, and
-    trains the classifier alone.
+    The projection-head layers up to `ft_proj_selector` are trained too. `fine_tune_after_block` freezes the
+    first block groups of the encoder; 4 freezes the encoder and these layers, so that only the classifier is
+    trained.
 
     A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and `label`, int [N].
     """
@@ -26,5 +26,5 @@ class FineTuning(Task):
         loss = supervised_loss(logits, batch["label"])
         return {"supervised_loss": loss}, {
             "supervised_acc": accuracy(logits, batch["label"]),
-            "labelled_share": labelled_share(batch["label"]),
+            "labeled_share": labeled_share(batch["label"]),
         }

@@ -1,4 +1,4 @@
-"""The projections of the last step, kept so that they can be looked at where a loop ends."""
+"""The projections of the last step, kept for the measures that are computed when a loop ends."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from tf_simclrv2.distribution.collectives import cross_replica_concat
 
 
 class LastProjections:
-    """Each replica's projections of the last step: one write a step, whatever is computed of them later.
+    """Keeps each replica's projections of the last step.
 
-    Make it in the strategy's scope. It is not part of a checkpoint.
+    A step only writes them; measures of collapse, which take long, are computed later and only when they are
+    logged. Create it in the strategy's scope. It is not part of a checkpoint.
 
     Args:
-        rows: 2n, a replica's rows: all first views, then all second ones.
-        width: D.
+        rows: A replica's rows 2n: all first views, then all second views.
+        width: Width D of a projection.
         dtype: `float32` or `float64`.
     """
 
@@ -27,20 +28,20 @@ class LastProjections:
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        self._gather = tf.function(lambda: self._strategy.run(self._gathered), autograph=False)
+        self._gather = tf.function(lambda: self._strategy.run(self._gather_views), autograph=False)
 
     def fits(self, z: tf.Tensor) -> bool:
-        """Whether this many rows can be kept; `fit` may be given another batch than the config's."""
+        """Returns whether `z` has the shape that is kept: `fit` may use another batch size."""
         return z.shape == self._z.shape
 
     def keep(self, z: tf.Tensor) -> None:
-        """Keeps this replica's projections, [2n, D]; part of the graph of a step."""
+        """Stores this replica's projections, [2n, D]; part of the graph of a step."""
         self._z.assign(tf.cast(tf.stop_gradient(z), self._z.dtype))
 
     def of_all_replicas(self) -> tf.Tensor:
-        """The projections of the global batch, [2N, D]: all first views, then all second ones."""
+        """Returns the projections of the global batch, [2N, D]: all first views, then all second views."""
         return self._strategy.experimental_local_results(self._gather())[0]
 
-    def _gathered(self) -> tf.Tensor:
+    def _gather_views(self) -> tf.Tensor:
         views = tf.split(tf.convert_to_tensor(self._z), 2)
         return tf.concat([cross_replica_concat(view) for view in views], axis=0)

@@ -1,4 +1,4 @@
-"""A batch in parts: how it is cut, and how parts are gone through one at a time."""
+"""Microbatches: a batch is split into parts, which are processed one at a time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ State = TypeVar("State")
 
 
 class Microbatches:
-    """This replica's batch, cut into parts of equal size.
+    """Splits this replica's batch into parts of equal size.
 
-    Part i holds every `count`-th example from the i-th on. Replicas hold consecutive examples, so the parts
-    of all replicas together are the same examples, whatever the number of replicas.
+    Part i holds every `count`-th example, starting with the i-th. Replicas hold consecutive examples, so part
+    i of all replicas together holds the same examples whatever the number of replicas.
 
     Args:
-        batch: A dict of tensors [n, ...] whose leading axes, which may differ, `count` divides.
+        batch: A dict of tensors [n, ...]. Each leading axis must be a multiple of `count`; they may differ.
         count: Number of parts.
 
     Example:
@@ -37,10 +37,10 @@ class Microbatches:
         return {name: column[:, i] for name, column in self._columns.items()}
 
     def fold(self, step: Callable[[tf.Tensor, State], State], state: State) -> State:
-        """Goes through the parts, one at a time, so that memory is needed for one at a time.
+        """Processes the parts one after the other, so that the activations of only one are in memory.
 
         Args:
-            step: The number of the part and the state before it to the state after it.
+            step: Maps the number of a part and the state before it to the state after it.
             state: The state before the first part: tensors, in any nesting.
 
         Returns:
@@ -55,25 +55,25 @@ class Microbatches:
                 parallel_iterations=1,
             )[1]
         for i in range(self.count):
-            # Without an order the parts would be computed, and held in memory, at the same time.
+            # Without an order, all parts would be computed, and held in memory, at the same time.
             with tf.control_dependencies([tf.group(*tf.nest.flatten(state))]):
                 state = step(tf.constant(i), state)
         return state
 
 
 def _columns(tensor: tf.Tensor, count: int) -> tf.Tensor:
-    """[n, ...] to [n / count, count, ...]."""
+    """Reshapes [n, ...] to [n / count, count, ...]."""
     return tf.reshape(tensor, tf.concat([[-1, count], tf.shape(tensor)[1:]], axis=0))
 
 
 def join_views(parts: tf.Tensor) -> tf.Tensor:
-    """Rows of two views computed in parts, in the order of the whole batch.
+    """Joins rows of two views that were computed in parts, in the order of the whole batch.
 
     Args:
-        parts: [count, 2m, D], of each part all first views before all second ones.
+        parts: [count, 2m, D]: in each part all first views, then all second views.
 
     Returns:
-        [2 · m · count, D], all first views before all second ones.
+        [2 · m · count, D]: all first views, then all second views.
     """
     count, rows, width = tf.unstack(tf.shape(parts))
     by_view = tf.reshape(parts, [count, 2, rows // 2, width])
@@ -81,5 +81,8 @@ def join_views(parts: tf.Tensor) -> tf.Tensor:
 
 
 def _loops_can_sum_over_replicas() -> bool:
-    """On GPUs and CPUs a sum merges the replicas' threads, which a loop in the graph does not allow."""
+    """Returns whether the parts may be computed in a loop of the graph.
+
+    On GPUs and CPUs a sum over replicas merges the replicas' threads, which such a loop does not allow.
+    """
     return num_replicas() == 1 or on_tpu()

@@ -1,4 +1,4 @@
-"""Stage 1: contrastive pretraining without labels, with a linear classifier trained along to watch it."""
+"""Stage 1: contrastive pretraining without labels, monitored by an online linear classifier."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.blur import batch_random_blur
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.distribution.collectives import num_replicas, replica_id
-from tf_simclrv2.models.batch_norm import moving_statistics_kept
 from tf_simclrv2.models.momentum_encoder import MomentumEncoder
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
-from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory
-from tf_simclrv2.objectives.supervised import accuracy, labelled_share, supervised_loss
+from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory_bank
+from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
-def _second_views_ahead(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _advance_second_views(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Moves the second views one row up, so that no part of the batch holds both views of an image.
 
-    A part takes every `count`-th row. What else there is of each image is given for its second view too, as
-    `key_2` and `label_2`.
+    A part takes every `count`-th row. The key and the label of each second view move with it, as `key_2` and
+    `label_2`.
     """
     names = {"view_2": "view_2", "key": "key_2", "label": "label_2"}
     ahead = {names[name]: tf.roll(rows, -1, axis=0) for name, rows in batch.items() if name in names}
     return {**batch, **ahead}
 
 
-def _side_by_side(rows: tf.Tensor) -> tf.Tensor:
-    """Rows of both views, of which the second ones are ahead, in the order of the batch."""
+def _restore_second_views(rows: tf.Tensor) -> tf.Tensor:
+    """Undoes `_advance_second_views` for rows of both views, all first views before all second views."""
     first, second = tf.split(rows, 2)
     return tf.concat([first, tf.roll(second, 1, axis=0)], axis=0)
 
 
 class Pretraining(Task):
-    """NT-Xent on two views of every image (SimCLRv2 section 2, step 1).
+    """Trains with NT-Xent on two views of every image (SimCLRv2 section 2, step 1).
 
-    Where the config has classes, a linear classifier learns from stop_gradient(h): its accuracy shows
-    what the representation is worth, and the encoder does not see the labels.
+    If the config has classes, an online linear classifier learns from stop_gradient(h): its accuracy shows
+    how useful the representation is, and the encoder does not see the labels.
 
-    A batch is a dict of `view_1` and `view_2`, float [N, H, W, 3] in [0, 1], `label`, int [N] (where
-    there is a classifier), and optionally `key`, int64 [N], which example this is: it seeds the blur.
+    A batch is a dict of `view_1` and `view_2`, float [N, H, W, 3] in [0, 1], `label`, int [N] (if there is a
+    classifier), and optionally `key`, int64 [N], the position of each example in the stream, which seeds the
+    blur.
 
-    With `memory_size` a momentum encoder makes the keys, and past keys are negatives too
-    (`objectives.memory`). Each step first moves the momentum encoder, then compares, then remembers: so
-    `objective` changes both, and is to be called once a step.
+    With `memory_size` above 0 a momentum encoder computes the keys, and a memory bank of past keys gives
+    further negatives (`objectives.memory_bank`). Each step first moves the momentum encoder, then computes
+    the loss, then enqueues the keys: `objective` changes both and must be called once a step.
+
+    Args:
+        config: The configuration of the run.
 
     Example:
         >>> task = Pretraining(config)
@@ -86,10 +89,12 @@ class Pretraining(Task):
         self._last = LastProjections(rows, self._key_width(), self._loss_dtype)
 
     def gauges(self) -> Scalars:
-        """Alignment, uniformity and effective rank of the last step's projections, of all replicas.
+        """Computes alignment, uniformity and effective rank of the last step's projections on all replicas.
 
-        Computed on the host, where a decomposition into eigenvalues costs least. Empty before a step with
-        a batch of `train_batch_size`.
+        They are computed on the host, where an eigendecomposition costs least.
+
+        Returns:
+            Scalars by name; empty before the task is compiled.
         """
         z = None if self._last is None else self._last.of_all_replicas()
         if z is None:
@@ -101,7 +106,7 @@ class Pretraining(Task):
         head = self.network.projection_head
         return head.denses[-1].units if head.denses else self.network.resnet.features
 
-    def memory(self) -> dict[str, keras.Variable]:
+    def checkpoint_state(self) -> dict[str, keras.Variable]:
         if self.momentum_encoder is None or self.queue is None:
             return {}
         encoder = named_variables(self.momentum_encoder.network)
@@ -119,18 +124,26 @@ class Pretraining(Task):
         return {**losses, **seen_losses}, {**metrics, **seen_metrics}
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
-        # A part of a batch could no longer tell which examples it holds.
+        # Within a part the position of an example in the batch is no longer known.
         batch = {**batch, "key": self._example_keys(batch)}
         if self.config.training.microbatch_size:
-            batch = _second_views_ahead(batch)
+            batch = _advance_second_views(batch)
         return super().gradients(batch)
 
     def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
-        """Two passes: all projections first, then the parts again, each with its projections' gradient.
+        """Accumulates gradients in two passes, so that every part is contrasted with the whole batch.
 
-        So every part is contrasted with the whole batch, while memory holds the activations of one part. The
-        two views of an image are in different parts: had they batch-norm statistics in common, which most
-        negatives have not, those would tell which views belong together (SimCLR appendix B.9).
+        The first pass computes all projections, the second one goes through the parts again, each with the
+        gradient of its projections. Memory holds the activations of one part. The two views of an image are
+        in different parts: sharing batch-norm statistics, which most negatives do not, would reveal which
+        views belong together (SimCLR appendix B.9).
+
+        Args:
+            parts: The batch.
+            gradients: For each trainable variable, the gradient to add to.
+
+        Returns:
+            Losses and metrics by name, and the gradients.
 
         Reference: Gao et al. 2021, arXiv 2101.06983.
         """
@@ -139,17 +152,17 @@ class Pretraining(Task):
         with tf.GradientTape() as tape:
             tape.watch(z)
             losses, metrics = self._contrast(z, keys)
-            scaled = self._scaled(self._sum(losses.values()))
+            scaled = self._scale(self._sum(losses.values()))
         z_1, z_2 = tf.split(tape.gradient(scaled, z), 2)
-        cotangents = Microbatches(_second_views_ahead({"view_1": z_1, "view_2": z_2}), parts.count)
+        cotangents = Microbatches(_advance_second_views({"view_1": z_1, "view_2": z_2}), parts.count)
 
         def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
             endpoints = self.network(self.views(parts[i]), training=True, classify_detached=True)
             cotangent = tf.concat(list(cotangents[i].values()), axis=0)
-            # Its gradient is that of the contrastive loss; its value means nothing.
+            # Its gradient is that of the contrastive loss; its value has no meaning.
             product = full_precision(endpoints["proj_head_output"]) * full_precision(cotangent)
             losses, metrics = self._classify(endpoints, parts[i])
-            classification = [self._scaled(loss / parts.count) for loss in losses.values()]
+            classification = [self._scale(loss / parts.count) for loss in losses.values()]
             return self._sum([tf.reduce_sum(product), *classification]), {**losses, **metrics}
 
         names = ("supervised_loss", "supervised_acc") if self.network.supervised_head is not None else ()
@@ -157,12 +170,13 @@ class Pretraining(Task):
         return {**losses, **metrics, **seen}, gradients
 
     def _project(self, parts: Microbatches) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Projections, and momentum keys where there is a memory, of all parts; no gradient is kept."""
+        """Computes the projections and, with a memory bank, the momentum keys of all parts."""
 
         def project(i: tf.Tensor, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             views = self.views(parts[i])
-            with moving_statistics_kept():  # The second pass moves them.
-                new = {"z": self.network(views, training=True)["proj_head_output"]}
+            # The second pass moves the moving statistics.
+            endpoints = self.network(views, training=True, update_statistics=False)
+            new = {"z": endpoints["proj_head_output"]}
             keys = self._momentum_keys(views)
             new |= {"keys": keys} if keys is not None else {}
             return {
@@ -172,11 +186,11 @@ class Pretraining(Task):
         rows = 2 * tf.shape(parts[0]["view_1"])[0]
         empty = tf.zeros([parts.count, rows, self._key_width()], self.network.compute_dtype)
         found = parts.fold(project, {"z": empty} if self.queue is None else {"z": empty, "keys": empty})
-        found = {name: _side_by_side(join_views(value)) for name, value in found.items()}
+        found = {name: _restore_second_views(join_views(value)) for name, value in found.items()}
         return found["z"], found.get("keys")
 
     def _follow(self) -> None:
-        """Moves the momentum encoder, where there is one: once a step."""
+        """Moves the momentum encoder if there is one; once a step."""
         if self.momentum_encoder is not None:
             self.momentum_encoder.follow(self.global_step)
 
@@ -184,13 +198,13 @@ class Pretraining(Task):
         return None if self.momentum_encoder is None else self.momentum_encoder(views)
 
     def _contrast(self, z: tf.Tensor, keys: tf.Tensor | None) -> tuple[Scalars, Scalars]:
-        """NT-Xent, against the memory where there is one, and what is reported of the projections."""
+        """Computes NT-Xent, against the memory bank if there is one, and the metrics of the projections."""
         settings = self.config.objective
         if keys is None or self.queue is None:
             loss, logits, labels = nt_xent(z, settings.temperature, settings.hidden_norm)
         else:
             queue = tf.convert_to_tensor(self.queue.keys), tf.convert_to_tensor(self.queue.count)
-            loss, logits, labels = nt_xent_with_memory(
+            loss, logits, labels = nt_xent_with_memory_bank(
                 z, keys, *queue, settings.temperature, settings.hidden_norm
             )
             self.queue.enqueue(keys)
@@ -203,18 +217,25 @@ class Pretraining(Task):
         }
 
     def _classify(self, endpoints: Scalars, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
-        """The linear classifier that is trained along, where there is one."""
+        """Computes the loss and the metrics of the online classifier if there is one."""
         if "logits_sup" not in endpoints:
             return {}, {}
         logits = endpoints["logits_sup"]
         classes = tf.concat([batch["label"], batch.get("label_2", batch["label"])], axis=0)
         return {"supervised_loss": supervised_loss(logits, classes)}, {
             "supervised_acc": accuracy(logits, classes),
-            "labelled_share": labelled_share(classes),
+            "labeled_share": labeled_share(classes),
         }
 
     def views(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Both views, blurred if asked, all first views before all second ones: [2N, H, W, 3]."""
+        """Returns both views, blurred if the config asks for it.
+
+        Args:
+            batch: See the class.
+
+        Returns:
+            [2N, H, W, 3]: all first views, then all second views.
+        """
         views = {name: batch[name] for name in ("view_1", "view_2")}
         if self.config.data.use_blur:
             key = self._example_keys(batch)

@@ -1,4 +1,4 @@
-"""A training stage: a network, a loss, and the step that two drivers share."""
+"""A training stage: a network, its losses, and the step that Orbit and Keras's `fit` share."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from tf_simclrv2.optimization.weight_decay import weight_decay_loss
 from tf_simclrv2.tasks.microbatches import Microbatches
 
 IMAGE_RANK = 4
-# Means over a part of the rows, and the share of these rows, by which they count among other batches.
-SHARES = {"supervised_acc": "labelled_share"}
+# Metrics that are means over some of the rows, and the share of these rows: their weight among batches.
+SHARES = {"supervised_acc": "labeled_share"}
 
 Scalars = dict[str, tf.Tensor]
 
 
 class Task(keras.Model):
-    """What the stages share: one training step, one evaluation step and their metrics.
+    """Trains a network: the training step, the evaluation step and the metrics that all stages share.
 
-    `train_step` is all of a step. Orbit's loop calls it under `strategy.run`, and so does Keras's
-    `fit`; both give the same weights. Calling the task calls its network.
+    `train_step` is the whole step. Orbit's loop calls it under `strategy.run`, and so does Keras's `fit`;
+    both give the same weights. Calling the task calls its network. A stage overrides `objective` and names
+    its losses and metrics.
 
     Args:
-        config: The run.
+        config: The configuration of the run.
 
     Attributes:
-        network: The `SimCLR` that is trained, already built.
+        network: The `SimCLR` that is trained; it is built already.
+        loss_names: Names of the losses that `objective` returns.
+        metric_names: Names of its metrics that are logged.
     """
 
     loss_names: tuple[str, ...] = ()
@@ -67,9 +70,14 @@ class Task(keras.Model):
         return keras.metrics.Mean(name, dtype=self._loss_dtype)
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:
-        """Sets the optimizer, frees the right parameters from LARS, and creates the optimizer's state.
+        """Sets the optimizer, makes the exclusions of LARS, and creates the optimizer's state.
 
-        Call it in the strategy's scope. `jit_compile` follows from `config.training.compile`.
+        Call it in the strategy's scope.
+
+        Args:
+            optimizer: The optimizer; LARS must not be built yet, or it keeps the exclusions that it has.
+            **kwargs: Further arguments of `keras.Model.compile`. `jit_compile` follows from
+                `config.training.compile` by default.
         """
         if isinstance(optimizer, LARS) and not optimizer.built:
             exclude_from_lars(optimizer, parameter_groups(self.network))
@@ -80,7 +88,7 @@ class Task(keras.Model):
 
     @property
     def global_step(self) -> tf.Variable:
-        """Steps done, int64; there is none before `compile`."""
+        """Returns the variable that counts the steps done, int64; it exists after `compile`."""
         return self.optimizer.iterations.value
 
     @property
@@ -91,31 +99,41 @@ class Task(keras.Model):
         return self.network(images, training=training)
 
     def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
-        """The losses of this replica's batch, which are added up, and further metrics, by name."""
+        """Computes the losses and metrics of this replica's batch.
+
+        Args:
+            batch: See the class of the stage.
+
+        Returns:
+            Losses by name, whose sum is minimized, and metrics by name.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def gauges(self) -> Scalars:
-        """Numbers that are computed where they are logged, rather than in every step, by name."""
+        """Computes scalars, by name, that are needed only when they are logged, not in every step."""
         return {}
 
-    def memory(self) -> dict[str, keras.Variable]:
-        """What must be saved beside the network and the optimizer, by path."""
+    def checkpoint_state(self) -> dict[str, keras.Variable]:
+        """Returns the variables, by path, that a checkpoint needs in addition to network and optimizer.
+
+        A checkpoint holds them under `memory/`.
+        """
         return {}
 
     def weight_decay(self) -> tf.Tensor:
-        """The weight-decay term of the loss."""
+        """Computes the weight-decay term of the loss, a scalar."""
         settings = self.config.optimizer
         return weight_decay_loss(parameter_groups(self.network), settings.weight_decay, settings.optimizer)
 
     @tf.autograph.experimental.do_not_convert  # Branches are ops already; converting takes seconds.
     def train_step(self, batch: dict[str, tf.Tensor]) -> Scalars:
-        """One step on this replica's part of the global batch.
+        """Makes one training step on this replica's part of the global batch.
 
         Args:
-            batch: As the stage's `objective` takes it.
+            batch: See the class of the stage.
 
         Returns:
-            Means of the losses and metrics since they were reset.
+            Means of the losses and metrics since they were last reset, by name.
 
         Raises:
             tf.errors.InvalidArgumentError: Images are not in [0, 1].
@@ -131,18 +149,18 @@ class Task(keras.Model):
         return {name: mean.result() for name, mean in self.train_means.items()}
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
-        """This replica's share of the gradients of the global loss, and all that is logged.
+        """Computes this replica's share of the gradients of the global loss, and the scalars to log.
 
-        With `microbatch_size` the batch is gone through in parts, of which each has batch-norm statistics of
-        its own and moves the moving ones. Given those statistics, losses and gradients are the whole batch's.
+        With `microbatch_size` the batch is processed in parts. Each part has its own batch-norm statistics
+        and moves the moving ones. Given those statistics, losses and gradients are those of the whole batch.
         In pretraining the two views of an image are in different parts.
 
         Args:
-            batch: As `objective` takes it.
+            batch: See the class of the stage.
 
         Returns:
-            Losses, metrics and `total_loss`; and a gradient for each trainable variable, which the optimizer
-            sums over the replicas.
+            Losses, metrics and `total_loss` by name; and a gradient for each trainable variable, which the
+            optimizer sums over the replicas.
         """
         if self.config.training.microbatch_size:
             return self._accumulated_gradients(batch)
@@ -150,7 +168,7 @@ class Task(keras.Model):
             losses, metrics = self.objective(batch)
             losses["weight_decay"] = self.weight_decay()
             total = self._sum(losses.values())
-            scaled = self._scaled(total)
+            scaled = self._scale(total)
         return {**losses, **metrics, "total_loss": total}, tape.gradient(scaled, self._weights)
 
     def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
@@ -158,7 +176,7 @@ class Task(keras.Model):
         parts = Microbatches(batch, training.train_batch_size // training.microbatch_size)
         with tf.GradientTape() as tape:
             decay = self.weight_decay()
-            scaled = self._scaled(decay)
+            scaled = self._scale(decay)
         gradients = tape.gradient(scaled, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         scalars, gradients = self.accumulate(parts, gradients)
         scalars["weight_decay"] = decay
@@ -166,14 +184,21 @@ class Task(keras.Model):
         return scalars, gradients
 
     def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
-        """Losses and metrics of a batch in parts, and `gradients` with theirs added.
+        """Computes the losses and metrics of a batch in parts, and adds their gradients.
 
-        Here for an objective that is a mean over examples.
+        This one is for an objective that is a mean over examples; other stages override it.
+
+        Args:
+            parts: The batch.
+            gradients: For each trainable variable, the gradient to add to.
+
+        Returns:
+            Losses and metrics by name, and the gradients.
         """
 
         def loss_of(i: tf.Tensor) -> tuple[tf.Tensor, Scalars]:
             losses, metrics = self.objective(parts[i])
-            return self._scaled(self._sum(losses.values()) / parts.count), {**losses, **metrics}
+            return self._scale(self._sum(losses.values()) / parts.count), {**losses, **metrics}
 
         return self.add_up(parts, loss_of, (*self.loss_names, *self.metric_names), gradients)
 
@@ -184,13 +209,16 @@ class Task(keras.Model):
         names: tuple[str, ...],
         gradients: list[tf.Tensor],
     ) -> tuple[Scalars, list[tf.Tensor]]:
-        """Goes through the parts; the means of their scalars, and `gradients` with those of the losses added.
+        """Processes the parts one after the other, averages their scalars and adds up their gradients.
 
         Args:
             parts: The batch.
-            loss_of: The number of a part to its loss, already scaled, and to its scalars.
-            names: Of the scalars.
-            gradients: For each trainable variable, what to start from.
+            loss_of: Maps the number of a part to its loss, already scaled, and to its scalars.
+            names: Names of the scalars to average.
+            gradients: For each trainable variable, the gradient to add to.
+
+        Returns:
+            The means by name, and the gradients.
         """
         shares = {name: SHARES[name] for name in names if name in SHARES}
         names = (*names, *shares.values())
@@ -216,8 +244,8 @@ class Task(keras.Model):
     def _sum(self, losses: Iterable[tf.Tensor]) -> tf.Tensor:
         return tf.add_n([tf.cast(loss, self._loss_dtype) for loss in losses])
 
-    def _scaled(self, loss: tf.Tensor) -> tf.Tensor:
-        """The optimizer sums gradients over the replicas, so each brings its share of their mean."""
+    def _scale(self, loss: tf.Tensor) -> tf.Tensor:
+        """Divides a loss by the number of replicas, whose gradients will be summed, and scales it."""
         return self.optimizer.scale_loss(loss / num_replicas())
 
     @property
@@ -226,14 +254,14 @@ class Task(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: dict[str, tf.Tensor]) -> Scalars:
-        """One step of evaluation.
+        """Evaluates one batch.
 
         Args:
-            batch: `image` float [N, H, W, 3], `label` int [N] and, where the batch is padded, `mask`
-                bool [N]. Rows whose label is negative have none, and count as little as padding does.
+            batch: `image` float [N, H, W, 3], `label` int [N] and, if the batch is padded, `mask` bool [N].
+                Rows with a negative label are ignored, as padding is.
 
         Returns:
-            Means of the evaluation metrics since they were reset.
+            Means of the evaluation metrics since they were last reset, by name.
         """
         if self.network.supervised_head is not None:
             labels = batch["label"]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data import Source
 from tf_simclrv2.evaluation.features import FeatureExtractor
-from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
+from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
+from tf_simclrv2.evaluation.split_features import labeled_rows, split_features
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.preparation import PreparedRun
 
 ENDPOINT = "final_avg_pool"
-K = NEIGHBOURS[0]
+K = NEIGHBORS[0]
 TAG = f"knn_{K}/{ENDPOINT}/while_training"
 # Of each split: enough for a curve, and a small part of an epoch.
 IMAGES = 2000
@@ -59,15 +59,5 @@ class KnnCurve:
             self._writer.flush()
 
     def _features(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
-        config = self._config
-        skipped = SkippedImages(source.num_examples, config.data.max_skipped_fraction)
-        batches = evaluation_batches(
-            source,
-            image_size=config.model.image_size,
-            batch_size=min(config.evaluation.eval_batch_size, source.num_examples),
-            skipped=skipped,
-        )
-        with skipped.explained():
-            features, labels = self._extract(batches)
-        known = labels != UNLABELLED
-        return features[ENDPOINT][known], labels[known]
+        features, labels = labeled_rows(*split_features(self._extract, source, self._config))
+        return features[ENDPOINT], labels

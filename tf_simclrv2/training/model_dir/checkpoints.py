@@ -15,11 +15,11 @@ from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX
 
 def training_checkpoint(task: Task, **more: tf.Variable) -> tf.train.Checkpoint:
     """The checkpoint of a compiled task: network, optimizer and whatever else the loop must remember."""
-    memory = task.memory()
+    state = task.checkpoint_state()
     return tf.train.Checkpoint(
         model=variable_tree(named_variables(task.network)),
         optimizer=variable_tree(named_variables(task.optimizer)),
-        **({"memory": variable_tree(memory)} if memory else {}),
+        **({"memory": variable_tree(state)} if state else {}),
         **more,
     )
 

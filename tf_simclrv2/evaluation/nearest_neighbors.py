@@ -1,13 +1,13 @@
-"""Weighted nearest neighbours on frozen features: an evaluation that fits nothing."""
+"""Weighted nearest neighbors on frozen features: an evaluation without any training."""
 
 from __future__ import annotations
 
 import numpy as np
 
 # Customary since Wu et al. 2018.
-NEIGHBOURS = (20, 200)
+NEIGHBORS = (20, 200)
 TEMPERATURE = 0.07
-# Similarities held in memory at once.
+# Number of similarities that are in memory at once.
 BLOCK = 2**25
 
 
@@ -19,15 +19,15 @@ def knn_accuracy(
     k: int,
     temperature: float = TEMPERATURE,
 ) -> float:
-    """Top-1 accuracy of `knn_votes`.
+    """Computes the top-1 accuracy of `knn_votes`.
 
     Args:
         train_features: [N, D].
         train_labels: int [N].
         test_features: [M, D].
         test_labels: int [M].
-        k: Neighbours; more than N counts as N.
-        temperature: τ.
+        k: Number of neighbors; N if it is larger than N.
+        temperature: τ, above 0.
 
     Returns:
         Accuracy in [0, 1].
@@ -44,27 +44,29 @@ def knn_votes(
     temperature: float = TEMPERATURE,
     own_rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Class that the k most similar training rows vote for.
+    """Predicts the class of each test row by a vote of the k most similar training rows.
 
-    Features are normalised; a neighbour of cosine similarity s votes for its class with exp(s / τ).
+    A neighbor of cosine similarity s votes for its class with weight exp(s / τ). Accuracies, the curve during
+    training and the report all use this vote.
 
     Args:
         train_features: [N, D].
-        train_labels: int [N], of at least 0.
+        train_labels: int [N], not negative.
         test_features: [M, D].
-        k: Neighbours; more than N counts as N.
-        temperature: τ.
-        own_rows: int [M], the training row that is the same image, which has no vote; -1 where none is.
+        k: Number of neighbors; N if it is larger than N.
+        temperature: τ, above 0.
+        own_rows: int [M], the training row of the same image, which has no vote; -1 if there is none. None if
+            no test image is among the training rows.
 
     Returns:
-        int64 [M].
+        Classes, int64 [M].
 
     Example:
         >>> knn_votes(features, labels, features, k=20, own_rows=np.arange(len(features)))
 
     Reference: Wu et al. 2018, arXiv 1805.01978, section 3.4.
     """
-    train, test = _normalised(train_features), _normalised(test_features)
+    train, test = _unit_length(train_features), _unit_length(test_features)
     k = min(k, len(train))
     classes = int(train_labels.max()) + 1
     rows = max(1, BLOCK // len(train))
@@ -84,6 +86,6 @@ def knn_votes(
     return np.concatenate(winners)
 
 
-def _normalised(features: np.ndarray) -> np.ndarray:
+def _unit_length(features: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(norms, np.finfo(features.dtype).tiny)

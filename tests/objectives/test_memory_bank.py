@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2.objectives import nt_xent
-from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory
+from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory_bank
 
 N, D, K = 4, 6, 10
 
@@ -47,7 +47,7 @@ def test_value_and_gradient(filled, hidden_norm):
     x, k = tf.constant(z), tf.constant(keys)
     with tf.GradientTape() as tape:
         tape.watch([x, k])
-        loss, logits, labels = nt_xent_with_memory(x, k, tf.constant(queue), filled, 0.3, hidden_norm)
+        loss, logits, labels = nt_xent_with_memory_bank(x, k, tf.constant(queue), filled, 0.3, hidden_norm)
     gradient, to_keys = tape.gradient(loss, [x, k])
     assert float(loss) == pytest.approx(reference(z, keys, queue[:filled], 0.3, hidden_norm), rel=1e-12)
     assert to_keys is None
@@ -65,7 +65,7 @@ def test_what_is_in_empty_slots_does_not_matter():
     z, keys, queue = example(3)
     full = queue.copy()
     full[3:] = 7.0
-    losses = [nt_xent_with_memory(z, keys, tf.constant(q), 3)[0] for q in (queue, full)]
+    losses = [nt_xent_with_memory_bank(z, keys, tf.constant(q), 3)[0] for q in (queue, full)]
     assert float(losses[0]) == float(losses[1])
 
 
@@ -73,7 +73,7 @@ def test_what_is_in_empty_slots_does_not_matter():
 def test_with_its_own_keys_and_no_past_it_is_the_plain_loss(hidden_norm):
     z, _, queue = example(0)
     z = tf.constant(z)
-    with_memory = nt_xent_with_memory(z, z, tf.constant(queue), 0, 0.5, hidden_norm)
+    with_memory = nt_xent_with_memory_bank(z, z, tf.constant(queue), 0, 0.5, hidden_norm)
     plain = nt_xent(z, 0.5, hidden_norm)
     for ours, theirs in zip(with_memory, plain, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
@@ -88,7 +88,7 @@ def test_replicas_agree_in_float32(replicas, count):
         def run(z, keys):
             with tf.GradientTape() as tape:
                 tape.watch(z)
-                loss, *_ = nt_xent_with_memory(z, keys, tf.constant(queue), 3)
+                loss, *_ = nt_xent_with_memory_bank(z, keys, tf.constant(queue), 3)
                 scaled = loss / share
             return loss, tape.gradient(scaled, z)
 
@@ -126,7 +126,7 @@ def test_queue_is_a_ring_on_any_number_of_replicas(replicas, count):
         np.testing.assert_allclose(oldest_first, np.array(past), rtol=1e-12)
 
 
-def test_unnormalised_keys_are_kept_as_they_are():
+def test_unnormalized_keys_are_kept_as_they_are():
     queue = KeyQueue(K, D, hidden_norm=False, dtype="float64")
     keys = np.random.default_rng(1).standard_normal((4, D))
     queue.enqueue(tf.constant(keys))
@@ -135,7 +135,7 @@ def test_unnormalised_keys_are_kept_as_they_are():
 
 def test_half_precision():
     z, keys, queue = example(3)
-    loss, *_ = nt_xent_with_memory(
+    loss, *_ = nt_xent_with_memory_bank(
         tf.cast(z, tf.bfloat16), tf.cast(keys, tf.bfloat16), tf.constant(queue, tf.float32), 3
     )
     assert loss.dtype == tf.float32 and np.isfinite(float(loss))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from tf_simclrv2.evaluation import knn_accuracy, knn_votes, nearest_neighbours
+from tf_simclrv2.evaluation import knn_accuracy, knn_votes, nearest_neighbors
 
 
 def features(rows, seed):
@@ -45,7 +45,7 @@ def test_scikit_learn(k):
 def test_chunks_and_scale_do_not_show(monkeypatch):
     (x, y), (test, labels) = features(80, 4), features(50, 5)
     whole = knn_accuracy(x, y, test, labels, 7)
-    monkeypatch.setattr(nearest_neighbours, "BLOCK", 9 * 80)
+    monkeypatch.setattr(nearest_neighbors, "BLOCK", 9 * 80)
     assert knn_accuracy(1e3 * x, y, (1e-3 * test).astype(np.float32), labels, 7) == whole
 
 
@@ -57,7 +57,7 @@ def test_a_zero_row_is_no_error():
 @pytest.mark.parametrize("k", [1, 5, 60])
 def test_an_image_has_no_vote_on_itself(k, monkeypatch):
     """Half of the images are in the training rows; each of them is judged by the others alone."""
-    monkeypatch.setattr(nearest_neighbours, "BLOCK", 7 * 30)
+    monkeypatch.setattr(nearest_neighbors, "BLOCK", 7 * 30)
     x, y = features(60, 7)
     train = np.arange(0, 60, 2)
     own = np.full(60, -1)
@@ -66,6 +66,6 @@ def test_an_image_has_no_vote_on_itself(k, monkeypatch):
     for image, vote in enumerate(votes):
         others = train[train != image]
         alone = (x[others], y[others], x[image : image + 1])
-        assert naive_accuracy(*alone, [vote], k, nearest_neighbours.TEMPERATURE) == 1.0
+        assert naive_accuracy(*alone, [vote], k, nearest_neighbors.TEMPERATURE) == 1.0
     with_itself = knn_votes(x[train], y[train], x[train], 1)
     np.testing.assert_array_equal(with_itself, y[train])

@@ -43,7 +43,7 @@ def means_after(replicas, labels: np.ndarray) -> tuple[dict[str, float], np.ndar
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_accuracy_is_of_the_labelled_rows(replicas, count):
+def test_accuracy_is_of_the_labeled_rows(replicas, count):
     found, logits = means_after(replicas(count), LABELS)
     order = np.argsort(-logits, axis=1)
     rows = np.flatnonzero((LABELS >= 0) & MASK)
@@ -62,7 +62,7 @@ def test_without_any_label_there_is_no_accuracy(replicas, count):
 
 @pytest.mark.parametrize("microbatch_size", [0, 4])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_accuracy_of_training_is_of_the_labelled_rows(replicas, count, microbatch_size):
+def test_the_accuracy_of_training_is_of_the_labeled_rows(replicas, count, microbatch_size):
     """On two replicas one of them has no label; parts of the batch have more or fewer."""
     with replicas(count).scope():
         task = build_task(config_of({**FLAGS, "train_batch_size": BATCH, "microbatch_size": microbatch_size}))

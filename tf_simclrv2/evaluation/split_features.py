@@ -1,0 +1,109 @@
+"""Features of a whole split: the start of every evaluation on frozen features."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
+from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.evaluation.features import FeatureExtractor, Features
+from tf_simclrv2.progress import Say, batches_told
+
+Batch = dict[str, tf.Tensor]
+
+
+@contextlib.contextmanager
+def split_batches(source: Source, config: ExperimentConfig) -> Iterator[tf.data.Dataset]:
+    """Opens a split for reading, every image once and in the order of the source.
+
+    Args:
+        source: The images.
+        config: Holds the image size, `eval_batch_size` and `max_skipped_fraction`. A batch is not larger
+            than the split.
+
+    Yields:
+        Batches as `evaluation_batches` makes them. Read them within the context.
+
+    Raises:
+        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+
+    Example:
+        >>> with split_batches(source, config) as batches:
+        ...     first = next(iter(batches))["image"]
+    """
+    skipped = SkippedImages(source.num_examples, config.data.max_skipped_fraction)
+    with skipped.explained():
+        yield evaluation_batches(
+            source,
+            image_size=config.model.image_size,
+            batch_size=_batch_size(source, config),
+            skipped=skipped,
+        )
+
+
+def split_features(
+    extract: FeatureExtractor,
+    source: Source,
+    config: ExperimentConfig,
+    say: Say | None = None,
+    title: str | None = None,
+    on_batch: Callable[[Batch], None] | None = None,
+) -> tuple[Features, np.ndarray]:
+    """Extracts the features of every readable image of a split.
+
+    Args:
+        extract: The network's endpoints.
+        source: The images.
+        config: See `split_batches`.
+        say: Reports the progress; None reports nothing.
+        title: What the progress is called; `features of <split>` by default.
+        on_batch: Called with each batch before its features are extracted.
+
+    Returns:
+        A float32 array [examples, width] for each endpoint, and int64 labels [examples], -1 where there is
+        none.
+
+    Raises:
+        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+
+    Example:
+        >>> features, labels = split_features(FeatureExtractor(network, ["final_avg_pool"]), source, config)
+    """
+    with split_batches(source, config) as batches:
+        watched = batches
+        if say is not None:
+            title = title or f"features of {source.name}"
+            watched = batches_told(batches, title, _batch_size(source, config), say)
+
+        def visited() -> Iterator[Batch]:
+            for batch in watched:
+                if on_batch is not None:
+                    on_batch(batch)
+                yield batch
+
+        return extract(visited())
+
+
+def labeled_rows(features: Features, labels: np.ndarray) -> tuple[Features, np.ndarray]:
+    """Drops the images without a label, which some TFDS splits have.
+
+    Args:
+        features: [examples, width] for each endpoint.
+        labels: int [examples]; negative where there is no label.
+
+    Returns:
+        Features and labels of the other images, possibly of none.
+    """
+    rows = labels != UNLABELLED
+    if rows.all():  # Spares a copy.
+        return features, labels
+    return {name: feature[rows] for name, feature in features.items()}, labels[rows]
+
+
+def _batch_size(source: Source, config: ExperimentConfig) -> int:
+    return min(config.evaluation.eval_batch_size, source.num_examples)
