@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
 from tf_simclrv2.export.staging import staged
-from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.files import CONFIG_FILE, write_atomically
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.weights.loading import find_weights, load_network
@@ -70,8 +70,8 @@ def _write(network: SimCLR, directory: str, form: str, fine_tuned: bool) -> None
         checkpoint = published_checkpoint(network)
     else:
         checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
-        with open(os.path.join(directory, CONFIG_FILE), "w", encoding="utf-8") as file:
-            file.write(_config(network.config, fine_tuned).to_json())
+        config = _config(network.config, fine_tuned)
+        write_atomically(os.path.join(directory, CONFIG_FILE), config.to_json())
     tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
 
 

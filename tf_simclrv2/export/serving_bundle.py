@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.models import SimCLR
 
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
@@ -58,7 +59,4 @@ def write_models_config(directory: str) -> None:
         '    model_platform: "tensorflow"\n  }\n'
         for name in names
     )
-    path = os.path.join(directory, CONFIG_FILE)
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        file.write(f"model_config_list {{\n{entries}}}\n")
-    os.replace(path + ".part", path)
+    write_atomically(os.path.join(directory, CONFIG_FILE), f"model_config_list {{\n{entries}}}\n")

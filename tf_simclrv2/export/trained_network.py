@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.files import read_json
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.loading import find_weights, load_network
@@ -48,7 +48,7 @@ def load_trained_network(path: str) -> TrainedNetwork:
     prefix = weights.reader.prefix
     directory = directory_of(path)
     step = _step(prefix)
-    training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
+    training = {"global_step": step, **_result(os.path.join(directory, f"result_{step}.json"))}
     network = load_network(weights, say=print)
     classes = Classes.beside(
         path, network.config.num_classes, f"the network in {path!r}", "export the network of a run"
@@ -63,8 +63,11 @@ def _step(prefix: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _read_json(path: str) -> dict[str, Any]:
-    if not tf.io.gfile.exists(path):
+def _result(path: str) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except tf.errors.NotFoundError:
         return {}
-    with tf.io.gfile.GFile(path) as file:
-        return json.load(file)
+    except ValueError as error:
+        print(f"{path} cannot be read ({error}); the export is made without these results")
+        return {}

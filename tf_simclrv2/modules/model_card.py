@@ -8,12 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
 from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
-from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE
+from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE, write_atomically
 from tf_simclrv2.version import VERSION
 from tf_simclrv2.versions import versions
 
@@ -157,5 +155,4 @@ _CALLS = {
 
 
 def _write(directory: str, name: str, text: str) -> None:
-    with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
-        file.write(text)
+    write_atomically(os.path.join(directory, name), text)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.comparison_page import comparison_page
 from tf_simclrv2.report.run_page import run_page
 from tf_simclrv2.report.run_record import read_run
@@ -49,11 +50,8 @@ def write_comparison(runs: Sequence[str], output: str | None = None) -> str:
 
 
 def _write(path: str, text: str) -> str:
-    # Written beside and renamed, so that a browser never sees half a page.
     try:
-        with tf.io.gfile.GFile(path + ".part", "w") as file:
-            file.write(text)
-        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+        write_atomically(path, text)
     except tf.errors.OpError as error:
         raise ConfigError(
             f"output is {path!r}, which cannot be written ({error.message}); name another with --output=FILE."

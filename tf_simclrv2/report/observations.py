@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.thumbnails import pack, unpack
 
 OBSERVATIONS_FILE = "report_data.npz"
@@ -88,9 +89,7 @@ class Observations:
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)
         path = os.path.join(directory, OBSERVATIONS_FILE)
-        with tf.io.gfile.GFile(path + ".part", "wb") as target:
-            target.write(file.getvalue())
-        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+        write_atomically(path, file.getvalue())
         return path
 
     @classmethod

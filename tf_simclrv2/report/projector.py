@@ -10,6 +10,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.plugins import projector
 
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.report.thumbnails import sheet
 
@@ -40,8 +41,7 @@ def write_projector(directory: str, seen: Observations) -> None:
         CONFIG_FILE: text_format.MessageToString(config).encode(),
     }
     for name, content in contents.items():
-        with tf.io.gfile.GFile(os.path.join(directory, name), "wb") as file:
-            file.write(content)
+        write_atomically(os.path.join(directory, name), content)
 
 
 def _table(values: np.ndarray) -> bytes:
