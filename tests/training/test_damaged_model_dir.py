@@ -37,7 +37,7 @@ DAMAGES = ("truncated", "emptied", "flipped")
 CASES = [(name, how) for name in READ for how in DAMAGES] + [(name, "flipped") for name in NOT_READ]
 NEWEST = ("ckpt-4.index", "ckpt-4.data-00000-of-00001")
 LABELS_REFUSED = r"label \d is '.*' in the former|labels\.txt beside it has \d+ name"
-CONFIG_REFUSED = r"config\.json cannot be read|is not one of a run|holds checkpoints of another run"
+CONFIG_REFUSED = r"config\.json cannot be read|is not the config of a run|holds checkpoints of another run"
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from tf_simclrv2.doctor.machine import Machine
 from tf_simclrv2.doctor.printout import printout
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.weights.run_config import read_config_file
 
 
 def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = None) -> None:
@@ -53,10 +54,4 @@ def config_at(path: str) -> ExperimentConfig:
     file = os.path.join(path, CONFIG_FILE) if tf.io.gfile.isdir(path) else path
     if not tf.io.gfile.exists(file):
         raise ConfigError(f"there is no {file}; name the model_dir of a run, or a config.json.")
-    try:
-        with tf.io.gfile.GFile(file) as opened:
-            return ExperimentConfig.from_json(opened.read())
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{file} is not the configuration of a run ({error}); name the model_dir of a run."
-        ) from error
+    return read_config_file(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from typing import Any
 
@@ -11,9 +10,10 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.files import CONFIG_FILE, VERSIONS_FILE
+from tf_simclrv2.files import CONFIG_FILE, VERSIONS_FILE, read_json
 from tf_simclrv2.report.event_files import Scalar, read_scalars
 from tf_simclrv2.report.observations import OBSERVATIONS_FILE, DamagedObservations, Observations
+from tf_simclrv2.weights.run_config import read_config
 
 RESULT_FILE = "result.json"
 EVALUATION = "eval"
@@ -68,24 +68,20 @@ class _Reader:
             self.missing.append(f"There is no {name}: {otherwise}")
             return {}
         try:
-            with tf.io.gfile.GFile(path) as file:
-                values = json.load(file)
-            if isinstance(values, dict):
-                return values
-            raise ValueError("it holds no object")
+            return read_json(path)
         except (ValueError, tf.errors.OpError) as error:
             self.missing.append(f"{name} cannot be read ({error}).")
             return {}
 
     def config(self) -> ExperimentConfig | None:
-        values = self.json(CONFIG_FILE, "the settings are not known.")
-        if not values:
-            return None
         try:
-            return ExperimentConfig.from_json(json.dumps(values))
-        except (ConfigError, TypeError, AttributeError) as error:
-            self.missing.append(f"{CONFIG_FILE} is not of this version ({error}).")
+            found = read_config(self.path)
+        except ConfigError as error:
+            self.missing.append(str(error))
             return None
+        if found is None:
+            self.missing.append(f"There is no {CONFIG_FILE}: the settings are not known.")
+        return found
 
     def observations(self) -> Observations | None:
         try:
