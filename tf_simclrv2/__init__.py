@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
         RunConfig,
         TrainingConfig,
     )
-    from tf_simclrv2.errors import ConfigError
+    from tf_simclrv2.errors import CheckpointError, ConfigError, DataError, ExportError, RunError, UserError
     from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR
     from tf_simclrv2.modules.hub_layer import HubLayer
     from tf_simclrv2.modules.saved_model import save_module
@@ -48,7 +48,14 @@ _MODULES = {
         "RunConfig",
         "TrainingConfig",
     ),
-    "tf_simclrv2.errors": ("ConfigError",),
+    "tf_simclrv2.errors": (
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "ExportError",
+        "RunError",
+        "UserError",
+    ),
     "tf_simclrv2.models": (
         "ProjectionHead",
         "ResNet",
@@ -79,12 +86,15 @@ _MODULE_OF_NAME = {name: module for module, names in _MODULES.items() for name i
 
 __all__ = [
     "LARS",
+    "CheckpointError",
     "ConfigError",
     "DataConfig",
+    "DataError",
     "Distillation",
     "DistillationConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "ExportError",
     "FineTuning",
     "HubLayer",
     "ModelConfig",
@@ -94,8 +104,10 @@ __all__ = [
     "ProjectionHead",
     "ResNet",
     "RunConfig",
+    "RunError",
     "SimCLR",
     "TrainingConfig",
+    "UserError",
     "WarmupCosine",
     "distillation_loss",
     "load_published_weights",

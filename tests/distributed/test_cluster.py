@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.distributed.workers import free_ports, tf_config
-from tf_simclrv2 import ConfigError, RunConfig
+from tf_simclrv2 import ConfigError, RunConfig, RunError
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.rendezvous import wait_for_peers
@@ -72,7 +72,7 @@ def test_a_peer_that_never_comes_is_named(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config(ports, 0))
     start = time.monotonic()
     with pytest.raises(
-        ConfigError, match=rf"no worker answers at localhost:{ports[1]} after 0.5 s.*--cluster_t"
+        RunError, match=rf"no worker answers at localhost:{ports[1]} after 0.5 s.*--cluster_t"
     ):
         make_strategy(RunConfig(cluster_timeout=0.5))
     assert time.monotonic() - start < 10
@@ -87,9 +87,7 @@ def test_a_peer_that_is_there_is_not_waited_for():
 def test_a_port_that_is_taken_is_told():
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(
-            ConfigError, match=f"port {port} of this worker, localhost:{port}, cannot be opened"
-        ):
+        with pytest.raises(RunError, match=f"port {port} of this worker, localhost:{port}, cannot be opened"):
             wait_for_peers(Cluster((f"localhost:{port}",), 0), 0.5)
 
 
@@ -130,6 +128,6 @@ def test_a_tpu_that_does_not_answer_is_not_waited_for(named):
     port = free_ports(1)[0]
     where = {"tpu_name": named} if named != "address" else {"master": f"grpc://localhost:{port}"}
     start = time.monotonic()
-    with pytest.raises(ConfigError, match=r"tpu_name is .*, but no TPU answers to it"):
+    with pytest.raises(RunError, match=r"tpu_name is .*, but no TPU answers to it"):
         make_strategy(RunConfig(**where, cluster_timeout=0.5))
     assert time.monotonic() - start < 30

@@ -10,7 +10,7 @@ import tarfile
 
 import pytest
 
-from tf_simclrv2 import ConfigError
+from tf_simclrv2 import ExportError
 from tf_simclrv2.export.staging import staged
 from tf_simclrv2.modules.module_archive import pack_module, unpack_module
 
@@ -40,7 +40,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 def test_what_exists_is_replaced_only_on_demand(tmp_path):
     output = tmp_path / "out"
     output.write_text("old")
-    with pytest.raises(ConfigError, match="exists; choose another, or pass --overwrite"), staged(str(output)):
+    with pytest.raises(ExportError, match="exists; choose another, or pass --overwrite"), staged(str(output)):
         raise AssertionError
     with pytest.raises(RuntimeError), staged(str(output), overwrite=True) as part:
         pathlib.Path(part).write_text("half")
@@ -63,7 +63,7 @@ def test_the_old_output_returns_after_a_kill_between_the_two_moves(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     (tmp_path / f".out.old-{gone.pid}").write_text("old")
-    with pytest.raises(ConfigError, match="exists"), staged(str(tmp_path / "out")):
+    with pytest.raises(ExportError, match="exists"), staged(str(tmp_path / "out")):
         raise AssertionError
     assert (tmp_path / "out").read_text() == "old" and names(tmp_path) == ["out"]
 
@@ -90,7 +90,7 @@ def test_what_a_killed_program_left_is_removed(tmp_path):
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"), staged(str(tmp_path / "file" / "out")):
+    with pytest.raises(ExportError, match="cannot be written"), staged(str(tmp_path / "file" / "out")):
         raise AssertionError
 
 
@@ -133,7 +133,7 @@ def test_paths_that_leave_the_folder(tmp_path, member):
         unpack_module(archive, str(target))
         assert not pathlib.Path(member[0]).exists()
         return
-    with pytest.raises(ConfigError, match="is not safe to unpack"):
+    with pytest.raises(ExportError, match="is not safe to unpack"):
         unpack_module(archive, str(target))
     assert names(target) == [] and names(tmp_path / "inner") == ["target"]
 
@@ -143,5 +143,5 @@ def test_what_is_no_archive(tmp_path):
     whole = pathlib.Path(archive_of(tmp_path / "whole.tar.gz", ("a", ""), ("b", "")))
     (tmp_path / "half.tar.gz").write_bytes(whole.read_bytes()[:60])
     for name in ("text.tar.gz", "half.tar.gz", "missing.tar.gz"):
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(ExportError, match="cannot be read"):
             unpack_module(str(tmp_path / name), str(tmp_path / "target"))

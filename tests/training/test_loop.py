@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
-from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2 import ConfigError, ExperimentConfig, UserError
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.report.event_files import read_scalars
@@ -284,7 +284,7 @@ BAD_RUNS = {
 @pytest.mark.parametrize("name", BAD_RUNS)
 def test_bad_runs_are_refused_before_anything_is_written(tmp_path, name):
     changes, message = BAD_RUNS[name]
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         execute(config_for(tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tf_simclrv2 import ConfigError, ExperimentConfig, ModelConfig
+from tf_simclrv2 import CheckpointError, ExperimentConfig, ModelConfig
 from tf_simclrv2.files import CONFIG_FILE, DESCRIPTION_FILE, VERSIONS_FILE
 from tf_simclrv2.version import VERSION
 from tf_simclrv2.weights.run_config import read_config, read_config_file, read_model
@@ -42,7 +42,9 @@ def test_an_export_whose_run_is_not_known(tmp_path):
 
 def test_nothing_there(tmp_path):
     assert read_config(str(tmp_path)) is None and read_model(str(tmp_path)) is None
-    with pytest.raises(ConfigError, match=r"config\.json cannot be read \(.*[Nn]o such file.*\); name the"):
+    with pytest.raises(
+        CheckpointError, match=r"config\.json cannot be read \(.*[Nn]o such file.*\); name the"
+    ):
         read_config_file(str(tmp_path / CONFIG_FILE))
 
 
@@ -63,7 +65,7 @@ DAMAGED = {
 def test_a_damaged_config(tmp_path, values, sentence):
     directory = written(tmp_path, values)
     for read in (read_config, read_model):
-        with pytest.raises(ConfigError, match=re.escape(sentence)) as caught:
+        with pytest.raises(CheckpointError, match=re.escape(sentence)) as caught:
             read(directory)
         assert str(caught.value).startswith(f"{directory}/{CONFIG_FILE} ")
         assert str(caught.value).endswith("restore a copy of it, or move it away.")
@@ -72,7 +74,7 @@ def test_a_damaged_config(tmp_path, values, sentence):
 
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / CONFIG_FILE).write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"cannot be read \(.*decode"):
+    with pytest.raises(CheckpointError, match=r"cannot be read \(.*decode"):
         read_config(str(tmp_path))
 
 
@@ -81,10 +83,10 @@ def test_a_newer_version(tmp_path):
     sentence = rf"written by tf_simclrv2 99\.0\.0, and this is {VERSION}, which .* color.*; install the newer"
     for text in ("{", json.dumps({"tf_simclrv2": VERSION}), json.dumps({"tf_simclrv2": "0.0.9"})):
         (tmp_path / VERSIONS_FILE).write_text(text)
-        with pytest.raises(ConfigError, match="is not the config of a run"):
+        with pytest.raises(CheckpointError, match="is not the config of a run"):
             read_config(directory)
     (tmp_path / VERSIONS_FILE).write_text(json.dumps(NEWER))
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(CheckpointError, match=sentence):
         read_config(directory)
 
 
@@ -92,7 +94,7 @@ def test_a_newer_version(tmp_path):
 def test_an_export_of_a_newer_version(tmp_path, part):
     (tmp_path / DESCRIPTION_FILE).write_text(json.dumps({part: {"color": 1}, "versions": NEWER}))
     read = read_config if part == "run" else read_model
-    with pytest.raises(ConfigError, match=r"simclr\.json was written by tf_simclrv2 99\.0\.0"):
+    with pytest.raises(CheckpointError, match=r"simclr\.json was written by tf_simclrv2 99\.0\.0"):
         read(str(tmp_path))
 
 

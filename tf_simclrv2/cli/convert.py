@@ -8,7 +8,7 @@ from absl.flags import FLAGS
 
 from tf_simclrv2.cli.flags.convert import define
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import UserError
 
 
 def main() -> None:
@@ -21,5 +21,5 @@ def _convert() -> None:
 
     try:
         print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
-    except ConfigError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

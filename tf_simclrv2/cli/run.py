@@ -14,7 +14,7 @@ from tf_simclrv2.cli.flags import (
     notes_on_flags,
 )
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import EXIT_PREEMPTED, ConfigError, Preempted, RunError
+from tf_simclrv2.errors import EXIT_PREEMPTED, Preempted, RunError, UserError
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def _run() -> None:
             consult(config, FLAGS.trial_steps, FLAGS.json)
             return
         Run(config, flag_values()).execute()
-    except (ConfigError, RunError) as error:
+    except (UserError, RunError) as error:
         sys.exit(f"error: {error}")
     except Preempted as stop:
         print(stop, flush=True)

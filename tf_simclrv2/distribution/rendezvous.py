@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from tf_simclrv2.distribution.cluster import Cluster, split_address
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import RunError
 
 _POLL = 0.1
 _ATTEMPT = 2.0
@@ -27,7 +27,7 @@ def wait_for_peers(cluster: Cluster, timeout: float) -> None:
         timeout: Seconds to wait at most.
 
     Raises:
-        ConfigError: A peer did not come, by its address; or this process's own port is taken.
+        RunError: A peer did not come, by its address; or this process's own port is taken.
     """
     end = time.monotonic() + timeout
     with _listening(cluster):
@@ -35,7 +35,7 @@ def wait_for_peers(cluster: Cluster, timeout: float) -> None:
         while missing:
             missing = [address for address in missing if not answers(address)]
             if missing and time.monotonic() >= end:
-                raise ConfigError(
+                raise RunError(
                     f"no worker answers at {', '.join(missing)} after {timeout:g} s (cluster_timeout); start "
                     "it, correct its address in TF_CONFIG, or wait longer with --cluster_timeout=SECONDS."
                 )
@@ -66,7 +66,7 @@ def _listening(cluster: Cluster) -> Iterator[None]:
     try:
         server = socket.create_server(("", cluster.port), backlog=len(cluster.addresses))
     except OSError as error:
-        raise ConfigError(
+        raise RunError(
             f"port {cluster.port} of this worker, {cluster.addresses[cluster.rank]}, cannot be opened "
             f"({error.strerror}); end the program that has it or choose another port in TF_CONFIG."
         ) from error

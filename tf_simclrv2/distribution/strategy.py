@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
 from tf_simclrv2.distribution.rendezvous import wait_for_peers, wait_until_answers
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, RunError
 
 
 def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
@@ -32,7 +32,8 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
         A strategy, the default one for the CPU as a single device.
 
     Raises:
-        ConfigError: A worker or the TPU cannot be reached, or the machine has no such devices.
+        ConfigError: The machine has no such devices, or TF_CONFIG does not fit the settings.
+        RunError: A worker or the TPU cannot be reached.
     """
     _let_memory_grow()
     kind = config.strategy
@@ -132,7 +133,7 @@ def _tpu_strategy(config: RunConfig) -> tf.distribute.Strategy:
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        raise ConfigError(
+        raise RunError(
             f"tpu_name is {name!r}, but no TPU answers to it ({str(error).splitlines()[0]}); "
             "check --tpu_name, --tpu_zone and --gcp_project, or pass --use_tpu=False."
         ) from error

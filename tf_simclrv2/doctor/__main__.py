@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from tf_simclrv2.doctor.command import config_at, consult, write_json
 from tf_simclrv2.doctor.machine import look_at_machine
 from tf_simclrv2.doctor.printout import machine_lines
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import UserError
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         print("\n".join(["this machine", *machine_lines(machine)]))
         if arguments.json:
             write_json(machine, arguments.json)
-    except ConfigError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
 
 

@@ -69,7 +69,7 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
         trial_steps: Training steps to try; 0 tries none.
 
     Raises:
-        ConfigError: A run would refuse the settings or the data, and why.
+        UserError: A run would refuse the settings or the data, and why.
     """
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -21,7 +21,7 @@ def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = 
     """Examines a configuration, prints what was found and, where asked for, writes it as JSON.
 
     Raises:
-        ConfigError: The run would be refused, or the file cannot be written.
+        UserError: The run would be refused, or the file cannot be written.
     """
     if trial_steps < 0:
         raise ConfigError(f"trial_steps is {trial_steps}; it must be at least 0, which tries none.")
@@ -49,7 +49,8 @@ def config_at(path: str) -> ExperimentConfig:
     """The configuration in a run's directory, or in a file.
 
     Raises:
-        ConfigError: There is none, or it cannot be read.
+        ConfigError: There is none.
+        CheckpointError: It is damaged.
     """
     file = os.path.join(path, CONFIG_FILE) if tf.io.gfile.isdir(path) else path
     if not tf.io.gfile.exists(file):

@@ -38,7 +38,8 @@ def convert(
         What was found and done, in a few lines.
 
     Raises:
-        ConfigError: The output exists, or the weights cannot be read.
+        ExportError: The output exists, or cannot be written.
+        CheckpointError: The weights cannot be read.
 
     Example:
         >>> print(convert("r50_1x_sk0/saved_model", "/tmp/r50"))

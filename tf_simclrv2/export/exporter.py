@@ -83,8 +83,9 @@ def export(config: ExportConfig) -> str:
         A line that says what is where, and how far it is from the network.
 
     Raises:
-        ConfigError: There is nothing to export, the place is taken, or the check failed. No half
-            export is left.
+        CheckpointError: There are no weights to export.
+        ConfigError: The network has no such endpoint.
+        ExportError: The output exists or cannot be written, or the check failed. Nothing is written then.
     """
     steps = Progress("export, step", 3, print, unit="steps")
     with steps, staged(config.target, config.overwrite) as part:

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ExportError
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def staged(output: str, overwrite: bool = False) -> Iterator[str]:
         The path to write to; nothing is there yet.
 
     Raises:
-        ConfigError: Something is there, and is not to be replaced; or the place cannot be written to.
+        ExportError: Something is there, and is not to be replaced; or the place cannot be written to.
     """
     output = os.path.abspath(output)
     parent, name = os.path.split(output)
@@ -33,11 +33,11 @@ def staged(output: str, overwrite: bool = False) -> Iterator[str]:
         os.makedirs(parent, exist_ok=True)
         _clear_leftovers(parent, name)
     except OSError as error:
-        raise ConfigError(
+        raise ExportError(
             f"output is {output!r}, which cannot be written ({error}); choose another."
         ) from error
     if os.path.lexists(output) and not overwrite:
-        raise ConfigError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
+        raise ExportError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
     try:
         yield part
         if os.path.lexists(output):

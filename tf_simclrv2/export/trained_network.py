@@ -41,7 +41,7 @@ def load_trained_network(path: str) -> TrainedNetwork:
         path: A model_dir, a `ckpt-N` inside one, or a SavedModel.
 
     Raises:
-        ConfigError: There are no weights, not those of a whole network, their architecture is unknown, or
+        CheckpointError: There are no weights, not those of a whole network, their architecture is unknown, or
             there is another number of class names.
     """
     weights = find_weights(path, setting="model_dir")

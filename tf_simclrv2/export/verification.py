@@ -9,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ExportError
 from tf_simclrv2.models import SimCLR
 
 # Side of the images of a check: convolutions take any size, and time grows with it.
@@ -28,7 +28,7 @@ def verify_module(network: SimCLR, module: str, result: str | None = None) -> fl
         The largest relative difference of any output.
 
     Raises:
-        ConfigError: The module is not the network.
+        ExportError: The module is not the network.
     """
     outputs = _outputs(network, min(network.config.image_size, MAX_SIDE))
     if result is not None:
@@ -47,7 +47,7 @@ def verify_tflite(network: SimCLR, directory: str) -> str:
         The largest relative difference of each file, in words.
 
     Raises:
-        ConfigError: They are not the network.
+        ExportError: They are not the network.
     """
     return _run_check("check_tflite.py", directory, _outputs(network, network.config.image_size))
 
@@ -69,5 +69,5 @@ def _run_check(script: str, path: str, expected: dict[str, np.ndarray]) -> str:
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or "it ended without a word").splitlines()[-1]
-        raise ConfigError(f"The export failed its check, and nothing was left: {reason}")
+        raise ExportError(f"The export failed its check, and nothing was left: {reason}")
     return done.stdout.strip().splitlines()[-1]

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, ExportError
 from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, unpack_module
 
@@ -31,7 +31,8 @@ class HubLayer(keras.layers.Layer):
     Output: The endpoint, or a dict of all.
 
     Raises:
-        ConfigError: There is no module, it is not reusable, or it has no such endpoint.
+        ExportError: There is no module, or it is not reusable.
+        ConfigError: It has no such endpoint.
 
     Example:
         >>> images = keras.Input((224, 224, 3))
@@ -85,10 +86,10 @@ def _load(path: str) -> Any:
             unpack_module(path, directory)
             return _load(directory)
     if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
-        raise ConfigError(f"handle is {path!r}, which holds no SavedModel; make one with python -m export.")
+        raise ExportError(f"handle is {path!r}, which holds no SavedModel; make one with python -m export.")
     module = tf.saved_model.load(path)
     if not (callable(module) and hasattr(module, "trainable_variables")):
-        raise ConfigError(
+        raise ExportError(
             f"handle is {path!r}, a SavedModel that is not reusable (it has no __call__ or no "
             "trainable_variables); make one with python -m export."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tarfile
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ExportError
 
 ARCHIVE_SUFFIX = ".tar.gz"
 
@@ -30,7 +30,7 @@ def unpack_module(archive: str, directory: str) -> None:
         directory: Where its files go.
 
     Raises:
-        ConfigError: It is no such archive; or an entry would leave the directory, or is a link that does
+        ExportError: It is no such archive; or an entry would leave the directory, or is a link that does
             or a device. Nothing is unpacked then.
     """
     try:
@@ -38,6 +38,6 @@ def unpack_module(archive: str, directory: str) -> None:
             members = [tarfile.data_filter(member, directory) for member in tar]
             tar.extractall(directory, members=members, filter="data")
     except tarfile.FilterError as error:
-        raise ConfigError(f"The archive {archive!r} is not safe to unpack: {error}; get it anew.") from error
+        raise ExportError(f"The archive {archive!r} is not safe to unpack: {error}; get it anew.") from error
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise ConfigError(f"The archive {archive!r} cannot be read ({error}); get it anew.") from error
+        raise ExportError(f"The archive {archive!r} cannot be read ({error}); get it anew.") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import UserError
 from tf_simclrv2.report.build import write_comparison, write_report
 
 
@@ -24,7 +24,7 @@ def main() -> None:
             if several
             else write_report(arguments.runs[0], arguments.output)
         )
-    except ConfigError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
     print(f"report: {path}")
 

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.files import CONFIG_FILE, VERSIONS_FILE, read_json
 from tf_simclrv2.report.event_files import Scalar, read_scalars
 from tf_simclrv2.report.observations import OBSERVATIONS_FILE, DamagedObservations, Observations
@@ -76,7 +76,7 @@ class _Reader:
     def config(self) -> ExperimentConfig | None:
         try:
             found = read_config(self.path)
-        except ConfigError as error:
+        except CheckpointError as error:
             self.missing.append(str(error))
             return None
         if found is None:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 
 KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -25,7 +25,7 @@ def find_prefix(path: str, setting: str = "checkpoint") -> str:
         setting: What the path is called where the user gave it.
 
     Raises:
-        ConfigError: There is no checkpoint.
+        CheckpointError: There is no checkpoint.
     """
     if tf.io.gfile.exists(path + ".index"):
         return path
@@ -34,7 +34,7 @@ def find_prefix(path: str, setting: str = "checkpoint") -> str:
         return variables
     prefix = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
     if prefix is None:
-        raise ConfigError(
+        raise CheckpointError(
             f"{setting} is {path!r}, but there is no checkpoint in it; pass a model_dir, a ckpt-N inside "
             "one, an exported SavedModel, or a published checkpoint."
         )
@@ -52,7 +52,7 @@ class CheckpointReader:
         shapes: Shape of every tensor by key.
 
     Raises:
-        ConfigError: The files are damaged.
+        CheckpointError: The files are damaged.
 
     Example:
         >>> CheckpointReader("/tmp/run/ckpt-10").shapes["model/supervised_head/bias" + KEY_SUFFIX]
@@ -72,7 +72,7 @@ class CheckpointReader:
         """One tensor.
 
         Raises:
-            ConfigError: The files are damaged.
+            CheckpointError: The files are damaged.
         """
         try:
             return self._reader.get_tensor(key)
@@ -124,9 +124,9 @@ class CheckpointReader:
             return {}
         return {child.local_name: child.node_id for child in self.graph.nodes[node].children}
 
-    def _damaged(self, error: Exception) -> ConfigError:
+    def _damaged(self, error: Exception) -> CheckpointError:
         reason = str(error).strip().split("\n")[0]
-        return ConfigError(
+        return CheckpointError(
             f"checkpoint {self.prefix} cannot be read ({reason}); it is damaged or incomplete: "
             "fetch it again."
         )

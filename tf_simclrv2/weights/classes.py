@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_simclrv2.data.class_names import refuse_other_class_names
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.files import CLASS_NAMES_FILE
 
 
@@ -23,7 +23,7 @@ def class_names_of(path: str) -> tuple[str, ...] | None:
         The names by label; None where there is no `labels.txt`, or an empty one.
 
     Raises:
-        ConfigError: It is not text.
+        CheckpointError: It is not text.
 
     Example:
         >>> class_names_of("/tmp/run/ckpt-10")
@@ -42,7 +42,7 @@ def _lines(path: str) -> tuple[str, ...] | None:
         with tf.io.gfile.GFile(path) as file:
             text = file.read()
     except UnicodeDecodeError as error:
-        raise ConfigError(
+        raise CheckpointError(
             f"{path} cannot be read ({error}); it is damaged: write the class names into it, one a line."
         ) from error
     # Not `splitlines`, which also ends a line at characters that a folder's name may hold.
@@ -78,11 +78,11 @@ class Classes:
             cure: See the class.
 
         Raises:
-            ConfigError: `labels.txt` is not text, or has another number of names.
+            CheckpointError: `labels.txt` is not text, or has another number of names.
         """
         names = class_names_of(path) if count else None
         if names is not None and len(names) != count:
-            raise ConfigError(
+            raise CheckpointError(
                 f"{owner} tells {count} classes apart, but {CLASS_NAMES_FILE} beside it has {len(names)} "
                 f"name(s); bring {CLASS_NAMES_FILE} back as it was, or remove it."
             )

@@ -91,7 +91,7 @@ class ClassifierOrigin:
             class_names: Of that run's data, in the order of the labels.
 
         Raises:
-            ConfigError: A teacher's config is damaged.
+            CheckpointError: A teacher's config is damaged.
         """
         if self.run is None and self.published_stage is None:
             return "of unknown origin: there is no config.json beside the checkpoint"
@@ -161,7 +161,7 @@ def labels_of(run: ExperimentConfig) -> tuple[SeenLabels, ...]:
         A draw of labels for each source of them.
 
     Raises:
-        ConfigError: The config of a teacher is damaged.
+        CheckpointError: The config of a teacher is damaged.
     """
     data = run.data
     if run.training.train_mode == "pretrain":

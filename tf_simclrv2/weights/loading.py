@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.progress import Say, told
@@ -79,7 +79,7 @@ def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int |
             takes it.
 
     Raises:
-        ConfigError: There are none, or they are damaged.
+        CheckpointError: There are none, or they are damaged.
     """
     reader = CheckpointReader(find_prefix(path, setting))
     published = recognise(reader, ft_proj_selector)
@@ -137,7 +137,7 @@ def load_weights(
         What was loaded, what was left and why, and what was not used.
 
     Raises:
-        ConfigError: No checkpoint, or one of another architecture.
+        CheckpointError: No checkpoint, or one of another architecture.
 
     Example:
         >>> print(load_weights(network, "runs/digits", config, source.class_names))
@@ -159,10 +159,10 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
         say: Where the progress is told; None is silent.
 
     Raises:
-        ConfigError: The architecture is not known, or variables are missing or misshapen.
+        CheckpointError: The architecture is not known, or variables are missing or misshapen.
     """
     if weights.model is None:
-        raise ConfigError(
+        raise CheckpointError(
             f"checkpoint {weights.reader.prefix} has no config.json beside it and is no published one, so "
             "its architecture is not known; pass the model_dir of a run."
         )
@@ -172,7 +172,7 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     left = _load(network, weights, say=say).left
     if left:
         name, reason = next(iter(left.items()))
-        raise ConfigError(
+        raise CheckpointError(
             f"checkpoint {weights.reader.prefix} does not fill its network: {name}, {reason}; "
             "set num_classes in its config.json to what was trained."
         )
@@ -228,4 +228,6 @@ def _refuse_mismatch(
     )
     fields = differing_fields(weights.model, config) if weights.model else []
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
-    raise ConfigError(f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}.")
+    raise CheckpointError(
+        f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}."
+    )

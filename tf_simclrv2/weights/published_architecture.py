@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tf_simclrv2.config import ModelConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.models.resnet import BLOCKS_PER_GROUP, GROUP_WIDTHS
 from tf_simclrv2.models.selective_kernel import MIN_BOTTLENECK
 
@@ -65,7 +65,8 @@ def read_architecture(
             or the first: the middle layers are as wide as h.
 
     Raises:
-        ConfigError: There is no such network.
+        CheckpointError: There is no such network.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
 
     Example:
         >>> read_architecture(shapes).model.resnet_depth
@@ -98,7 +99,7 @@ def _encoder_fields(variables: Mapping[str, Shape]) -> dict:
     plain = [shape for name, shape in kernels.items() if f"{name}/bias" not in variables]
     stem = next((shape for shape in plain if shape[2] == 3 and shape[0] > 1), None)
     if stem is None:
-        raise ConfigError("the checkpoint has no convolution of RGB images, so it is no encoder of SimCLR.")
+        raise CheckpointError("it has no convolution of RGB images, so it is not an encoder of SimCLR.")
     widest = max(shape[3] for shape in plain)
     bottleneck = (3, 3, widest, widest) not in plain
     width = widest // (4 * GROUP_WIDTHS[-1] if bottleneck else GROUP_WIDTHS[-1])
@@ -186,7 +187,7 @@ def _classifier(
     candidates = [last] if truncated else range(last + 1)
     layers = tuple(i for i in candidates if widths[i] == inputs)
     if not layers:
-        raise ConfigError(
+        raise CheckpointError(
             f"the classifier takes {inputs} features, but the layers of the head have "
             f"{', '.join(map(str, widths))}; is the checkpoint complete?"
         )

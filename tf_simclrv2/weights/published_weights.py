@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_simclrv2.config import ModelConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, UserError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
@@ -70,7 +70,8 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
         None for a checkpoint of another program.
 
     Raises:
-        ConfigError: It is one of them, but variables are missing or superfluous.
+        CheckpointError: It is one of them, but variables are missing or superfluous.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
     """
     form, naming, keys = _published_keys(reader)
     keys = {name: key for name, key in keys.items() if is_model_variable(name)}
@@ -82,8 +83,8 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
         model, layers = read_architecture(
             {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
         )
-    except ConfigError as error:
-        raise ConfigError(f"checkpoint {reader.prefix}: {error}") from error
+    except UserError as error:
+        raise type(error)(f"checkpoint {reader.prefix}: {error}") from error
     paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
     _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
     fine_tuned = fine_tuned_from is not None or model.truncate_proj_head
@@ -149,7 +150,7 @@ def _refuse_other_names(what: str, wanted: set[str], found: set[str], model: Mod
         f"{verb} {len(names)} variable(s), the first {names[0]}" for verb, names in faults.items() if names
     ]
     if said:
-        raise ConfigError(
+        raise CheckpointError(
             f"checkpoint {what} looks like {describe_architecture(model)}, but it {' and '.join(said)}; "
             "fetch it again, or build its network by hand."
         )
@@ -199,7 +200,8 @@ def load_published_weights(
         The built network; its `config` has the architecture.
 
     Raises:
-        ConfigError: There is no published checkpoint, or variables are missing, superfluous or misshapen.
+        CheckpointError: There is no published checkpoint, or variables are missing, superfluous or misshapen.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
 
     Example:
         >>> network = load_published_weights("r50_1x_sk0/saved_model")
@@ -209,7 +211,7 @@ def load_published_weights(
     reader = CheckpointReader(find_prefix(path))
     weights = recognise(reader, ft_proj_selector)
     if weights is None:
-        raise ConfigError(
+        raise CheckpointError(
             f"checkpoint {reader.prefix} is in none of the published forms (a TF2 SavedModel or "
             "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
         )
@@ -221,7 +223,7 @@ def load_published_weights(
     for name, variable in variables.items():
         key, wanted = weights.keys[name], tuple(variable.shape)
         if reader.shapes[key] != wanted:
-            raise ConfigError(
+            raise CheckpointError(
                 f"checkpoint {reader.prefix} looks like {describe_architecture(weights.model)}, but "
                 f"{key.removesuffix(KEY_SUFFIX)} ({name} here) has shape {reader.shapes[key]}, not {wanted}; "
                 "fetch it again, or build its network by hand."

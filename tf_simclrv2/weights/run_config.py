@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig, config_from_dict
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.files import CONFIG_FILE, DESCRIPTION_FILE, VERSIONS_FILE, read_json
 from tf_simclrv2.version import VERSION
 
@@ -25,7 +25,7 @@ def read_config(directory: str) -> ExperimentConfig | None:
         The config; None if the directory has neither file, or an export does not name its run.
 
     Raises:
-        ConfigError: There is a config, but it is damaged or from a newer version.
+        CheckpointError: There is a config, but it is damaged or from a newer version.
 
     Example:
         >>> read_config("/tmp/run").model.resnet_depth
@@ -46,7 +46,7 @@ def read_config_file(path: str) -> ExperimentConfig:
         path: A `config.json`; a setting that it lacks has its default.
 
     Raises:
-        ConfigError: There is no such file, or it is damaged or from a newer version.
+        CheckpointError: There is no such file, or it is damaged or from a newer version.
     """
     versions = os.path.join(os.path.dirname(path), VERSIONS_FILE)
     return _parsed(ExperimentConfig, _read(path), path, {"versions": _read_if_whole(versions)})
@@ -62,7 +62,7 @@ def read_model(directory: str) -> ModelConfig | None:
         The network; None if it is not known.
 
     Raises:
-        ConfigError: As `read_config`.
+        CheckpointError: As `read_config`.
     """
     description = _description(directory)
     values = description.get("model")
@@ -91,9 +91,9 @@ def _read(path: str) -> dict[str, Any]:
         return read_json(path)
     except tf.errors.OpError as error:
         reason = " ".join(error.message.split())
-        raise ConfigError(f"{path} cannot be read ({reason}); name the model_dir of a run.") from error
+        raise CheckpointError(f"{path} cannot be read ({reason}); name the model_dir of a run.") from error
     except ValueError as error:
-        raise ConfigError(
+        raise CheckpointError(
             f"{path} cannot be read ({error}); it is damaged: restore a copy of it, or move it away."
         ) from error
 
@@ -109,14 +109,14 @@ def _parsed(cls: type[_Config], values: Any, path: str, made_by: dict[str, Any])
     """Returns the dataclass with these values; `made_by["versions"]` names the version that wrote them."""
     try:
         return config_from_dict(cls, values)
-    except (ConfigError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         reason, version = str(error).rstrip("."), _version_of(made_by)
         if _is_newer(version):
-            raise ConfigError(
+            raise CheckpointError(
                 f"{path} was written by tf_simclrv2 {version}, and this is {VERSION}, which cannot read it "
                 f"({reason}); install the newer version."
             ) from error
-        raise ConfigError(
+        raise CheckpointError(
             f"{path} is not the config of a run ({reason}); restore a copy of it, or move it away."
         ) from error
 
