@@ -16,10 +16,10 @@ from tf_simclrv2.distribution.strategy import make_strategy
 WORKERS = {"worker": ["a:1", "b:2"]}
 TASK = {"type": "worker", "index": 1}
 BAD = {
-    "no JSON": ("{'cluster': 1}", "is no JSON"),
-    "no object": ("[1]", "is no JSON object"),
-    "no lists": ({"cluster": {"worker": "a:1"}, "task": TASK}, "no object of lists"),
-    "no worker": ({"cluster": {"worker": []}, "task": TASK}, "without a worker"),
+    "no JSON": ("{'cluster': 1}", "is not JSON"),
+    "no object": ("[1]", "is not a JSON object"),
+    "no lists": ({"cluster": {"worker": "a:1"}, "task": TASK}, "not an object with lists"),
+    "no worker": ({"cluster": {"worker": []}, "task": TASK}, "without workers"),
     "no task": ({"cluster": WORKERS}, "no task with a type and an index"),
     "no index": ({"cluster": WORKERS, "task": {"type": "worker"}}, "no task with a type and an index"),
     "index beyond": (
@@ -28,17 +28,17 @@ BAD = {
     ),
     "negative index": (
         {"cluster": WORKERS, "task": {"type": "worker", "index": -1}},
-        "index -1, which is no",
+        "index -1, which is not",
     ),
     "evaluator": (
         {"cluster": {**WORKERS, "evaluator": ["c:3"]}, "task": TASK},
-        "task type 'evaluator', but this program knows only chief and worker",
+        "task type 'evaluator', but only chief and worker are supported",
     ),
     "this is ps": ({"cluster": WORKERS, "task": {"type": "ps", "index": 0}}, "task type 'ps'"),
     "this is no chief": ({"cluster": WORKERS, "task": {"type": "chief", "index": 0}}, "has only worker"),
     "two chiefs": ({"cluster": {"chief": ["c:3", "d:4"]}, "task": TASK}, "2 chiefs"),
-    "no port": ({"cluster": {"worker": ["a", "b:2"]}, "task": TASK}, "'a' is no address"),
-    "port too large": ({"cluster": {"worker": ["a:70000"]}, "task": TASK}, "'a:70000' is no address"),
+    "no port": ({"cluster": {"worker": ["a", "b:2"]}, "task": TASK}, "'a' is not an address"),
+    "port too large": ({"cluster": {"worker": ["a:70000"]}, "task": TASK}, "'a:70000' is not an address"),
     "twice": ({"cluster": {"worker": ["a:1", "a:1"]}, "task": TASK}, "names an address twice"),
 }
 
@@ -63,7 +63,7 @@ def test_the_chief_comes_first(monkeypatch):
 def test_without_a_cluster_there_is_one_process(monkeypatch, value):
     monkeypatch.setenv("TF_CONFIG", value)
     assert cluster_of_environment() is None
-    with pytest.raises(ConfigError, match="strategy is 'multi_worker', but TF_CONFIG names no cluster"):
+    with pytest.raises(ConfigError, match="strategy is 'multi_worker', but TF_CONFIG has no cluster"):
         make_strategy(RunConfig(strategy="multi_worker"))
 
 
@@ -95,7 +95,7 @@ def test_a_port_that_is_taken_is_told():
     ("settings", "message"),
     [
         ({"virtual_devices": 2}, "virtual_devices is 2, but a worker"),
-        ({"mode": "eval"}, "mode is 'eval', which one process does, but TF_CONFIG names 2 workers"),
+        ({"mode": "eval"}, "mode is 'eval', which runs in one process, but TF_CONFIG has 2 workers"),
     ],
 )
 def test_what_several_workers_cannot_do(monkeypatch, settings, message):

@@ -242,7 +242,7 @@ def test_what_cannot_be_exported(run, tmp_path):
         ({"model_dir": tmp_path / "nowhere"}, "there is no checkpoint in it"),
         ({"format": "hub"}, r"a hub archive is a \.tar\.gz file; pass --output=.*out\.tar\.gz"),
         ({"endpoint": "proj_head_7"}, "endpoint is 'proj_head_7'; choose one of"),
-        ({"format": "serving", "version": 0}, "version 0; a served model has"),
+        ({"format": "serving", "version": 0}, "version is 0; a served model needs"),
         ({"model_dir": ""}, "model_dir is not set; pass --model_dir"),
     ):
         settings = {"model_dir": run, "output": tmp_path / "out", **options}

@@ -11,7 +11,7 @@ import tarfile
 import pytest
 
 from tf_simclrv2 import ExportError
-from tf_simclrv2.export.staging import staged
+from tf_simclrv2.export.staging import stage
 from tf_simclrv2.modules.module_archive import pack_module, unpack_module
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def names(directory: pathlib.Path) -> list[str]:
 
 def test_output_appears_at_the_end(tmp_path):
     output = tmp_path / "deep" / "out"
-    with staged(str(output)) as part:
+    with stage(str(output)) as part:
         pathlib.Path(part).mkdir()
         (pathlib.Path(part) / "file").write_text("whole")
         assert not output.exists()
@@ -31,7 +31,7 @@ def test_output_appears_at_the_end(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), staged(str(tmp_path / "out")) as part:
+    with pytest.raises(RuntimeError), stage(str(tmp_path / "out")) as part:
         pathlib.Path(part).write_text("half")
         raise RuntimeError
     assert names(tmp_path) == []
@@ -40,13 +40,13 @@ def test_a_failure_leaves_nothing(tmp_path):
 def test_what_exists_is_replaced_only_on_demand(tmp_path):
     output = tmp_path / "out"
     output.write_text("old")
-    with pytest.raises(ExportError, match="exists; choose another, or pass --overwrite"), staged(str(output)):
+    with pytest.raises(ExportError, match="exists; choose another, or pass --overwrite"), stage(str(output)):
         raise AssertionError
-    with pytest.raises(RuntimeError), staged(str(output), overwrite=True) as part:
+    with pytest.raises(RuntimeError), stage(str(output), overwrite=True) as part:
         pathlib.Path(part).write_text("half")
         raise RuntimeError
     assert output.read_text() == "old"
-    with staged(str(output), overwrite=True) as part:
+    with stage(str(output), overwrite=True) as part:
         pathlib.Path(part).write_text("new")
     assert output.read_text() == "new" and names(tmp_path) == ["out"]
 
@@ -54,7 +54,7 @@ def test_what_exists_is_replaced_only_on_demand(tmp_path):
 def test_the_old_output_returns_if_the_new_one_cannot_take_its_place(tmp_path):
     output = tmp_path / "out"
     output.write_text("old")
-    with pytest.raises(FileNotFoundError), staged(str(output), overwrite=True):
+    with pytest.raises(FileNotFoundError), stage(str(output), overwrite=True):
         pass  # Nothing was written, so there is nothing to move.
     assert output.read_text() == "old" and names(tmp_path) == ["out"]
 
@@ -63,15 +63,15 @@ def test_the_old_output_returns_after_a_kill_between_the_two_moves(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     (tmp_path / f".out.old-{gone.pid}").write_text("old")
-    with pytest.raises(ExportError, match="exists"), staged(str(tmp_path / "out")):
+    with pytest.raises(ExportError, match="exists"), stage(str(tmp_path / "out")):
         raise AssertionError
     assert (tmp_path / "out").read_text() == "old" and names(tmp_path) == ["out"]
 
 
 def test_what_a_killed_program_left_is_removed(tmp_path):
     script = (
-        "import sys, time, pathlib\nfrom tf_simclrv2.export.staging import staged\n"
-        "with staged(sys.argv[1]) as part:\n"
+        "import sys, time, pathlib\nfrom tf_simclrv2.export.staging import stage\n"
+        "with stage(sys.argv[1]) as part:\n"
         "    pathlib.Path(part).write_text('half')\n    print(flush=True)\n    time.sleep(60)\n"
     )
     output = tmp_path / "out"
@@ -83,14 +83,14 @@ def test_what_a_killed_program_left_is_removed(tmp_path):
         os.kill(killed.pid, signal.SIGKILL)
     assert not output.exists() and len(names(tmp_path)) == 1
     (tmp_path / ".out.part-notes").write_text("somebody else's")
-    with staged(str(output)) as part:
+    with stage(str(output)) as part:
         pathlib.Path(part).write_text("whole")
     assert names(tmp_path) == [".out.part-notes", "out"]
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="cannot be written"), staged(str(tmp_path / "file" / "out")):
+    with pytest.raises(ExportError, match="cannot be written"), stage(str(tmp_path / "file" / "out")):
         raise AssertionError
 
 

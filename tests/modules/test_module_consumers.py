@@ -102,7 +102,7 @@ def test_a_frozen_hub_layer_stays(exported):
 
 
 def test_what_is_no_module_for_a_hub_layer(exported, tmp_path):
-    with pytest.raises(ExportError, match="holds no SavedModel"):
+    with pytest.raises(ExportError, match="is not a SavedModel"):
         HubLayer(str(tmp_path))
     with pytest.raises(ConfigError, match=r"endpoint is 'proj_head_9', but the module .* has .*proj_head_1"):
         HubLayer(exported[1], endpoint="proj_head_9")

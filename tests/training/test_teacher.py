@@ -78,7 +78,7 @@ def bad_teachers(directory):
     [
         ("nothing", "teacher is .*there is no checkpoint in it"),
         ("no_head", "it has no classifier"),
-        ("three", "the teacher tells 3 classes apart, but digits/train.* has 10"),
+        ("three", "the teacher has 3 classes, but digits/train.* has 10"),
     ],
 )
 def test_bad_teachers(tmp_path, teacher, message):

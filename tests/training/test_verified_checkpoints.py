@@ -7,10 +7,10 @@ import tensorflow as tf
 from tf_simclrv2 import CheckpointError, ConfigError
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.verified_checkpoints import (
-    damage,
     new_checkpoints,
     set_aside_damaged,
     survey_checkpoints,
+    why_damaged,
 )
 
 SIZE = 1000
@@ -52,7 +52,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(saved, part):
         flipped = bytearray(whole)
         flipped[position] ^= 1 << (position % 8)
         path.write_bytes(flipped)
-        if damage(prefix):
+        if why_damaged(prefix):
             noticed += 1
             continue
         found = tensors(prefix)

@@ -251,10 +251,11 @@ def test_the_classifier_of_a_published_pretraining_stays_behind(published, tmp_p
     """Pretraining leaves momentum of the classifier and of the whole head."""
     path = write("tf2", tmp_path / "ckpt-1", zeros)
     assert find_weights(path).published.stage == "pretrain"
-    assert classifier_left(path, 0) == "was trained along with the labels of ImageNet in pretraining"
+    reason = "is the online classifier of pretraining, trained with the labels of ImageNet"
+    assert classifier_left(path, 0) == reason
     assert find_weights(published["saved_model"]).published.stage == "unknown"
     assert classifier_left(published["saved_model"], 0) == (
-        "fits head layers 0, 1, 2 alike, and nothing tells which one it was trained on; "
+        "fits head layers 0, 1, 2, and the checkpoint does not say which it was trained on; "
         "python -m export.convert --ft_proj_selector=N does"
     )
 
@@ -413,9 +414,9 @@ TF2_MEAN = "block_group3/residual_block_4/batch_norm_relu_12/sync_batch_normaliz
         (
             "tf1",
             add(key := "base_model/batch_normalization_99/gamma", key),
-            "has superfluous 1 .*base_model/batch_normalization_99/gamma",
+            "has unexpected 1 .*base_model/batch_normalization_99/gamma",
         ),
-        ("tf2", add(f"model/more{SUFFIX}", "resnet/more/gamma"), "has superfluous 1 .*resnet/more/gamma"),
+        ("tf2", add(f"model/more{SUFFIX}", "resnet/more/gamma"), "has unexpected 1 .*resnet/more/gamma"),
         (
             "tf1",
             reshape("base_model/batch_normalization_12/gamma"),
@@ -521,7 +522,7 @@ def test_a_published_checkpoint_teaches(published, form):
     teacher = load_teacher(published[form])
     logits = np.asarray(teacher.predict(tf.constant(image(2, 32, 3, 7))))
     assert teacher.num_classes == 10 and logits.shape == (2, 10)
-    assert "the classifier fits layers 0, 1, 2 of the head alike; layer 0 is taken" in teacher.doubt
+    assert "the classifier fits layers 0, 1, 2 of the head; layer 0 is used" in teacher.doubt
     if form == "tf1":
         golden = load("tf1")["configs"]["r18_32px"]["logits_sup"]
         assert np.linalg.norm(logits) == pytest.approx(golden["norm"], rel=1e-5)

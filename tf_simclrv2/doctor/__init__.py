@@ -1,4 +1,4 @@
-"""The doctor: what this machine can do, and what a configuration asks of it, before hours are spent."""
+"""The doctor measures this machine, and estimates the time and memory of a run before it is started."""
 
 from tf_simclrv2.doctor.checkup import Checkup, examine
 from tf_simclrv2.doctor.machine import Machine, look_at_machine

@@ -1,4 +1,4 @@
-"""Says what this machine can do, and what a run would ask of it: `python -m tf_simclrv2.doctor [RUN]`."""
+"""Examines this machine and what a run needs of it: `python -m tf_simclrv2.doctor [RUN]`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from tf_simclrv2.errors import UserError
 
 
 def main() -> None:
-    """Reads the command line, examines, and prints what was found."""
+    """Reads the command line and prints what the doctor finds."""
     parser = argparse.ArgumentParser(prog="python -m tf_simclrv2.doctor", description=__doc__)
     parser.add_argument(
-        "run", nargs="?", metavar="RUN", help="the model_dir of a run, or a config.json; default: the machine"
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="the model_dir of a run, or a config.json; default: only the machine",
     )
-    parser.add_argument("--trial_steps", type=int, default=20, help="steps to try; 0 for none (default: 20)")
-    parser.add_argument("--json", metavar="FILE", help="file for all that was found")
+    parser.add_argument(
+        "--trial_steps", type=int, default=20, help="training steps to try; 0 for none (default: 20)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="file to write the findings to, as JSON")
     arguments = parser.parse_args()
     try:
         if arguments.run:

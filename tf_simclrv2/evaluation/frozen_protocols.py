@@ -17,7 +17,7 @@ from tf_simclrv2.evaluation.linear_probe import linear_probe
 from tf_simclrv2.evaluation.nearest_neighbours import NEIGHBOURS, knn_accuracy
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.progress import Say, batches_told
+from tf_simclrv2.progress import Say, track_batches
 
 RANDOM_ENCODER = "random_encoder"
 BASELINE_ENDPOINT = "final_avg_pool"
@@ -135,8 +135,8 @@ def _features(
 
     def extract(network: SimCLR, *endpoints: str) -> tuple[Features, np.ndarray]:
         what = f"features of {source.name}"
-        told = batches_told(batches, what, config.evaluation.eval_batch_size, say)
-        return extract_features(network, told, endpoints)
+        tracked = track_batches(batches, what, config.evaluation.eval_batch_size, say)
+        return extract_features(network, tracked, endpoints)
 
     with skipped.explained():
         if random is None:

@@ -1,4 +1,4 @@
-"""A trained network and what is known of it, read back from the files of a run."""
+"""Loads the network of a run, with its config, class names and results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tf_simclrv2.weights.run_config import directory_of, read_config
 
 @dataclasses.dataclass(frozen=True)
 class TrainedNetwork:
-    """What an export starts from.
+    """A trained network and what is known about it.
 
     Attributes:
-        network: With its weights; float32.
-        config: The run that trained it, if known.
-        class_names: () where they are not known.
-        training: `global_step`, and the results of that step's evaluation.
+        network: The network with its weights, in float32.
+        config: The run that trained it; None if it is not known.
+        class_names: Class names by label; () if they are not known.
+        training: `global_step`, and the results of the evaluation at that step.
     """
 
     network: SimCLR
@@ -41,8 +41,8 @@ def load_trained_network(path: str) -> TrainedNetwork:
         path: A model_dir, a `ckpt-N` inside one, or a SavedModel.
 
     Raises:
-        CheckpointError: There are no weights, not those of a whole network, their architecture is unknown, or
-            there is another number of class names.
+        CheckpointError: There are no weights, variables are missing, the architecture is unknown, or the
+            number of class names is not the number of classes.
     """
     weights = find_weights(path, setting="model_dir")
     prefix = weights.reader.prefix
@@ -69,5 +69,5 @@ def _result(path: str) -> dict[str, Any]:
     except tf.errors.NotFoundError:
         return {}
     except ValueError as error:
-        print(f"{path} cannot be read ({error}); the export is made without these results")
+        print(f"the results in {path} cannot be read ({error}); they are left out of the export")
         return {}

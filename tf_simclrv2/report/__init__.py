@@ -1,4 +1,4 @@
-"""Reports: what a run has come to, on one page that needs nothing else."""
+"""Reports on a run, or several, in one self-contained HTML page."""
 
 from tf_simclrv2.report.build import write_comparison, write_report
 from tf_simclrv2.report.observations import Observations

@@ -1,4 +1,4 @@
-"""Makes the report of a run anew, or a page of several runs: `python -m tf_simclrv2.report RUN [RUN …]`."""
+"""Writes the report of a run, or a comparison of several runs: `python -m tf_simclrv2.report RUN [RUN …]`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from tf_simclrv2.report.build import write_comparison, write_report
 
 
 def main() -> None:
-    """Reads the command line, writes the page, and says where it is."""
+    """Reads the command line, writes the page and prints its path."""
     parser = argparse.ArgumentParser(prog="python -m tf_simclrv2.report", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the model_dir of a run")
     parser.add_argument(
-        "--output", metavar="FILE", help="default: report.html in the run; comparison.html for several"
+        "--output",
+        metavar="FILE",
+        help="default: report.html in the model_dir; comparison.html for several runs",
     )
     arguments = parser.parse_args()
     several = len(arguments.runs) > 1

@@ -100,7 +100,6 @@ class RunEvaluation:
                 self.plan.eval_source or trained_on,
                 self.batches.first(BATCH),
                 train_examples=trained_on.num_examples,
-                step=self._step,
                 most=most,
                 say=self.say,
             )

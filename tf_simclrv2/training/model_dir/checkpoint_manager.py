@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.errors import RunError
-from tf_simclrv2.training.model_dir.verified_checkpoints import damage, remove_leftover
+from tf_simclrv2.training.model_dir.verified_checkpoints import remove_leftover, why_damaged
 
 
 class SafeCheckpointManager(tf.train.CheckpointManager):
@@ -100,6 +100,6 @@ def _reason(error: Exception) -> str:
 def _remove_half(prefix: str) -> None:
     """Frees what an unfinished save takes; what is whole stays."""
     remove_leftover(prefix + "_temp")
-    if damage(prefix) is not None:
+    if why_damaged(prefix) is not None:
         for path in tf.io.gfile.glob(prefix + ".*"):
             remove_leftover(path)

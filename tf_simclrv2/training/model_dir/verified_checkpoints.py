@@ -63,7 +63,7 @@ def survey_checkpoints(directory: str) -> Survey:
     """
     steps, damaged = checkpoint_steps(directory), {}
     for step in steps:
-        reason = damage(_prefix(directory, step))
+        reason = why_damaged(_prefix(directory, step))
         if reason is None:
             return Survey(tuple(steps), _prefix(directory, step), damaged)
         damaged[step] = reason
@@ -81,7 +81,7 @@ def survey_checkpoints(directory: str) -> Survey:
     return Survey((), None, {})
 
 
-def damage(prefix: str) -> str | None:
+def why_damaged(prefix: str) -> str | None:
     """Why a checkpoint cannot be read, every tensor of it; None if it can."""
     if not tf.io.gfile.exists(prefix + ".index"):
         return "its .index is missing"
@@ -165,7 +165,7 @@ def _settled(directory: str, step: int) -> bool:
     prefix = _prefix(directory, step)
     for wait in (0.0, _SECOND_LOOK):
         time.sleep(wait)
-        reason = damage(prefix)
+        reason = why_damaged(prefix)
         if reason is None:
             return True
         if not tf.io.gfile.exists(prefix + ".index"):
