@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, RunConfig, TrainingConfig
-from tf_simclrv2.report import Observations
+from tf_simclrv2.report.observations import Observations
 
 CLASSES = tuple(f"class {name}" for name in "ABCDEFGHIJ")
 LAST_STEP = 90

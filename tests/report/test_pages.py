@@ -11,11 +11,11 @@ import pytest
 from tests.report.made_up_runs import LAST_STEP, made_up_run, observed
 from tests.report.parsed_page import ParsedPage
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.report import Observations, write_comparison, write_report
+from tf_simclrv2.report.build import write_comparison, write_report
 from tf_simclrv2.report.confusion import confusion_of
 from tf_simclrv2.report.label_efficiency import label_efficiency
 from tf_simclrv2.report.neighbors import hardest_rows, right_share, some_rows
-from tf_simclrv2.report.observations import DamagedObservations
+from tf_simclrv2.report.observations import DamagedObservations, Observations
 from tf_simclrv2.report.run_record import read_run
 
 MEGABYTES = 10**6

@@ -15,8 +15,9 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tests.report.parsed_page import ParsedPage
 from tests.training.small_runs import STEPS, config_for, execute
 from tf_simclrv2.data import evaluation_batches
-from tf_simclrv2.report import Observations, write_report
+from tf_simclrv2.report.build import write_report
 from tf_simclrv2.report.event_files import read_scalars
+from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.training import evaluation
 
 IMAGES = 24

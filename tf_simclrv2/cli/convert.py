@@ -6,6 +6,7 @@ import sys
 
 from absl.flags import FLAGS
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.convert import define
 from tf_simclrv2.cli.program import start
 from tf_simclrv2.errors import UserError
@@ -17,6 +18,7 @@ def main() -> None:
 
 
 def _convert() -> None:
+    quiet_tensorflow()
     from tf_simclrv2.export.convert import convert
 
     try:

@@ -7,6 +7,7 @@ import sys
 
 from absl.flags import FLAGS
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.export import define
 from tf_simclrv2.cli.program import start
 from tf_simclrv2.errors import UserError
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 def _export() -> None:
+    quiet_tensorflow()
     from tf_simclrv2.export.exporter import ExportConfig, export
 
     names = [field.name for field in dataclasses.fields(ExportConfig)]

@@ -6,6 +6,7 @@ import sys
 
 from absl.flags import FLAGS
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags import (
     config_from_flags,
     define_flags,
@@ -29,6 +30,7 @@ def main() -> None:
 def _run() -> None:
     try:
         asked = config_from_flags()
+        quiet_tensorflow()
         # Only now, for they import TensorFlow, which takes seconds: an error in a flag is reported at once.
         from tf_simclrv2.doctor.command import consult
         from tf_simclrv2.training.model_dir.adoption import adopt

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-# Before TensorFlow is imported: its start-up messages would drown ours.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from tf_simclrv2.doctor.command import config_at, consult, write_json
-from tf_simclrv2.doctor.machine import look_at_machine
-from tf_simclrv2.doctor.printout import machine_lines
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.errors import UserError
 
 
@@ -29,6 +23,12 @@ def main() -> None:
     )
     parser.add_argument("--json", metavar="FILE", help="file to write the findings to, as JSON")
     arguments = parser.parse_args()
+    quiet_tensorflow()
+    # Only now, for they import TensorFlow.
+    from tf_simclrv2.doctor.command import config_at, consult, write_json
+    from tf_simclrv2.doctor.machine import look_at_machine
+    from tf_simclrv2.doctor.printout import machine_lines
+
     try:
         if arguments.run:
             consult(config_at(arguments.run), arguments.trial_steps, arguments.json)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.errors import UserError
-from tf_simclrv2.report.build import write_comparison, write_report
 
 
 def main() -> None:
@@ -19,6 +19,10 @@ def main() -> None:
         help="default: report.html in the model_dir; comparison.html for several runs",
     )
     arguments = parser.parse_args()
+    quiet_tensorflow()
+    # Only now, for it imports TensorFlow.
+    from tf_simclrv2.report.build import write_comparison, write_report
+
     several = len(arguments.runs) > 1
     try:
         path = (
