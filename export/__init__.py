@@ -1,1 +1,1 @@
-"""The front doors of `tf_simclrv2.export`."""
+"""The front doors of `tf_simclrv2.export`: `python -m export` and `python -m export.convert`."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, execute
 from tf_simclrv2 import progress
-from tf_simclrv2.progress import Progress, told
+from tf_simclrv2.progress import Progress, track
 from tf_simclrv2.training.progress import TrainingProgress
 
 OUTPUT = {"train/total_loss": tf.constant(2.0), "train/contrast_acc": tf.constant(0.25)}
@@ -56,7 +56,7 @@ def test_no_time_is_told_where_nothing_was_done(clock):
 
 def test_items_are_told_and_all_come(clock):
     lines, seen = Lines(), []
-    for item in told(range(10), "page", lines):
+    for item in track(range(10), "page", lines):
         seen.append(item)
         clock[0] += 20.0
     assert seen == list(range(10))
@@ -66,7 +66,7 @@ def test_items_are_told_and_all_come(clock):
 
 
 def test_silent_items_all_come():
-    assert list(told([3, 1, 2], "page", None)) == [3, 1, 2]
+    assert list(track([3, 1, 2], "page", None)) == [3, 1, 2]
 
 
 def test_a_terminal_gets_a_bar_and_no_lines(line_each_time, monkeypatch):

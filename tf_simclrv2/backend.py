@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import json
+import mmap
 import os
 import sys
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# The end of the C++ name of `absl::SetMinLogLevel`; the start of it names absl's version.
+_SET_MIN_LOG_LEVEL = b"14SetMinLogLevelENS0_18LogSeverityAtLeastE\0"
 
 
 def prefer_onednn() -> None:
@@ -15,6 +22,34 @@ def prefer_onednn() -> None:
     respected. The call has no effect if TensorFlow is imported already.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's native log messages off the terminal, except fatal ones.
+
+    A program calls this before TensorFlow is imported; the library never does. `TF_CPP_MIN_LOG_LEVEL` in the
+    environment is respected. TensorFlow applies that variable only to a part of its messages: those that go
+    through absl ("Compiled cluster using XLA!", and many about GPUs) ignore it, and absl has no variable of
+    its own. So absl's level is set here to the same value. Exceptions are not affected.
+    """
+    level = os.environ.setdefault(_LOG_LEVEL, "3")
+    if level.isdigit() and "tensorflow" not in sys.modules:
+        _set_absl_log_level(int(level))
+
+
+def _set_absl_log_level(level: int) -> None:
+    """Calls `absl::SetMinLogLevel` in TensorFlow's library; does nothing if the library lacks it."""
+    spec = importlib.util.find_spec("tensorflow")
+    folders = spec.submodule_search_locations if spec else None
+    path = os.path.join(folders[0], "libtensorflow_framework.so.2") if folders else ""
+    if not os.path.exists(path):  # Other systems have other names for it.
+        return
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library:
+        end = library.find(_SET_MIN_LOG_LEVEL)
+        start = library.rfind(b"\0", 0, end) + 1
+        name = library[start : end + len(_SET_MIN_LOG_LEVEL) - 1].decode() if end >= 0 else ""
+    if name.startswith("_ZN4absl"):
+        ctypes.CDLL(path)[name](ctypes.c_int(level))
 
 
 def require_tensorflow() -> None:

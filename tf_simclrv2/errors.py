@@ -1,22 +1,42 @@
-"""What is raised, always with one sentence for the user."""
+"""Errors whose message is one sentence for the user, and the exit code of a preempted run.
+
+The command line prints `error: ` and the sentence, and exits with 1. A program that calls the library may
+catch `UserError` for whatever is wrong with its input, or one of the children for a part of that.
+"""
 
 from __future__ import annotations
 
-# sysexits.h's EX_TEMPFAIL: nothing is wrong, the same command goes on.
+# sysexits.h's EX_TEMPFAIL: nothing is wrong, and the same command continues.
 EXIT_PREEMPTED = 75
 
 
-class ConfigError(ValueError):
-    """A setting is impossible; the message names the value, the limit and the cure."""
+class UserError(ValueError):
+    """An input cannot be used; the message names the value, the limit and the cure."""
+
+
+class ConfigError(UserError):
+    """A setting, or a combination of settings, is impossible."""
+
+
+class DataError(UserError):
+    """Images, labels or class names cannot be used: missing, unreadable, or not what the settings say."""
+
+
+class CheckpointError(UserError):
+    """Saved weights, or the config saved with them, cannot be used: missing, damaged, of another network."""
+
+
+class ExportError(UserError):
+    """An export cannot be made, or an exported module cannot be used."""
 
 
 class RunError(RuntimeError):
-    """A run that had begun cannot go on; the message names the cause, what is kept and the cure."""
+    """A run cannot start or continue, whatever its settings; the message names the cause and the cure."""
 
 
 class NotFiniteError(RunError):
-    """The loss stopped being a number."""
+    """The loss became infinite or NaN."""
 
 
 class Preempted(Exception):
-    """The run was asked to stop, and has saved everything; the same command goes on."""
+    """The run was asked to stop and has saved everything; the same command continues it."""

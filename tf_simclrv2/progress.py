@@ -1,4 +1,4 @@
-"""How far a piece of work is: a bar on a terminal; lines now and then where the output goes elsewhere."""
+"""Shows the progress of long work: a bar on a terminal, or a line every 30 seconds in a log."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """Tells how much is done, how fast, and how long the rest takes.
+    """Shows how many items are done, the rate, and the time left.
 
-    A bar on standard error where that is a terminal; a plain line every `SECONDS_BETWEEN_LINES` where
-    standard output is none, as in a log.
+    It draws a bar on standard error if that is a terminal, and says a plain line every
+    `SECONDS_BETWEEN_LINES` if standard output is not a terminal, as in a log.
 
     Args:
-        what: What is counted: "step" makes `step 3 of 9: …`.
-        total: How many there are.
-        say: Where lines go.
-        start: How many are done already.
-        unit: What the rate counts.
-        per_item: Units in each of what is counted.
-        leave: Whether the bar stays when all is done.
+        what: What is counted; "step" gives `step 3 of 9: …`.
+        total: The number of items.
+        say: Receives the plain lines.
+        start: The number of items already done; 0 by default.
+        unit: What the rate counts; "items" by default.
+        per_item: Units per item; 1 by default.
+        leave: Whether the bar stays on the terminal at the end; False by default.
 
     Example:
         >>> with Progress("page", 300, print, unit="words", per_item=250) as progress:
@@ -67,11 +67,11 @@ class Progress:
         self._time = self._line_time = time.perf_counter()
 
     def advance(self, shown: Mapping[str, str] | None = None) -> None:
-        """One more is done; `shown` are words to show with it."""
+        """Counts one more item; `shown` are names and values to show with it."""
         self.reach(self._done + 1, shown)
 
     def reach(self, done: int, shown: Mapping[str, str] | None = None) -> None:
-        """So many are done by now."""
+        """Sets the number of items done; `shown` are names and values to show with it."""
         now, words = time.perf_counter(), dict(shown or {})
         rate = (done - self._done) / (now - self._time)
         self._bar.set_postfix({f"{self._unit}/s": f"{rate * self._per_item:.1f}", **words}, refresh=False)
@@ -83,13 +83,13 @@ class Progress:
 
     def _line(self, rate: float, words: dict[str, str]) -> str:
         parts = [f"{rate * self._per_item:.1f} {self._unit}/s", *(f"{k} {v}" for k, v in words.items())]
-        if rate:  # Steps that mixed_float16 skips are none.
+        if rate:  # It is 0 if loss scaling skipped every step.
             left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
             parts.append(f"{left} left")
         return f"{self._what} {self._done:,} of {self._total:,}: {', '.join(parts)}"
 
     def close(self) -> None:
-        """Leaves the bar as it stands, or takes it away."""
+        """Ends the bar: leaves it on the terminal, or removes it."""
         self._bar.close()
 
     def __enter__(self) -> Progress:
@@ -99,8 +99,8 @@ class Progress:
         self.close()
 
 
-def told(items: Collection[Item], what: str, say: Say | None) -> Iterator[Item]:
-    """The same items, while it is told how many have been used; silent where `say` is None."""
+def track(items: Collection[Item], what: str, say: Say | None) -> Iterator[Item]:
+    """Yields the items and shows the progress through them; shows nothing if `say` is None."""
     if say is None:
         yield from items
         return
@@ -110,10 +110,10 @@ def told(items: Collection[Item], what: str, say: Say | None) -> Iterator[Item]:
             progress.advance()
 
 
-def batches_told(
+def track_batches(
     batches: tf.data.Dataset, what: str, batch_size: int, say: Say
 ) -> Iterator[dict[str, tf.Tensor]]:
-    """The same batches, of a number that is known, while it is told how many have been used."""
+    """Yields the batches of a dataset of known cardinality, and shows the progress through them."""
     total = int(batches.cardinality())
     with Progress(f"{what}, batch", total, say, unit="images", per_item=batch_size) as progress:
         for batch in batches:

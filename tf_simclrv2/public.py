@@ -18,7 +18,7 @@ from tf_simclrv2.data import (
     load_source,
     pretraining_batches,
 )
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError, DataError, ExportError, RunError, UserError
 from tf_simclrv2.models import ProjectionHead, ResNet, SimCLR
 from tf_simclrv2.modules.hub_layer import HubLayer
 from tf_simclrv2.modules.saved_model import save_module
@@ -32,12 +32,15 @@ from tf_simclrv2.weights.published_weights import load_published_weights, save_p
 __all__ = [
     "LARS",
     "BatchOptions",
+    "CheckpointError",
     "ConfigError",
     "DataConfig",
+    "DataError",
     "Distillation",
     "DistillationConfig",
     "EvaluationConfig",
     "ExperimentConfig",
+    "ExportError",
     "FineTuning",
     "HubLayer",
     "ModelConfig",
@@ -48,8 +51,10 @@ __all__ = [
     "ResNet",
     "Run",
     "RunConfig",
+    "RunError",
     "SimCLR",
     "TrainingConfig",
+    "UserError",
     "WarmupCosine",
     "distillation_loss",
     "evaluation_batches",

@@ -1,4 +1,4 @@
-"""The versions that a run or an export was made with."""
+"""Lists the versions that a run or an export was made with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_simclrv2.version import VERSION
 
 
 def versions() -> dict[str, str]:
-    """Of this package and of those that numbers depend on, by name."""
+    """Returns the versions of this package, and of those that results depend on, by name."""
     return {
         "tf_simclrv2": VERSION,
         "tensorflow": tf.__version__,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.distributed.workers import free_ports, tf_config
-from tf_simclrv2 import ConfigError, RunConfig
+from tf_simclrv2 import ConfigError, RunConfig, RunError
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.rendezvous import wait_for_peers
@@ -16,10 +16,10 @@ from tf_simclrv2.distribution.strategy import make_strategy
 WORKERS = {"worker": ["a:1", "b:2"]}
 TASK = {"type": "worker", "index": 1}
 BAD = {
-    "no JSON": ("{'cluster': 1}", "is no JSON"),
-    "no object": ("[1]", "is no JSON object"),
-    "no lists": ({"cluster": {"worker": "a:1"}, "task": TASK}, "no object of lists"),
-    "no worker": ({"cluster": {"worker": []}, "task": TASK}, "without a worker"),
+    "no JSON": ("{'cluster': 1}", "is not JSON"),
+    "no object": ("[1]", "is not a JSON object"),
+    "no lists": ({"cluster": {"worker": "a:1"}, "task": TASK}, "not an object with lists"),
+    "no worker": ({"cluster": {"worker": []}, "task": TASK}, "without workers"),
     "no task": ({"cluster": WORKERS}, "no task with a type and an index"),
     "no index": ({"cluster": WORKERS, "task": {"type": "worker"}}, "no task with a type and an index"),
     "index beyond": (
@@ -28,17 +28,17 @@ BAD = {
     ),
     "negative index": (
         {"cluster": WORKERS, "task": {"type": "worker", "index": -1}},
-        "index -1, which is no",
+        "index -1, which is not",
     ),
     "evaluator": (
         {"cluster": {**WORKERS, "evaluator": ["c:3"]}, "task": TASK},
-        "task type 'evaluator', but this program knows only chief and worker",
+        "task type 'evaluator', but only chief and worker are supported",
     ),
     "this is ps": ({"cluster": WORKERS, "task": {"type": "ps", "index": 0}}, "task type 'ps'"),
     "this is no chief": ({"cluster": WORKERS, "task": {"type": "chief", "index": 0}}, "has only worker"),
     "two chiefs": ({"cluster": {"chief": ["c:3", "d:4"]}, "task": TASK}, "2 chiefs"),
-    "no port": ({"cluster": {"worker": ["a", "b:2"]}, "task": TASK}, "'a' is no address"),
-    "port too large": ({"cluster": {"worker": ["a:70000"]}, "task": TASK}, "'a:70000' is no address"),
+    "no port": ({"cluster": {"worker": ["a", "b:2"]}, "task": TASK}, "'a' is not an address"),
+    "port too large": ({"cluster": {"worker": ["a:70000"]}, "task": TASK}, "'a:70000' is not an address"),
     "twice": ({"cluster": {"worker": ["a:1", "a:1"]}, "task": TASK}, "names an address twice"),
 }
 
@@ -63,7 +63,7 @@ def test_the_chief_comes_first(monkeypatch):
 def test_without_a_cluster_there_is_one_process(monkeypatch, value):
     monkeypatch.setenv("TF_CONFIG", value)
     assert cluster_of_environment() is None
-    with pytest.raises(ConfigError, match="strategy is 'multi_worker', but TF_CONFIG names no cluster"):
+    with pytest.raises(ConfigError, match="strategy is 'multi_worker', but TF_CONFIG has no cluster"):
         make_strategy(RunConfig(strategy="multi_worker"))
 
 
@@ -72,7 +72,7 @@ def test_a_peer_that_never_comes_is_named(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", tf_config(ports, 0))
     start = time.monotonic()
     with pytest.raises(
-        ConfigError, match=rf"no worker answers at localhost:{ports[1]} after 0.5 s.*--cluster_t"
+        RunError, match=rf"no worker answers at localhost:{ports[1]} after 0.5 s.*--cluster_t"
     ):
         make_strategy(RunConfig(cluster_timeout=0.5))
     assert time.monotonic() - start < 10
@@ -87,9 +87,7 @@ def test_a_peer_that_is_there_is_not_waited_for():
 def test_a_port_that_is_taken_is_told():
     with socket.create_server(("", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(
-            ConfigError, match=f"port {port} of this worker, localhost:{port}, cannot be opened"
-        ):
+        with pytest.raises(RunError, match=f"port {port} of this worker, localhost:{port}, cannot be opened"):
             wait_for_peers(Cluster((f"localhost:{port}",), 0), 0.5)
 
 
@@ -97,7 +95,7 @@ def test_a_port_that_is_taken_is_told():
     ("settings", "message"),
     [
         ({"virtual_devices": 2}, "virtual_devices is 2, but a worker"),
-        ({"mode": "eval"}, "mode is 'eval', which one process does, but TF_CONFIG names 2 workers"),
+        ({"mode": "eval"}, "mode is 'eval', which runs in one process, but TF_CONFIG has 2 workers"),
     ],
 )
 def test_what_several_workers_cannot_do(monkeypatch, settings, message):
@@ -130,6 +128,6 @@ def test_a_tpu_that_does_not_answer_is_not_waited_for(named):
     port = free_ports(1)[0]
     where = {"tpu_name": named} if named != "address" else {"master": f"grpc://localhost:{port}"}
     start = time.monotonic()
-    with pytest.raises(ConfigError, match=r"tpu_name is .*, but no TPU answers to it"):
+    with pytest.raises(RunError, match=r"tpu_name is .*, but no TPU answers to it"):
         make_strategy(RunConfig(**where, cluster_timeout=0.5))
     assert time.monotonic() - start < 30

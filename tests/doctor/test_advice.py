@@ -128,13 +128,13 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.small_batch_under_linear_scaling,
         case_of(of_batch(64, changed("optimizer", learning_rate=0.3, learning_rate_scaling="linear"))),
-        "linear scaling leaves 0.075 for a batch of 64, and the papers' root scaling 0.6",
+        "linear scaling gives 0.075 for a batch of 64, and the papers' square-root scaling 0.6",
         case_of(of_batch(512, changed("optimizer", learning_rate=0.3, learning_rate_scaling="linear"))),
     ),
     (
         advice.rate_of_another_optimizer,
         case_of(changed("optimizer", optimizer="adam")),
-        "6.4 is LARS's size",
+        "6.4 suits LARS",
         case_of(changed("optimizer", optimizer="adam", learning_rate=1e-5)),
     ),
     (
@@ -150,7 +150,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
         case_of(changed("training", train_epochs=100)),
     ),
     (advice.blur_on_small_images, case_of(at_32_px(PAPER)), "at 32 px", case_of(at_32_px(NO_BLUR))),
-    (advice.images_of_one_colour, case_of(images=images(constant=3)), "3 of 32", case_of()),
+    (advice.images_of_one_color, case_of(images=images(constant=3)), "3 of 32", case_of()),
     (
         advice.images_nearly_black,
         case_of(images=images(brightest=0.0625)),
@@ -204,7 +204,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.small_parts_for_batch_norm,
         case_of(changed("training", microbatch_size=8)),
-        "of 8 images",
+        "of only 8 images",
         case_of(changed("training", microbatch_size=64)),
     ),
     (
@@ -243,7 +243,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.hours_between_checkpoints,
         case_of(trial=trial(step_s=60.0)),
-        "5.2 hours from one to the next, which a kill would lose; try --checkpoint_steps=30",
+        "every 5.2 hours, and a killed run loses what it did since the last; try --checkpoint_steps=30",
         case_of(trial=None),
     ),
     (

@@ -83,8 +83,8 @@ def _config(text: str):
 
 BAD = {
     "nothing there": (lambda path: None, [], "there is no"),
-    "not JSON": (_config("{"), [], "is not the configuration of a run"),
-    "no object": (_config("[1]"), [], "is not the configuration of a run"),
+    "not JSON": (_config("{"), [], "config.json cannot be read"),
+    "no object": (_config("[1]"), [], "config.json cannot be read"),
     "an unknown field": (_config('{"colour": 1}'), [], "has no field colour"),
     "an impossible value": (_config('{"model": {"resnet_depth": 3}}'), [], "resnet_depth is 3"),
     "no data": (

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, TrainingConfig
-from tf_simclrv2.doctor import live_peak
+from tf_simclrv2.doctor.memory_estimate import live_peak
 
 EXAMINED = pathlib.Path(__file__).with_name("examined.py")
 R18 = ModelConfig(resnet_depth=18, image_size=32, num_classes=10)

@@ -22,7 +22,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tests.goldens import assign_published_weights, image
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import ConfigError, SimCLR, progress, save_module
+from tf_simclrv2 import ExportError, SimCLR, UserError, progress, save_module
 from tf_simclrv2.export.exporter import ExportConfig, export
 from tf_simclrv2.export.trained_network import load_trained_network
 from tf_simclrv2.export.verification import verify_module
@@ -147,7 +147,7 @@ def test_serving_bundle(run, network, tmp_path):
         assert outputs["final_avg_pool"].shape == (1, 512)
         asked.append(request.model_spec.signature_name)
     assert asked == ["serving_default", "image_bytes"]
-    with pytest.raises(ConfigError, match="exists"):
+    with pytest.raises(ExportError, match="exists"):
         export(ExportConfig(str(run), str(bundle), format="serving", name="digits", version=4))
 
 
@@ -221,7 +221,7 @@ def test_a_module_that_is_not_the_network_is_noticed(network, tmp_path):
     assert verify_module(network, str(tmp_path / "module")) < 1e-5
     other = SimCLR(network.config)
     other.build((None, 8, 8, 3))
-    with pytest.raises(ConfigError, match=r"failed its check.* differ by"):
+    with pytest.raises(ExportError, match=r"failed its check.* differ by"):
         verify_module(other, str(tmp_path / "module"))
 
 
@@ -242,11 +242,11 @@ def test_what_cannot_be_exported(run, tmp_path):
         ({"model_dir": tmp_path / "nowhere"}, "there is no checkpoint in it"),
         ({"format": "hub"}, r"a hub archive is a \.tar\.gz file; pass --output=.*out\.tar\.gz"),
         ({"endpoint": "proj_head_7"}, "endpoint is 'proj_head_7'; choose one of"),
-        ({"format": "serving", "version": 0}, "version 0; a served model has"),
+        ({"format": "serving", "version": 0}, "version is 0; a served model needs"),
         ({"model_dir": ""}, "model_dir is not set; pass --model_dir"),
     ):
         settings = {"model_dir": run, "output": tmp_path / "out", **options}
         paths = {key: str(settings.pop(key)) for key in ("model_dir", "output")}
-        with pytest.raises(ConfigError, match=message):
+        with pytest.raises(UserError, match=message):
             export(ExportConfig(**paths, **settings))
         assert list(tmp_path.iterdir()) == [taken]

@@ -10,8 +10,8 @@ import tarfile
 
 import pytest
 
-from tf_simclrv2 import ConfigError
-from tf_simclrv2.export.staging import staged
+from tf_simclrv2 import ExportError
+from tf_simclrv2.export.staging import stage
 from tf_simclrv2.modules.module_archive import pack_module, unpack_module
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,7 +23,7 @@ def names(directory: pathlib.Path) -> list[str]:
 
 def test_output_appears_at_the_end(tmp_path):
     output = tmp_path / "deep" / "out"
-    with staged(str(output)) as part:
+    with stage(str(output)) as part:
         pathlib.Path(part).mkdir()
         (pathlib.Path(part) / "file").write_text("whole")
         assert not output.exists()
@@ -31,7 +31,7 @@ def test_output_appears_at_the_end(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(RuntimeError), staged(str(tmp_path / "out")) as part:
+    with pytest.raises(RuntimeError), stage(str(tmp_path / "out")) as part:
         pathlib.Path(part).write_text("half")
         raise RuntimeError
     assert names(tmp_path) == []
@@ -40,13 +40,13 @@ def test_a_failure_leaves_nothing(tmp_path):
 def test_what_exists_is_replaced_only_on_demand(tmp_path):
     output = tmp_path / "out"
     output.write_text("old")
-    with pytest.raises(ConfigError, match="exists; choose another, or pass --overwrite"), staged(str(output)):
+    with pytest.raises(ExportError, match="exists; choose another, or pass --overwrite"), stage(str(output)):
         raise AssertionError
-    with pytest.raises(RuntimeError), staged(str(output), overwrite=True) as part:
+    with pytest.raises(RuntimeError), stage(str(output), overwrite=True) as part:
         pathlib.Path(part).write_text("half")
         raise RuntimeError
     assert output.read_text() == "old"
-    with staged(str(output), overwrite=True) as part:
+    with stage(str(output), overwrite=True) as part:
         pathlib.Path(part).write_text("new")
     assert output.read_text() == "new" and names(tmp_path) == ["out"]
 
@@ -54,7 +54,7 @@ def test_what_exists_is_replaced_only_on_demand(tmp_path):
 def test_the_old_output_returns_if_the_new_one_cannot_take_its_place(tmp_path):
     output = tmp_path / "out"
     output.write_text("old")
-    with pytest.raises(FileNotFoundError), staged(str(output), overwrite=True):
+    with pytest.raises(FileNotFoundError), stage(str(output), overwrite=True):
         pass  # Nothing was written, so there is nothing to move.
     assert output.read_text() == "old" and names(tmp_path) == ["out"]
 
@@ -63,15 +63,15 @@ def test_the_old_output_returns_after_a_kill_between_the_two_moves(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     (tmp_path / f".out.old-{gone.pid}").write_text("old")
-    with pytest.raises(ConfigError, match="exists"), staged(str(tmp_path / "out")):
+    with pytest.raises(ExportError, match="exists"), stage(str(tmp_path / "out")):
         raise AssertionError
     assert (tmp_path / "out").read_text() == "old" and names(tmp_path) == ["out"]
 
 
 def test_what_a_killed_program_left_is_removed(tmp_path):
     script = (
-        "import sys, time, pathlib\nfrom tf_simclrv2.export.staging import staged\n"
-        "with staged(sys.argv[1]) as part:\n"
+        "import sys, time, pathlib\nfrom tf_simclrv2.export.staging import stage\n"
+        "with stage(sys.argv[1]) as part:\n"
         "    pathlib.Path(part).write_text('half')\n    print(flush=True)\n    time.sleep(60)\n"
     )
     output = tmp_path / "out"
@@ -83,14 +83,14 @@ def test_what_a_killed_program_left_is_removed(tmp_path):
         os.kill(killed.pid, signal.SIGKILL)
     assert not output.exists() and len(names(tmp_path)) == 1
     (tmp_path / ".out.part-notes").write_text("somebody else's")
-    with staged(str(output)) as part:
+    with stage(str(output)) as part:
         pathlib.Path(part).write_text("whole")
     assert names(tmp_path) == [".out.part-notes", "out"]
 
 
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"), staged(str(tmp_path / "file" / "out")):
+    with pytest.raises(ExportError, match="cannot be written"), stage(str(tmp_path / "file" / "out")):
         raise AssertionError
 
 
@@ -133,7 +133,7 @@ def test_paths_that_leave_the_folder(tmp_path, member):
         unpack_module(archive, str(target))
         assert not pathlib.Path(member[0]).exists()
         return
-    with pytest.raises(ConfigError, match="is not safe to unpack"):
+    with pytest.raises(ExportError, match="is not safe to unpack"):
         unpack_module(archive, str(target))
     assert names(target) == [] and names(tmp_path / "inner") == ["target"]
 
@@ -143,5 +143,5 @@ def test_what_is_no_archive(tmp_path):
     whole = pathlib.Path(archive_of(tmp_path / "whole.tar.gz", ("a", ""), ("b", "")))
     (tmp_path / "half.tar.gz").write_bytes(whole.read_bytes()[:60])
     for name in ("text.tar.gz", "half.tar.gz", "missing.tar.gz"):
-        with pytest.raises(ConfigError, match="cannot be read"):
+        with pytest.raises(ExportError, match="cannot be read"):
             unpack_module(str(tmp_path / name), str(tmp_path / "target"))

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.goldens import image
 from tests.small_module import encoded, isolated, picture, relative
-from tf_simclrv2 import ConfigError, HubLayer, save_module
+from tf_simclrv2 import ConfigError, ExportError, HubLayer, save_module
 
 
 def test_saved_model_cli_reads_well(exported):
@@ -102,12 +102,12 @@ def test_a_frozen_hub_layer_stays(exported):
 
 
 def test_what_is_no_module_for_a_hub_layer(exported, tmp_path):
-    with pytest.raises(ConfigError, match="holds no SavedModel"):
+    with pytest.raises(ExportError, match="is not a SavedModel"):
         HubLayer(str(tmp_path))
     with pytest.raises(ConfigError, match=r"endpoint is 'proj_head_9', but the module .* has .*proj_head_1"):
         HubLayer(exported[1], endpoint="proj_head_9")
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
-    with pytest.raises(ConfigError, match="not reusable"):
+    with pytest.raises(ExportError, match="not reusable"):
         HubLayer(str(tmp_path / "bare"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, RunConfig, TrainingConfig
-from tf_simclrv2.report import Observations
+from tf_simclrv2.report.observations import Observations
 
 CLASSES = tuple(f"class {name}" for name in "ABCDEFGHIJ")
 LAST_STEP = 90
@@ -52,15 +52,15 @@ def observed(images: int, train_examples: int = 50_000) -> Observations:
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -1.0)
-    neighbours = np.argsort(-cosines, axis=1)[:, :8]
+    neighbors = np.argsort(-cosines, axis=1)[:, :8]
     predictions = labels.copy()
-    predictions[::7] = labels[neighbours[::7, -1]]
+    predictions[::7] = labels[neighbors[::7, -1]]
     return Observations(
         images=_blobs(rng, labels, 48),
         labels=labels,
         predictions=predictions,
-        votes=labels[neighbours[:, 0]],
-        neighbours=neighbours,
+        votes=labels[neighbors[:, 0]],
+        neighbors=neighbors,
         features=unit.astype(np.float32),
         views=np.stack([_blobs(rng, labels[:8], 96) for _ in range(2)], axis=1),
         similarity=(0.2 * rng.normal(size=[48, 48]) + 0.7 * np.eye(48)).clip(-1, 1).astype(np.float32),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.browser import Browser
 from tests.report.made_up_runs import made_up_run
-from tf_simclrv2.report import write_comparison, write_report
+from tf_simclrv2.report.build import write_comparison, write_report
 
 PHONE, DESK = 390, 1440
 

@@ -11,11 +11,11 @@ import pytest
 from tests.report.made_up_runs import LAST_STEP, made_up_run, observed
 from tests.report.parsed_page import ParsedPage
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.report import Observations, write_comparison, write_report
+from tf_simclrv2.report.build import write_comparison, write_report
 from tf_simclrv2.report.confusion import confusion_of
 from tf_simclrv2.report.label_efficiency import label_efficiency
-from tf_simclrv2.report.neighbours import hardest_rows, right_share, some_rows
-from tf_simclrv2.report.observations import DamagedObservations
+from tf_simclrv2.report.neighbors import hardest_rows, right_share, some_rows
+from tf_simclrv2.report.observations import DamagedObservations, Observations
 from tf_simclrv2.report.run_record import read_run
 
 MEGABYTES = 10**6
@@ -77,7 +77,7 @@ def test_a_run_that_has_only_begun(tmp_path):
     for path in [*run.glob("events*"), run / "result.json", run / "report_data.npz"]:
         path.unlink()
     page = page_of(run)
-    assert "There are no events of the training: no curves are shown." in page.text
+    assert "There are no training events, so no curves are shown." in page.text
     assert "image_size 48" in page.text
 
 
@@ -85,7 +85,7 @@ def test_events_that_are_still_written(tmp_path):
     run = made_up_run(tmp_path / "run", images=12)
     (path,) = run.glob("events*")
     path.write_bytes(path.read_bytes()[:-7])
-    assert "cannot be read; what is before it is shown" in page_of(run).text
+    assert "cannot be read; the part before it is shown" in page_of(run).text
     assert read_run(str(run)).training["train/contrast_loss"].steps.tolist() == list(range(10, 100, 10))
 
 
@@ -106,7 +106,7 @@ def test_very_few_images(tmp_path, images):
 
 
 def test_a_directory_that_is_no_run(tmp_path):
-    with pytest.raises(ConfigError, match=r"holds neither config.json nor events; name the model_dir"):
+    with pytest.raises(ConfigError, match=r"has neither config.json nor events; pass the model_dir"):
         write_report(str(tmp_path))
 
 
@@ -119,7 +119,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
 
     typed(str(tmp_path / "one"))
     assert capsys.readouterr().out == f"report: {tmp_path}/one/report.html\n"
-    with pytest.raises(SystemExit, match="error: run is '/nowhere', which holds neither"):
+    with pytest.raises(SystemExit, match="error: run is '/nowhere', which has neither"):
         typed(str(tmp_path / "one"), "/nowhere")
     with pytest.raises(SystemExit, match=r"error: output is '/nowhere/report.html', which cannot be written"):
         typed(str(tmp_path / "one"), "--output=/nowhere/report.html")
@@ -151,22 +151,22 @@ def test_what_was_seen_survives_its_file(tmp_path):
             np.testing.assert_array_equal(there, here)
 
 
-def test_neighbours_are_marked_by_their_labels():
+def test_neighbors_are_marked_by_their_labels():
     seen = observed(60)
-    right = seen.labels[seen.neighbours] == seen.labels[:, np.newaxis]
+    right = seen.labels[seen.neighbors] == seen.labels[:, np.newaxis]
     assert right_share(seen) == pytest.approx(right.mean())
     hardest = hardest_rows(seen)
-    assert sum(shown.right is True for shown in hardest[0].neighbours) == right.sum(axis=1).min()
+    assert sum(shown.right is True for shown in hardest[0].neighbors) == right.sum(axis=1).min()
     for row in [*hardest, *some_rows(seen)]:
-        for shown in row.neighbours:
+        for shown in row.neighbors:
             assert shown.alt.endswith(", right" if shown.right else ", wrong")
 
 
-def test_neighbours_of_a_split_that_is_labelled_in_part():
+def test_neighbors_of_a_split_that_is_labelled_in_part():
     seen = observed(60)
     labels = np.where(np.arange(60) % 4 == 0, seen.labels, -1)
     right = [
-        [labels[other] == labels[query] for other in seen.neighbours[query] if labels[other] >= 0]
+        [labels[other] == labels[query] for other in seen.neighbors[query] if labels[other] >= 0]
         for query in range(0, 60, 4)
     ]
     partly = dataclasses.replace(seen, labels=labels)
@@ -175,7 +175,7 @@ def test_neighbours_of_a_split_that_is_labelled_in_part():
     shares = sorted(np.mean(row) for row in right if row and not all(row))
     assert len(hardest) == min(len(shares), 8)
     for row, share in zip(hardest, shares, strict=False):
-        assert np.mean([shown.right for shown in row.neighbours if shown.right is not None]) == share
+        assert np.mean([shown.right for shown in row.neighbors if shown.right is not None]) == share
     assert right_share(dataclasses.replace(seen, labels=np.full(60, -1))) is None
 
 

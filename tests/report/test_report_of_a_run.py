@@ -15,8 +15,9 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tests.report.parsed_page import ParsedPage
 from tests.training.small_runs import STEPS, config_for, execute
 from tf_simclrv2.data import evaluation_batches
-from tf_simclrv2.report import Observations, write_report
+from tf_simclrv2.report.build import write_report
 from tf_simclrv2.report.event_files import read_scalars
+from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.training import evaluation
 
 IMAGES = 24
@@ -42,7 +43,7 @@ def test_a_run_says_where_its_report_is(finished):
     assert f"report: {directory}/report.html" in lines
     page = ParsedPage(directory / "report.html")
     assert "pretrain on digits/train[:40], ResNet-18 (1x) at 8 px" in page.text
-    assert "Not shown" not in page.text and "Not everything is here" not in page.text
+    assert "Not shown" not in page.text and "Some files are missing" not in page.text
 
 
 def test_the_report_needs_nothing_else(finished):
@@ -68,7 +69,7 @@ def test_what_was_seen_is_what_the_network_makes_of_the_images(finished):
     np.testing.assert_array_equal(seen.predictions, np.argmax(endpoints["logits_sup"], axis=1))
     h = tf.math.l2_normalize(endpoints["final_avg_pool"], axis=1).numpy()
     cosines = h @ h.T - 2 * np.eye(24)
-    found = np.take_along_axis(cosines, seen.neighbours, axis=1)
+    found = np.take_along_axis(cosines, seen.neighbors, axis=1)
     np.testing.assert_allclose(found, -np.sort(-cosines, axis=1)[:, :8], atol=1e-5)
     for row, vote in zip(cosines, seen.votes, strict=True):
         nearest = np.argsort(-row)[:20]

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from tf_simclrv2 import (
+    CheckpointError,
     ConfigError,
     DataConfig,
     ExperimentConfig,
@@ -76,7 +77,7 @@ def test_without_an_earlier_config_nothing_changes(tmp_path):
     fresh = ExperimentConfig(run=RunConfig(mode="eval", model_dir=str(tmp_path)))
     assert adopt(fresh, set()) == fresh
     assert adopt(ExperimentConfig(), set()) == ExperimentConfig()
-    with pytest.raises(ConfigError, match="no checkpoint in it"):
+    with pytest.raises(CheckpointError, match="no checkpoint in it"):
         adopt(finetune_from(str(tmp_path)), set())
 
 

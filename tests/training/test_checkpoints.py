@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2 import LARS, ConfigError, ExperimentConfig, ModelConfig, Pretraining, SimCLR, TrainingConfig
+from tf_simclrv2 import (
+    LARS,
+    CheckpointError,
+    ConfigError,
+    ExperimentConfig,
+    ModelConfig,
+    Pretraining,
+    SimCLR,
+    TrainingConfig,
+)
 from tf_simclrv2.files import CONFIG_FILE
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.modules.saved_model import save_module
@@ -118,7 +127,7 @@ def test_missing_classifier_is_reported(tmp_path):
 def test_another_architecture_is_refused_and_nothing_changes(pretrained, changes, message):
     network = network_of(**changes)
     before = [variable.numpy() for variable in network.variables]
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(CheckpointError, match=message):
         load_weights(network, str(pretrained[0]))
     for variable, value in zip(network.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
@@ -126,7 +135,7 @@ def test_another_architecture_is_refused_and_nothing_changes(pretrained, changes
 
 @pytest.mark.parametrize("name", ["", "missing", "ckpt-8"])
 def test_no_checkpoint(tmp_path, name):
-    with pytest.raises(ConfigError, match="there is no checkpoint in it"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint in it"):
         find_weights(str(tmp_path / name))
 
 
@@ -148,7 +157,7 @@ def test_a_damaged_checkpoint_changes_nothing(pretrained, tmp_path):
     data.write_bytes(content)
     network = network_of()
     before = [variable.numpy() for variable in network.variables]
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         load_weights(network, str(tmp_path / "damaged"))
     for variable, value in zip(network.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.programs import finished
 from tests.training.small_runs import weights_of
-from tf_simclrv2.training.model_dir.verified_checkpoints import damage
+from tf_simclrv2.training.model_dir.verified_checkpoints import why_damaged
 
 OPTIONS = [
     "--dataset=digits",
@@ -55,7 +55,7 @@ def check(done: subprocess.CompletedProcess, directory: pathlib.Path, expected: 
     assert f"; the last one is {directory}/ckpt-2; make room" in line
     names = {path.name for path in directory.glob("*ckpt-*")} | {p.name for p in directory.glob("*tmp*")}
     assert names == {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}
-    assert damage(str(directory / "ckpt-2")) is None
+    assert why_damaged(str(directory / "ckpt-2")) is None
     found = weights_of(directory, 2)
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)
@@ -74,4 +74,4 @@ def test_no_file_may_become_so_large(one_checkpoint, tmp_path):
     done = train(directory)
     assert done.returncode == 0, done.stderr
     assert "resuming from step 2 of 8" in done.stdout
-    assert damage(str(directory / "ckpt-8")) is None
+    assert why_damaged(str(directory / "ckpt-8")) is None

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
-from tf_simclrv2 import ConfigError, ExperimentConfig
+from tf_simclrv2 import ConfigError, ExperimentConfig, UserError
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.report.event_files import read_scalars
 from tf_simclrv2.training.knn_curve import KnnCurve
-from tf_simclrv2.training.model_dir.verified_checkpoints import damage
+from tf_simclrv2.training.model_dir.verified_checkpoints import why_damaged
 from tf_simclrv2.training.plan import plan_run
 from tf_simclrv2.training.preparation import prepare
 
@@ -237,7 +237,7 @@ def test_too_many_unreadable_images_stop_a_run_whose_checkpoint_stays(tmp_path):
         execute(config_for(tmp_path / "run", train_steps=40, **options))
     names = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
     assert {name.rsplit("/", 1)[-1] for name in names} == torn
-    assert damage(str(tmp_path / "run" / "ckpt-2")) is None
+    assert why_damaged(str(tmp_path / "run" / "ckpt-2")) is None
     for key, value in weights_of(tmp_path / "run", 2).items():
         np.testing.assert_array_equal(value, before[key], err_msg=key)
 
@@ -286,7 +286,7 @@ BAD_RUNS = {
 @pytest.mark.parametrize("name", BAD_RUNS)
 def test_bad_runs_are_refused_before_anything_is_written(tmp_path, name):
     changes, message = BAD_RUNS[name]
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         execute(config_for(tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
 

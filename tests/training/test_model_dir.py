@@ -40,7 +40,7 @@ def test_a_directory_elsewhere_is_tried_before_training():
 
 
 def test_the_workers_beside_the_chief_leave_nothing(tmp_path):
-    directory = ModelDir(str(tmp_path / "run"), writes=False)
+    directory = ModelDir(str(tmp_path / "run"), chief=False)
     directory.create()
     directory.write_config(ExperimentConfig(), {})
     directory.write_result({}, 1)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.goldens import image
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import ConfigError, ExperimentConfig, ModelConfig, SimCLR, save_module
+from tf_simclrv2 import ConfigError, ExperimentConfig, ModelConfig, SimCLR, UserError, save_module
 from tf_simclrv2.training.teacher import load_teacher
 
 
@@ -78,13 +78,13 @@ def bad_teachers(directory):
     [
         ("nothing", "teacher is .*there is no checkpoint in it"),
         ("no_head", "it has no classifier"),
-        ("three", "the teacher tells 3 classes apart, but digits/train.* has 10"),
+        ("three", "the teacher has 3 classes, but digits/train.* has 10"),
     ],
 )
 def test_bad_teachers(tmp_path, teacher, message):
     bad_teachers(tmp_path)
     config = config_for(tmp_path / "run", train_mode="distill", teacher=str(tmp_path / teacher))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         execute(config)
     assert not (tmp_path / "run").exists()
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2 import ConfigError
+from tf_simclrv2 import CheckpointError, ConfigError
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.verified_checkpoints import (
-    damage,
     new_checkpoints,
     set_aside_damaged,
     survey_checkpoints,
+    why_damaged,
 )
 
 SIZE = 1000
@@ -52,7 +52,7 @@ def test_a_flipped_bit_is_noticed_or_changes_nothing(saved, part):
         flipped = bytearray(whole)
         flipped[position] ^= 1 << (position % 8)
         path.write_bytes(flipped)
-        if damage(prefix):
+        if why_damaged(prefix):
             noticed += 1
             continue
         found = tensors(prefix)
@@ -97,7 +97,7 @@ def test_none_is_whole(saved):
     for step in (1, 2, 3):
         data_of(saved, step).write_bytes(b"")
     before = {path.name for path in saved.iterdir()}
-    with pytest.raises(ConfigError, match=r"no checkpoint .* is whole \(ckpt-3: .*ckpt-1: .*bring back"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint .* is whole \(ckpt-3: .*ckpt-1: .*bring back"):
         survey_checkpoints(str(saved))
     assert {path.name for path in saved.iterdir()} == before
 
@@ -105,7 +105,9 @@ def test_none_is_whole(saved):
 def test_a_state_file_without_checkpoints(saved):
     for path in saved.glob("ckpt-*"):
         path.unlink()
-    with pytest.raises(ConfigError, match="has the file 'checkpoint' of a training but none of its ckpt-N"):
+    with pytest.raises(
+        CheckpointError, match="has the file 'checkpoint' of a training but none of its ckpt-N"
+    ):
         survey_checkpoints(str(saved))
 
 
@@ -163,5 +165,5 @@ def test_following_a_training(saved):
 
 def test_following_ends_at_a_damaged_one(saved):
     data_of(saved, 3).write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"ckpt-3 is damaged .*resume its training"):
+    with pytest.raises(CheckpointError, match=r"ckpt-3 is damaged .*resume its training"):
         next(new_checkpoints(str(saved), patience=1.0))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.image_files import write_images
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import ConfigError
+from tf_simclrv2 import CheckpointError, ConfigError
 from tf_simclrv2.export.exporter import ExportConfig, export
 from tf_simclrv2.weights.classes import Classes, class_names_of
 
@@ -62,7 +62,7 @@ def test_names_that_are_not_there(tmp_path):
 
 def test_names_that_are_not_text(tmp_path):
     (tmp_path / "labels.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(ConfigError, match=r"labels\.txt cannot be read .*; it is damaged"):
+    with pytest.raises(CheckpointError, match=r"labels\.txt cannot be read .*; it is damaged"):
         class_names_of(str(tmp_path))
 
 
@@ -112,18 +112,18 @@ def test_a_run_whose_names_are_not_known(trained, run, tmp_path):
     """Its number of classes is compared; no name is made up."""
     (run / "labels.txt").unlink()
     _, lines, _ = execute(on(trained[0], run, mode="eval"))
-    assert "has no labels.txt: of its 3 classes only the number can be compared, not the names" in lines
+    assert "has no labels.txt: only the number of its classes, 3, can be compared, not their names" in lines
     assert class_names_of(str(run / "saved_model" / "2")) is None
     _, lines, _ = execute(on(trained[0], run, train_steps=3))
     assert "has no labels.txt" in lines and not (run / "labels.txt").exists()
     more = write_classes(tmp_path / "more", (*CLASSES, "zebra"))
-    with pytest.raises(ConfigError, match=r"tells 3 classes apart, but .*more/train has 4; use data with"):
+    with pytest.raises(ConfigError, match=r"has 3 classes, but .*more/train has 4; use data with"):
         execute(on(more, run, mode="eval"))
 
 
 def test_another_number_of_names_than_of_classes(trained, run):
     (run / "labels.txt").write_text("blue\ngreen\n")
-    with pytest.raises(ConfigError, match=r"tells 3 classes apart, but labels.txt beside it has 2 name"):
+    with pytest.raises(CheckpointError, match=r"has 3 classes, but its labels.txt has 2 name"):
         execute(on(trained[0], run, mode="eval"))
 
 
@@ -157,7 +157,7 @@ def test_a_student_of_a_teacher_without_names(trained, run, tmp_path):
 
 def test_an_export_says_where_names_are_not_known(run, tmp_path, capsys):
     (run / "labels.txt").write_text("blue\n")
-    with pytest.raises(ConfigError, match=r"tells 3 classes apart, but labels.txt beside it has 1 name"):
+    with pytest.raises(CheckpointError, match=r"has 3 classes, but its labels.txt has 1 name"):
         export(ExportConfig(model_dir=str(run), output=str(tmp_path / "module")))
     assert not (tmp_path / "module").exists()
     (run / "labels.txt").unlink()

@@ -91,10 +91,10 @@ def test_fine_tuning_begins_at_chance_from_every_layer(pretrained, digits, tmp_p
     reason = (
         "shape (512, 10) in the checkpoint, (128, 10) here"
         if layer == 3
-        else "was trained along with the labels of digits/train in pretraining"
+        else "is the online classifier of pretraining, trained with the labels of digits/train"
     )
-    assert f"left as initialised: {KERNEL} ({reason})" in lines
-    assert "left as initialised: supervised_head/bias" in lines
+    assert f"left as initialized: {KERNEL} ({reason})" in lines
+    assert "left as initialized: supervised_head/bias" in lines
     assert not (tmp_path / "run").exists()
 
 
@@ -146,7 +146,7 @@ def reason_for(path, run, names=NAMES) -> str:
     assert len(left) == (0 if KERNEL in report.loaded else 2)
     assert np.array_equal(before, network.supervised_head.kernel.numpy()) == bool(left)
     reason = report.left.get(KERNEL, "")
-    assert not reason or f"left as initialised: {KERNEL} ({reason})" in str(report)
+    assert not reason or f"left as initialized: {KERNEL} ({reason})" in str(report)
     return reason
 
 
@@ -158,7 +158,7 @@ def test_a_classifier_that_belongs_is_loaded(saved, mode):
 
 def test_from_pretraining_it_stays_behind_whatever_the_run_may_use(saved):
     path = saved(run_of("pretrain", train_split="train[:50%]"))
-    said = "was trained along with the labels of digits/train[:50%] in pretraining"
+    said = "is the online classifier of pretraining, trained with the labels of digits/train[:50%]"
     for run in (run_of(), run_of(labels_per_class=7), run_of("pretrain"), run_of("distill")):
         assert reason_for(path, run) == said
 
@@ -176,7 +176,7 @@ def test_the_classifier_of_another_layer_stays_behind(saved, there, here):
     [
         (("blue", "green", "rot"), "class 2 is 'rot' in the checkpoint, 'red' here"),
         (("red", "green", "blue"), "class 0 is 'red' in the checkpoint, 'blue' here"),
-        ((), "its class names are not known: there is no labels.txt beside the checkpoint"),
+        ((), "its class names are not known: there is no labels.txt next to the checkpoint"),
     ],
 )
 def test_other_class_names(saved, names, said):
@@ -196,7 +196,7 @@ def test_other_class_names(saved, names, said):
         (
             {"labels_per_class": 7, "label_seed": 1},
             {"labels_per_class": 7},
-            "7 a class of digits/train (label_seed 1)",
+            "7 per class of digits/train (label_seed 1)",
         ),
         ({"label_fraction": 0.1}, {"label_fraction": 0.01}, "0.1 of all of digits/train (label_seed 0)"),
         (
@@ -239,7 +239,7 @@ def test_a_student_has_seen_its_teachers_labels(saved, tmp_path):
 def test_weights_of_unknown_origin(saved, tmp_path):
     path = saved(run_of())
     (tmp_path / "source" / CONFIG_FILE).unlink()
-    assert reason_for(path, run_of()) == "of unknown origin: there is no config.json beside the checkpoint"
+    assert reason_for(path, run_of()) == "of unknown origin: there is no config.json next to the checkpoint"
 
 
 def test_a_run_that_is_not_known(saved):
@@ -291,5 +291,5 @@ def test_teachers_resumed_runs_and_exports_keep_theirs(tmp_path, digits):
     tuned = dataclasses.replace(tuned, run=dataclasses.replace(tuned.run, checkpoint=str(tmp_path / "run")))
     lines = Lines()
     started = Run(tuned, say=lines).task.network
-    assert "left as initialised" not in lines
+    assert "left as initialized" not in lines
     np.testing.assert_array_equal(started.supervised_head.kernel, resumed.task.network.supervised_head.kernel)

@@ -28,9 +28,11 @@ from tests.published_checkpoints import (
 )
 from tests.training.small_runs import Lines, config_for
 from tf_simclrv2 import (
+    CheckpointError,
     ConfigError,
     DataConfig,
     ExperimentConfig,
+    ExportError,
     ModelConfig,
     SimCLR,
     TrainingConfig,
@@ -249,10 +251,11 @@ def test_the_classifier_of_a_published_pretraining_stays_behind(published, tmp_p
     """Pretraining leaves momentum of the classifier and of the whole head."""
     path = write("tf2", tmp_path / "ckpt-1", zeros)
     assert find_weights(path).published.stage == "pretrain"
-    assert classifier_left(path, 0) == "was trained along with the labels of ImageNet in pretraining"
+    reason = "is the online classifier of pretraining, trained with the labels of ImageNet"
+    assert classifier_left(path, 0) == reason
     assert find_weights(published["saved_model"]).published.stage == "unknown"
     assert classifier_left(published["saved_model"], 0) == (
-        "fits head layers 0, 1, 2 alike, and nothing tells which one it was trained on; "
+        "fits head layers 0, 1, 2, and the checkpoint does not say which it was trained on; "
         "python -m export.convert --ft_proj_selector=N does"
     )
 
@@ -411,9 +414,9 @@ TF2_MEAN = "block_group3/residual_block_4/batch_norm_relu_12/sync_batch_normaliz
         (
             "tf1",
             add(key := "base_model/batch_normalization_99/gamma", key),
-            "has superfluous 1 .*base_model/batch_normalization_99/gamma",
+            "has unexpected 1 .*base_model/batch_normalization_99/gamma",
         ),
-        ("tf2", add(f"model/more{SUFFIX}", "resnet/more/gamma"), "has superfluous 1 .*resnet/more/gamma"),
+        ("tf2", add(f"model/more{SUFFIX}", "resnet/more/gamma"), "has unexpected 1 .*resnet/more/gamma"),
         (
             "tf1",
             reshape("base_model/batch_normalization_12/gamma"),
@@ -435,7 +438,7 @@ TF2_MEAN = "block_group3/residual_block_4/batch_norm_relu_12/sync_batch_normaliz
 )
 def test_what_does_not_fit_is_named(tmp_path, form, change, message):
     path = write(form, tmp_path / "ckpt-1", zeros, change)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(CheckpointError, match=message):
         load_published_weights(path)
 
 
@@ -455,7 +458,7 @@ def truncate(path: pathlib.Path) -> None:
 def test_a_damaged_checkpoint(tmp_path, suffix, damage):
     path = write("tf1", tmp_path / "model.ckpt-1", zeros)
     damage(pathlib.Path(path + suffix))
-    with pytest.raises(ConfigError, match=r"model.ckpt-1 cannot be read .*fetch it again"):
+    with pytest.raises(CheckpointError, match=r"model.ckpt-1 cannot be read .*fetch it again"):
         load_published_weights(path)
 
 
@@ -473,7 +476,7 @@ def test_a_checkpoint_of_another_program(tmp_path, kind):
         loop = tf.Module()
         loop.model, loop.weight = loop, tf.Variable(1.0, name="weight")
         tf.train.Checkpoint(model=loop).write(path)
-    with pytest.raises(ConfigError, match="in none of the published forms"):
+    with pytest.raises(CheckpointError, match="in none of the published forms"):
         load_published_weights(path)
 
 
@@ -510,7 +513,7 @@ def test_an_architecture_that_the_user_said_wrongly(published, tmp_path):
     config = config_for(
         tmp_path / "run", train_mode="finetune", checkpoint=published["saved_model"], width_multiplier=2
     )
-    with pytest.raises(ConfigError, match=r"--width_multiplier=1 \(here it is 2\)"):
+    with pytest.raises(CheckpointError, match=r"--width_multiplier=1 \(here it is 2\)"):
         Run(config, say=Lines())
 
 
@@ -519,7 +522,7 @@ def test_a_published_checkpoint_teaches(published, form):
     teacher = load_teacher(published[form])
     logits = np.asarray(teacher.predict(tf.constant(image(2, 32, 3, 7))))
     assert teacher.num_classes == 10 and logits.shape == (2, 10)
-    assert "the classifier fits layers 0, 1, 2 of the head alike; layer 0 is taken" in teacher.doubt
+    assert "the classifier fits layers 0, 1, 2 of the head; layer 0 is used" in teacher.doubt
     if form == "tf1":
         golden = load("tf1")["configs"]["r18_32px"]["logits_sup"]
         assert np.linalg.norm(logits) == pytest.approx(golden["norm"], rel=1e-5)
@@ -576,9 +579,9 @@ def test_an_existing_output_stays_unless_it_is_to_be_replaced(published, tmp_pat
     output = tmp_path / "out"
     output.mkdir()
     (output / "mine").write_text("precious")
-    with pytest.raises(ConfigError, match="which exists; choose another, or pass --overwrite"):
+    with pytest.raises(ExportError, match="which exists; choose another, or pass --overwrite"):
         convert(published["tf1"], str(output))
-    with pytest.raises(ConfigError, match="no checkpoint in it"):
+    with pytest.raises(CheckpointError, match="no checkpoint in it"):
         convert(str(tmp_path / "nothing"), str(output), overwrite=True)
     assert (output / "mine").read_text() == "precious"
     convert(published["tf1"], f"{output}/", overwrite=True)
@@ -591,9 +594,9 @@ def test_weights_of_unknown_architecture_are_not_converted(tmp_path):
     network.build((None, 8, 8, 3))
     save_module(network, str(tmp_path / "module"))
     (tmp_path / "module" / "simclr.json").unlink()
-    with pytest.raises(ConfigError, match=r"no config\.json beside it"):
+    with pytest.raises(CheckpointError, match=r"no config\.json beside it"):
         convert(str(tmp_path / "module"), str(tmp_path / "out"))
-    with pytest.raises(ConfigError, match=r"no config\.json beside it"):
+    with pytest.raises(CheckpointError, match=r"no config\.json beside it"):
         load_teacher(str(tmp_path / "module" / "variables" / "variables"))
 
 

@@ -6,9 +6,10 @@ import sys
 
 from absl.flags import FLAGS
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.convert import define
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import UserError
 
 
 def main() -> None:
@@ -17,9 +18,10 @@ def main() -> None:
 
 
 def _convert() -> None:
+    quiet_tensorflow()
     from tf_simclrv2.export.convert import convert
 
     try:
         print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
-    except ConfigError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

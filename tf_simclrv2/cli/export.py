@@ -7,9 +7,10 @@ import sys
 
 from absl.flags import FLAGS
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.export import define
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import UserError
 
 
 def main() -> None:
@@ -18,10 +19,11 @@ def main() -> None:
 
 
 def _export() -> None:
+    quiet_tensorflow()
     from tf_simclrv2.export.exporter import ExportConfig, export
 
     names = [field.name for field in dataclasses.fields(ExportConfig)]
     try:
         print(export(ExportConfig(**{name: FLAGS[name].value for name in names})))
-    except ConfigError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")

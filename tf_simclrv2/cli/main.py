@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.recipes import with_recipes_found
 from tf_simclrv2.version import VERSION
 
@@ -21,11 +21,13 @@ class Command:
         module: The module whose `main()` runs it; imported only then.
         help: Its line in the list of commands.
         options: Options that come before the user's.
+        imports_tensorflow: Whether the module imports TensorFlow before it has read its options.
     """
 
     module: str
     help: str
     options: tuple[str, ...] = ()
+    imports_tensorflow: bool = False
 
 
 COMMANDS = {
@@ -46,7 +48,9 @@ COMMANDS = {
         "tf_simclrv2.report.__main__", "write the report of a run, or a page that compares several runs"
     ),
     "data-service": Command(
-        "tf_simclrv2.data.service", "decode and augment images for training on other hosts"
+        "tf_simclrv2.data.service",
+        "decode and augment images for training on other hosts",
+        imports_tensorflow=True,
     ),
 }
 
@@ -60,8 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: With code 2 if there is no such command.
     """
-    # Before TensorFlow is imported: its start-up messages would drown ours.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
@@ -74,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {_refusal(name)}", file=sys.stderr)
         sys.exit(2)
     command = COMMANDS[name]
+    if command.imports_tensorflow:
+        quiet_tensorflow()
     sys.argv = [f"simclrv2 {name}", *command.options, *with_recipes_found(words)]
     importlib.import_module(command.module).main()
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from absl import app, logging
 
 
 def start(define_flags: Callable[[], None], work: Callable[[], None]) -> None:
-    """Defines a program's flags, reads the command line, and works, without TensorFlow's own messages.
+    """Defines a program's flags, reads the command line, and works.
 
     Args:
         define_flags: Defines the flags.
         work: Called when they are read; on an error it calls `sys.exit` with a sentence.
     """
-    # Before TensorFlow is imported: its start-up messages would drown ours.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:

@@ -6,6 +6,7 @@ import sys
 
 from absl.flags import FLAGS
 
+from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags import (
     config_from_flags,
     define_flags,
@@ -14,7 +15,7 @@ from tf_simclrv2.cli.flags import (
     notes_on_flags,
 )
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import EXIT_PREEMPTED, ConfigError, Preempted, RunError
+from tf_simclrv2.errors import EXIT_PREEMPTED, Preempted, RunError, UserError
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
 def _run() -> None:
     try:
         asked = config_from_flags()
+        quiet_tensorflow()
         # Imported late, because they import TensorFlow: an error in a flag is reported without that wait.
         from tf_simclrv2.doctor.command import consult
         from tf_simclrv2.training.model_dir.adoption import adopt
@@ -41,7 +43,7 @@ def _run() -> None:
             consult(config, FLAGS.trial_steps, FLAGS.json)
             return
         Run(config, flag_values()).execute()
-    except (ConfigError, RunError) as error:
+    except (UserError, RunError) as error:
         sys.exit(f"error: {error}")
     except Preempted as stop:
         print(stop, flush=True)

@@ -1,1 +1,1 @@
-"""Strategies, what replicas compute on, what they exchange, and how workers find each other."""
+"""Strategies and devices, what replicas and workers exchange, and how workers find each other."""

@@ -1,4 +1,4 @@
-"""The two collectives that the method needs: concatenation and mean over replicas."""
+"""Concatenates and averages tensors over replicas, which is all that the method exchanges."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 
 def num_replicas() -> int:
-    """Replicas in sync, 1 outside any strategy."""
+    """Returns the number of replicas in sync; 1 outside any strategy."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def replica_id() -> tf.Tensor | int:
-    """This replica's index, 0 outside a replica context."""
+    """Returns the index of this replica; 0 outside a replica context."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None or num_replicas() == 1 else context.replica_id_in_sync_group
 
@@ -19,15 +19,15 @@ def replica_id() -> tf.Tensor | int:
 def cross_replica_concat(x: tf.Tensor) -> tf.Tensor:
     """Concatenates a tensor of every replica along axis 0, in replica order.
 
-    Each replica writes its rows into a zero tensor of all rows, and these are summed. The gradient
-    of the sum is a sum too, so every replica receives what all replicas' losses owe to its rows.
-    Shapes stay static, as TPUs need.
+    Each replica writes its rows into a zero tensor of all rows, and these are summed. The gradient of the sum
+    is a sum too, so every replica receives the gradients of all replicas' losses with respect to its rows.
+    Shapes stay static, as TPUs require.
 
     Args:
         x: [n, ...], the same static shape on every replica.
 
     Returns:
-        [n · replicas, ...], equal on every replica; `x` itself on a single one.
+        [n · replicas, ...], the same on every replica; `x` itself if there is only one.
 
     Example:
         >>> cross_replica_concat(tf.ones([2, 3])).shape
@@ -44,7 +44,7 @@ def cross_replica_concat(x: tf.Tensor) -> tf.Tensor:
 
 
 def cross_replica_mean(x: tf.Tensor) -> tf.Tensor:
-    """The mean of a tensor over the replicas; `x` itself on a single one."""
+    """Returns the mean of a tensor over the replicas; `x` itself if there is only one."""
     context = tf.distribute.get_replica_context()
     if num_replicas() == 1 or context is None:
         return x

@@ -1,4 +1,4 @@
-"""What replicas compute on."""
+"""Detects the kind of device that replicas compute on, and splits the CPU into several."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def on_cpu() -> bool:
 
 
 def on_gpu() -> bool:
-    """Whether this host's GPUs compute, rather than a TPU or the CPU."""
+    """Returns whether this host's GPUs compute, and not a TPU or the CPU."""
     return bool(tf.config.list_physical_devices("GPU")) and not on_tpu()
 
 
 def on_tpu() -> bool:
-    """Whether the strategy in scope is a TPU's."""
+    """Returns whether the strategy in scope is a TPU strategy."""
     return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
 
 
@@ -37,10 +37,10 @@ def _has_accelerators() -> bool:
 
 
 def split_cpu(devices: int) -> None:
-    """Splits the CPU into logical devices, so that several replicas run on one machine.
+    """Splits the CPU into logical devices, to try several replicas on one machine.
 
     Args:
-        devices: How many.
+        devices: The number of logical devices.
 
     Raises:
         ConfigError: TensorFlow has already started with another number, or there are GPUs.
@@ -56,5 +56,5 @@ def split_cpu(devices: int) -> None:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     except RuntimeError as error:
         raise ConfigError(
-            f"virtual_devices is {devices}, but TensorFlow has already started; split the CPU first."
+            f"virtual_devices is {devices}, but TensorFlow has already started; split the CPU before that."
         ) from error

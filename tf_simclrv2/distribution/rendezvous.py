@@ -1,8 +1,8 @@
-"""Waits, for a bounded time, until all processes of a cluster are there.
+"""Waits for all workers of a cluster, but only for a limited time.
 
-TensorFlow's own wait cannot be ended and names nobody. So each process listens on its port, where its
-peers see it, until it has seen them all; TensorFlow's server then takes the port over. Whoever is late finds
-that one.
+TensorFlow's own wait has no limit and does not say which worker is missing. So each worker listens on its
+port until it has connected to all others; then TensorFlow's server takes over the port, and later workers
+connect to that.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import time
 from collections.abc import Iterator
 
 from tf_simclrv2.distribution.cluster import Cluster, split_address
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import RunError
 
 _POLL = 0.1
 _ATTEMPT = 2.0
 
 
 def wait_for_peers(cluster: Cluster, timeout: float) -> None:
-    """Returns when every peer's port answers.
+    """Waits until the port of every other worker accepts connections.
 
     Args:
-        cluster: The processes.
+        cluster: The workers.
         timeout: Seconds to wait at most.
 
     Raises:
-        ConfigError: A peer did not come, by its address; or this process's own port is taken.
+        RunError: A worker did not answer, which the message names; or the port of this worker is taken.
     """
     end = time.monotonic() + timeout
-    with _listening(cluster):
+    with _listen(cluster):
         missing = list(cluster.peers)
         while missing:
             missing = [address for address in missing if not answers(address)]
             if missing and time.monotonic() >= end:
-                raise ConfigError(
+                raise RunError(
                     f"no worker answers at {', '.join(missing)} after {timeout:g} s (cluster_timeout); start "
                     "it, correct its address in TF_CONFIG, or wait longer with --cluster_timeout=SECONDS."
                 )
@@ -43,7 +43,7 @@ def wait_for_peers(cluster: Cluster, timeout: float) -> None:
 
 
 def answers(address: str, timeout: float = _ATTEMPT) -> bool:
-    """Whether something listens at `host:port`."""
+    """Returns whether something listens at `host:port`."""
     try:
         socket.create_connection(split_address(address), timeout).close()
     except OSError:
@@ -52,7 +52,7 @@ def answers(address: str, timeout: float = _ATTEMPT) -> bool:
 
 
 def wait_until_answers(address: str, timeout: float) -> bool:
-    """Whether something listens at `host:port`, now or within so many seconds."""
+    """Waits until something listens at `host:port`; returns False if nothing does after `timeout` seconds."""
     end = time.monotonic() + timeout
     while not answers(address):
         if time.monotonic() >= end:
@@ -62,13 +62,13 @@ def wait_until_answers(address: str, timeout: float) -> bool:
 
 
 @contextlib.contextmanager
-def _listening(cluster: Cluster) -> Iterator[None]:
+def _listen(cluster: Cluster) -> Iterator[None]:
     try:
         server = socket.create_server(("", cluster.port), backlog=len(cluster.addresses))
     except OSError as error:
-        raise ConfigError(
+        raise RunError(
             f"port {cluster.port} of this worker, {cluster.addresses[cluster.rank]}, cannot be opened "
-            f"({error.strerror}); end the program that has it or choose another port in TF_CONFIG."
+            f"({error.strerror}); stop the program that uses it, or choose another port in TF_CONFIG."
         ) from error
     with server:
         yield

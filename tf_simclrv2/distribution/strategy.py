@@ -1,4 +1,4 @@
-"""The strategy that a run asks for."""
+"""Makes the distribution strategy of a run."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ import tensorflow as tf
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
 from tf_simclrv2.distribution.rendezvous import wait_for_peers, wait_until_answers
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, RunError
 
 
 def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
-    """The strategy that a run asks for.
+    """Makes the distribution strategy of a run.
 
-    `auto` takes the TPU that is named, else MultiWorkerMirroredStrategy where TF_CONFIG names a
-    cluster, else MirroredStrategy over several GPUs or logical CPUs, else the one device.
+    `auto` chooses TPUStrategy if a TPU is named, else MultiWorkerMirroredStrategy if TF_CONFIG has a cluster,
+    else MirroredStrategy if there are several GPUs or logical CPUs, else a strategy for one device.
 
-    The workers of a cluster have to make their strategy before TensorFlow runs anything.
+    A worker of a cluster must call this before TensorFlow runs any operation.
 
     Args:
-        config: `strategy`, `virtual_devices`, `cluster_timeout` and the TPU's name.
+        config: The fields `strategy`, `virtual_devices`, `cluster_timeout`, `mode` and the TPU's are used.
 
     Returns:
-        A strategy, the default one for the CPU as a single device.
+        A strategy; the default strategy if the CPU is the only device.
 
     Raises:
-        ConfigError: A worker or the TPU cannot be reached, or the machine has no such devices.
+        ConfigError: The machine has no such devices, or TF_CONFIG does not fit the settings.
+        RunError: A worker or the TPU cannot be reached.
     """
     _let_memory_grow()
     kind = config.strategy
@@ -46,7 +47,7 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
 
 
 def input_workers(strategy: tf.distribute.Strategy) -> int:
-    """How many processes of a strategy run this program; a TPU's hosts do not."""
+    """Returns the number of processes of a strategy that run this program; the hosts of a TPU do not."""
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
     return sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values())) if several else 1
 
@@ -65,15 +66,15 @@ def _best_kind(config: RunConfig) -> str:
 
 
 def _let_memory_grow() -> None:
-    """Has TensorFlow take a GPU's memory as it needs it, so that others can use the rest."""
+    """Makes TensorFlow allocate a GPU's memory as needed, so that other programs can use the rest."""
     for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # TensorFlow has started; it keeps what it has.
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started, and cannot change this.
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _one_device_strategy() -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
-    # Unlike the default strategy, this one has batches on the GPU before a step wants them.
+    # Unlike the default strategy, this one copies batches to the GPU before a step needs them.
     return tf.distribute.OneDeviceStrategy(gpus[0].name) if gpus else tf.distribute.get_strategy()
 
 
@@ -91,16 +92,16 @@ def _cluster_of(config: RunConfig) -> Cluster:
     cluster = cluster_of_environment()
     if cluster is None:
         raise ConfigError(
-            "strategy is 'multi_worker', but TF_CONFIG names no cluster; set it to the cluster's JSON."
+            "strategy is 'multi_worker', but TF_CONFIG has no cluster; set it to the JSON of the cluster."
         )
     if config.virtual_devices:
         raise ConfigError(
-            f"virtual_devices is {config.virtual_devices}, but a worker of TF_CONFIG's cluster takes its CPU "
+            f"virtual_devices is {config.virtual_devices}, but a worker in TF_CONFIG's cluster uses its CPU "
             "as one device; leave it at 0 and start more workers."
         )
     if config.mode == "eval" and len(cluster.addresses) > 1:
         raise ConfigError(
-            f"mode is 'eval', which one process does, but TF_CONFIG names {len(cluster.addresses)} workers; "
+            f"mode is 'eval', which runs in one process, but TF_CONFIG has {len(cluster.addresses)} workers; "
             "unset TF_CONFIG, or use --mode=train_then_eval."
         )
     return cluster
@@ -112,7 +113,7 @@ def _multi_worker_strategy(cluster: Cluster, timeout: float) -> tf.distribute.St
     before = signal.getsignal(signal.SIGTERM)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     if threading.current_thread() is threading.main_thread():
-        # TensorFlow has put in a handler of its own, with which SIGTERM would no longer end the program.
+        # TensorFlow has installed its own handler, with which SIGTERM would no longer end the program.
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
     return strategy
 
@@ -132,7 +133,7 @@ def _tpu_strategy(config: RunConfig) -> tf.distribute.Strategy:
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        raise ConfigError(
+        raise RunError(
             f"tpu_name is {name!r}, but no TPU answers to it ({str(error).splitlines()[0]}); "
             "check --tpu_name, --tpu_zone and --gcp_project, or pass --use_tpu=False."
         ) from error
@@ -141,7 +142,7 @@ def _tpu_strategy(config: RunConfig) -> tf.distribute.Strategy:
 
 @contextlib.contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """A limit for Python's requests, of which those for a TPU's address set none."""
+    """Limits the time of Python's network requests; those for the address of a TPU have no limit."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -151,7 +152,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def _wait_for_tpu(master: str, timeout: float) -> None:
-    """Sees to it that something listens there, since TensorFlow would try for ever."""
+    """Checks that something listens at the address; TensorFlow itself would try forever."""
     if not master.startswith("grpc://"):
         return  # This host's own TPU.
     address = master.removeprefix("grpc://")

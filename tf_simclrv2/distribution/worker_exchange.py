@@ -1,4 +1,4 @@
-"""What the workers of a run have to agree on; alone, a process agrees with itself."""
+"""Exchanges small numbers between the workers of a run, so that all take the same decision."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from tf_simclrv2.errors import RunError
 
 
 class WorkerExchange:
-    """Small numbers that the workers of a strategy exchange.
+    """Exchanges small numbers between the workers of a strategy.
 
-    Every worker has to make the same calls in the same order; each call waits for all of them.
+    All workers must make the same calls in the same order; each call waits for all of them. With a single
+    worker, every call returns at once.
 
     Args:
-        strategy: The strategy.
+        strategy: The strategy of the run.
 
     Attributes:
-        workers: How many take part.
+        workers: The number of workers.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
@@ -26,36 +27,36 @@ class WorkerExchange:
         self._summed = tf.function(self._sum)
 
     def any(self, mine: bool) -> bool:
-        """Whether one of the workers says so."""
+        """Returns whether any worker passed True."""
         return self.sum(int(mine)) > 0
 
     def sum(self, mine: int) -> int:
-        """The sum of every worker's number."""
+        """Returns the sum of all workers' numbers."""
         return sum(self.each(mine))
 
     def each(self, mine: int) -> list[int]:
-        """Every worker's number, in the order of the cluster."""
+        """Returns all workers' numbers, in the order of the cluster."""
         if self.workers == 1:
             return [mine]
         numbers = self._summed(tf.constant(mine, tf.int64))
         return [int(number) for number in self._strategy.experimental_local_results(numbers)[0]]
 
     def meet(self) -> None:
-        """Waits until all workers are here."""
+        """Waits until all workers have made this call."""
         self.each(0)
 
     def refuse_different(self, what: str, mine: int) -> None:
-        """Stops where the workers do not have the same number.
+        """Refuses to continue if the workers do not all pass the same number.
 
         Raises:
-            RunError: They do not; every worker raises it.
+            RunError: The numbers differ; every worker raises it.
         """
         numbers = self.each(mine)
         if len(set(numbers)) > 1:
             seen = ", ".join(map(str, numbers))
             raise RunError(
-                f"the workers see {what} {seen}, in their order; give them all the same flags and the same "
-                "model_dir, on a filesystem that they share."
+                f"the workers see {what} {seen}, in cluster order; give all the same flags and the "
+                "same model_dir, on a filesystem that they share."
             )
 
     def _sum(self, mine: tf.Tensor) -> tf.Tensor:
@@ -65,7 +66,7 @@ class WorkerExchange:
         context = tf.distribute.get_replica_context()
         local = context.num_replicas_in_sync // self.workers
         replica = tf.cast(context.replica_id_in_sync_group, tf.int64)
-        # One replica of each worker brings the number.
+        # The first replica of each worker contributes its number.
         slot = tf.one_hot(replica // local, self.workers, dtype=tf.int64)
         first = tf.cast(replica % local == 0, tf.int64)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, slot * first * mine)

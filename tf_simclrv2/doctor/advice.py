@@ -1,7 +1,7 @@
-"""Unwise settings: each rule looks at a case and says what is unwise, why, and what to do instead.
+"""Finds unwise settings: each rule says what is unwise, why, and what to do instead.
 
-The settings that the paper found good are from SimCLR (Chen et al. 2020, arXiv 2002.05709) and SimCLRv2
-(arXiv 2006.10029). A rule is silent where it is in doubt.
+What the papers recommend is from SimCLR (Chen et al. 2020, arXiv 2002.05709) and SimCLRv2 (arXiv 2006.10029).
+A rule gives no advice if in doubt.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tf_simclrv2.training.plan import RunPlan
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What the rules look at.
+    """A run on a machine, as the rules examine it.
 
     Attributes:
         plan: The run.
-        machine: What it would run on.
-        images: Some of its training images.
-        memory_mb: Estimate of the most memory that training holds.
-        trial: Some steps that were tried; None without.
+        machine: The machine that it would run on.
+        images: Properties of some of its training images.
+        memory_mb: The estimated peak memory of training.
+        trial: The timing of some steps; None if none were tried.
     """
 
     plan: RunPlan
@@ -47,7 +47,7 @@ Rule = Callable[[Case], str | None]
 
 
 def learning_rate_far_from_the_papers(case: Case) -> str | None:
-    """SimCLR appendix B.1 and SimCLRv2 section 3: LARS at 0.3 · batch / 256, or at 0.075 or 0.1 · √batch."""
+    """Compares the peak with 0.3 · batch / 256 and 0.1 · √batch (SimCLR B.1, SimCLRv2 section 3)."""
     if not case.pretraining or case.plan.config.optimizer.optimizer != "lars":
         return None
     peak, linear, root = case.plan.schedule.peak, 0.3 * case.batch / 256, 0.1 * math.sqrt(case.batch)
@@ -62,31 +62,31 @@ def learning_rate_far_from_the_papers(case: Case) -> str | None:
 
 
 def small_batch_under_linear_scaling(case: Case) -> str | None:
-    """SimCLR appendix B.1: a root of the batch is better for small batches and short runs."""
+    """Prefers square-root scaling for small batches and short runs (SimCLR appendix B.1)."""
     optimizer = case.plan.config.optimizer
     root = 0.075 * math.sqrt(case.batch)
     linear = optimizer.optimizer == "lars" and optimizer.learning_rate_scaling == "linear"
     if not case.pretraining or not linear or case.plan.schedule.peak >= root / 4:
         return None
     return (
-        f"learning rate: linear scaling leaves {case.plan.schedule.peak:.3g} for a batch of {case.batch}, "
-        f"and the papers' root scaling {root:.3g}, which learns faster from small batches; try "
+        f"learning rate: linear scaling gives {case.plan.schedule.peak:.3g} for a batch of {case.batch}, "
+        f"and the papers' square-root scaling {root:.3g}, which learns faster from small batches; try "
         "--learning_rate=0.075 --learning_rate_scaling=sqrt."
     )
 
 
 def rate_of_another_optimizer(case: Case) -> str | None:
-    """Adam takes steps of the size of the rate, where LARS multiplies it with the norm of the weights."""
+    """Warns of a rate for LARS, which scales it by the norm of the weights, given to Adam, which does not."""
     if case.plan.config.optimizer.optimizer != "adam" or case.plan.schedule.peak <= 0.01:
         return None
     return (
-        f"learning rate: {case.plan.schedule.peak:.3g} is LARS's size, and Adam will not converge with it; "
+        f"learning rate: {case.plan.schedule.peak:.3g} suits LARS, and Adam will not converge with it; "
         "choose --learning_rate so that the peak is near 0.001."
     )
 
 
 def few_steps_of_warmup(case: Case) -> str | None:
-    """SimCLR section 2.2 warms up for 10 epochs of 100; without it large rates of LARS diverge."""
+    """Warns of a short warm-up, without which large rates of LARS diverge (SimCLR section 2.2: 10 epochs)."""
     schedule = case.plan.schedule
     large = case.plan.config.optimizer.optimizer == "lars" and schedule.peak >= 1.0
     if not case.pretraining or not large or schedule.warmup_steps >= 10:
@@ -98,7 +98,7 @@ def few_steps_of_warmup(case: Case) -> str | None:
 
 
 def warmup_takes_the_run(case: Case) -> str | None:
-    """A run that ends in or soon after its warm-up never anneals its rate."""
+    """Warns of a run that ends during or soon after its warm-up, so that the rate never falls."""
     schedule = case.plan.schedule
     if schedule.warmup_steps <= schedule.total_steps / 2:
         return None
@@ -109,62 +109,62 @@ def warmup_takes_the_run(case: Case) -> str | None:
 
 
 def blur_on_small_images(case: Case) -> str | None:
-    """SimCLR appendix B.9 leaves blur out on CIFAR-10."""
+    """Warns of blur on small images; SimCLR appendix B.9 omits it for CIFAR-10."""
     config = case.plan.config
     if not case.pretraining or not config.data.use_blur or config.model.image_size > 32:
         return None
     return (
-        f"blur: at {config.model.image_size} px it removes what there is to see, and the paper leaves it out "
-        "on CIFAR-10; pass --use_blur=false."
+        f"blur: at {config.model.image_size} px it removes most of the detail, and the paper omits it for "
+        "CIFAR-10; pass --use_blur=false."
     )
 
 
-def images_of_one_colour(case: Case) -> str | None:
-    """Two views of nothing are equal to those of any other nothing."""
+def images_of_one_color(case: Case) -> str | None:
+    """Warns of constant images, whose views cannot be told apart."""
     if not case.images.constant:
         return None
     return (
-        f"images: {case.images.constant} of {case.images.count} that were looked at are of one colour; "
+        f"images: {case.images.constant} of {case.images.count} that were examined have a single color; "
         f"check how the files of {case.plan.train_source.name} were written."
     )
 
 
 def images_nearly_black(case: Case) -> str | None:
-    """Such as 12 bits in a file of 16, or values in [0, 1] written as whole numbers."""
+    """Warns of a wrong range, such as 12 bits in a 16-bit file, or [0, 1] written as integers."""
     if not case.images.count or case.images.brightest > 0.1:
         return None
     return (
-        f"images: the brightest of {case.images.count} that were looked at reaches "
-        f"{case.images.brightest:.3f} of 1, so their range is wrong; scale their values to all of 8 or 16 "
-        "bits when you write them."
+        f"images: the brightest of {case.images.count} that were examined reaches "
+        f"{case.images.brightest:.3f} of 1, so their range is wrong; scale their values to the full range of "
+        "8 or 16 bits when you write them."
     )
 
 
 def images_unreadable(case: Case) -> str | None:
-    """Each is skipped, until there are too many."""
+    """Warns of unreadable images, which are skipped until there are too many."""
     if not case.images.unreadable:
         return None
     total = case.images.count + case.images.unreadable
     return (
-        f"images: {case.images.unreadable} of {total} that were looked at cannot be read and will be "
+        f"images: {case.images.unreadable} of {total} that were examined cannot be read and will be "
         "skipped; repair them, or raise --max_skipped_fraction if the run stops."
     )
 
 
 def images_enlarged(case: Case) -> str | None:
-    """Enlarging adds cost and no information."""
+    """Warns of enlarged images, which cost more and hold no more information."""
     size, side = case.plan.config.model.image_size, case.images.median_side
     if not case.images.count or size < 2 * side:
         return None
     return (
         f"image size: the images are {side:.0f} px and would be enlarged to {size}, which costs "
-        f"{(size / side) ** 2:.0f} times as much and shows nothing more; try "
+        f"{(size / side) ** 2:.0f} times as much and adds no information; try "
         f"--image_size={max(8, round(side))}."
     )
 
 
 def evaluation_without_labels(case: Case) -> str | None:
-    """All evaluation is of classes."""
+    """Warns of an evaluation without labels; all evaluation needs classes."""
     plan = case.plan
     protocols = [name for name in plan.config.evaluation.protocols if name != "online"]
     lacking = [s.name for s in (plan.train_source, plan.eval_source) if s is not None and not s.has_labels]
@@ -177,7 +177,7 @@ def evaluation_without_labels(case: Case) -> str | None:
 
 
 def batch_larger_than_dataset(case: Case) -> str | None:
-    """Pretraining refuses it; other stages would see an image twice in a step."""
+    """Warns of images that occur twice in a step; pretraining refuses this."""
     images = case.plan.train_source.num_examples
     if case.batch <= images:
         return None
@@ -188,7 +188,7 @@ def batch_larger_than_dataset(case: Case) -> str | None:
 
 
 def labelled_batch_larger_than_labels(case: Case) -> str | None:
-    """A few labels make a step of many images slower, and say no more than once each."""
+    """Warns of labelled images that occur twice in a step, which costs time and adds nothing."""
     labelled, batch = case.plan.labelled_source, case.plan.config.labelled_batch_size
     if labelled is None or batch <= labelled.num_examples:
         return None
@@ -199,7 +199,7 @@ def labelled_batch_larger_than_labels(case: Case) -> str | None:
 
 
 def few_negatives(case: Case) -> str | None:
-    """SimCLR section 5: fewer negatives cost accuracy, most of all in short runs."""
+    """Warns of few negatives, which cost accuracy, most of all in short runs (SimCLR section 5)."""
     if not case.pretraining or case.batch >= 128 or case.plan.config.objective.memory_size:
         return None
     return (
@@ -210,18 +210,18 @@ def few_negatives(case: Case) -> str | None:
 
 
 def memory_of_few_batches(case: Case) -> str | None:
-    """SimCLRv2 section 3: 65536 keys, 16 batches of 4096; a memory that a few steps replace adds little."""
+    """Warns of a small memory bank; SimCLRv2 section 3 uses 65536 keys, 16 batches of 4096."""
     size = case.plan.config.objective.memory_size
     if not size or size >= 8 * 2 * case.batch:
         return None
     return (
         f"memory: {size:,} keys are {size / (2 * case.batch):.1f} batches, which adds few negatives for the "
-        f"second network that it costs; use --memory_size={16 * 2 * case.batch} or 0."
+        f"cost of a second network; use --memory_size={16 * 2 * case.batch} or 0."
     )
 
 
 def memory_larger_than_dataset(case: Case) -> str | None:
-    """Each image of the batch would be among its own negatives."""
+    """Warns of a memory bank in which an image is among its own negatives."""
     size, images = case.plan.config.objective.memory_size, case.plan.train_source.num_examples
     if size <= 2 * images:
         return None
@@ -232,36 +232,36 @@ def memory_larger_than_dataset(case: Case) -> str | None:
 
 
 def unusual_temperature(case: Case) -> str | None:
-    """SimCLR table 5: 0.1 to 0.5 are good, 0.05 and 1 are worse."""
+    """Warns of a temperature outside 0.05 to 1; 0.1 to 0.5 are best (SimCLR table 5)."""
     temperature = case.plan.config.objective.temperature
     if not case.pretraining or 0.05 <= temperature < 1.0 or not case.plan.config.objective.hidden_norm:
         return None
-    return f"temperature: {temperature:g} is outside of what works; use --temperature of 0.1 to 0.5."
+    return f"temperature: {temperature:g} is outside the range that works; use --temperature of 0.1 to 0.5."
 
 
 def small_parts_for_batch_norm(case: Case) -> str | None:
-    """Each part has batch-norm statistics of its own."""
+    """Warns of small micro-batches, since each has its own batch-norm statistics."""
     part = case.plan.config.training.microbatch_size
     if not part or part >= 16:
         return None
     return (
-        f"micro-batch: batch norm's statistics would be of {part} images only, which is noisy; use "
+        f"micro-batch: batch-norm statistics of only {part} images are noisy; use "
         "--microbatch_size=16 or more."
     )
 
 
 def fine_tuning_from_nothing(case: Case) -> str | None:
-    """Fine-tuning begins where pretraining ended."""
+    """Warns of fine-tuning without a checkpoint to start from."""
     if case.plan.config.training.train_mode != "finetune" or case.plan.config.run.checkpoint:
         return None
     return (
-        "checkpoint: fine-tuning would begin from random weights; pass --checkpoint, or say that it is meant "
-        "with --train_mode=supervised."
+        "checkpoint: fine-tuning would start from random weights; pass --checkpoint, or use "
+        "--train_mode=supervised if that is intended."
     )
 
 
 def precision_slow_here(case: Case) -> str | None:
-    """By measurement rather than by what the processor calls itself."""
+    """Compares the measured speeds of the precisions; the processor's model name does not count."""
     precision, gain = case.plan.config.training.precision, case.machine.bfloat16_gain
     if precision == "mixed_bfloat16" and gain < 0.9:
         return (
@@ -281,7 +281,7 @@ def precision_slow_here(case: Case) -> str | None:
 
 
 def more_memory_than_there_is(case: Case) -> str | None:
-    """The system ends a process that takes too much, or swaps."""
+    """Warns of a run that the system would end, or slow down by swapping."""
     if case.machine.devices or case.memory_mb <= 0.9 * case.machine.memory_mb:
         return None
     return (
@@ -292,7 +292,7 @@ def more_memory_than_there_is(case: Case) -> str | None:
 
 
 def waits_for_data(case: Case) -> str | None:
-    """The network stands still meanwhile."""
+    """Warns of a slow input pipeline, during which the network is idle."""
     if case.trial is None or case.trial.data_wait <= 0.3:
         return None
     return (
@@ -302,14 +302,14 @@ def waits_for_data(case: Case) -> str | None:
 
 
 def loss_not_finite(case: Case) -> str | None:
-    """A run would stop there."""
+    """Warns of a loss that is not finite, at which the run would stop."""
     if case.trial is None or math.isfinite(case.trial.loss):
         return None
     return "loss: it was not finite in the trial; lower --learning_rate, or raise --warmup_epochs."
 
 
 def hours_between_checkpoints(case: Case) -> str | None:
-    """A kill loses what was computed since the last one."""
+    """Warns of rare checkpoints: a killed run loses what it computed since the last one."""
     if case.trial is None:
         return None
     steps = min(case.plan.checkpoint_interval, case.plan.steps)
@@ -317,13 +317,13 @@ def hours_between_checkpoints(case: Case) -> str | None:
     if hours <= 2.0:
         return None
     return (
-        f"checkpoints: there are {hours:.1f} hours from one to the next, which a kill would lose; "
-        f"try --checkpoint_steps={max(1, round(1800 / case.trial.step_s))}."
+        f"checkpoints: one is saved every {hours:.1f} hours, and a killed run loses what it did since the "
+        f"last; try --checkpoint_steps={max(1, round(1800 / case.trial.step_s))}."
     )
 
 
 def seconds_between_checkpoints(case: Case) -> str | None:
-    """Writing one takes time, in which nothing is trained."""
+    """Warns of frequent checkpoints, which interrupt the training."""
     if case.trial is None:
         return None
     seconds = case.plan.checkpoint_interval * case.trial.step_s
@@ -342,7 +342,7 @@ RULES: tuple[Rule, ...] = (
     few_steps_of_warmup,
     warmup_takes_the_run,
     blur_on_small_images,
-    images_of_one_colour,
+    images_of_one_color,
     images_nearly_black,
     images_unreadable,
     images_enlarged,
@@ -365,5 +365,5 @@ RULES: tuple[Rule, ...] = (
 
 
 def advise(case: Case) -> tuple[str, ...]:
-    """What the rules have to say of a case, in their order."""
+    """Applies all rules to a case, and returns their advice in the order of `RULES`."""
     return tuple(advice for rule in RULES if (advice := rule(case)))

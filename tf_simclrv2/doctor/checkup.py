@@ -1,4 +1,4 @@
-"""A checkup: a configuration on this machine, built, traced and tried, and what the rules say of it."""
+"""Examines a configuration on this machine: builds and traces the step, tries it, and collects advice."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.plan import RunPlan
 from tf_simclrv2.training.preparation import prepare
 
-# One batch that is computed with, and what the pipeline holds ready.
+# The batch of the current step, and those that the pipeline has prefetched.
 BATCHES_IN_MEMORY = 3
-# No trial where the estimate leaves the machine less than this share of its free memory.
+# The share of free memory that a trial must leave unused; it is skipped otherwise.
 SPARED = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkup:
-    """What was found.
+    """The findings of an examination.
 
     Attributes:
-        machine: What there is to compute with.
-        description: The run as it resolves, in a few lines.
-        parameters: Weights that are trained.
-        steps: Of the whole run.
-        checkpoint_mb: Size of one checkpoint.
-        checkpoints_kept: How many a run keeps.
-        memory_mb: Estimate of the most memory that training holds.
-        images: What some training images are like.
-        trial: The steps that were tried; None without.
-        no_trial: Why there was none, or empty.
-        hours: Estimate of the whole training; None without a trial.
+        machine: The machine.
+        description: The run, with all choices resolved, in a few lines.
+        parameters: The number of weights that are trained.
+        steps: The training steps of the whole run.
+        checkpoint_mb: The size of one checkpoint.
+        checkpoints_kept: The number of checkpoints that the run keeps.
+        memory_mb: The estimated peak memory of training.
+        images: Properties of some training images.
+        trial: The timing of the steps that were tried; None if none were.
+        no_trial: Why no steps were tried; else empty.
+        hours: The estimated time of the whole training; None without a trial.
         advice: A sentence or two for each unwise setting.
     """
 
@@ -59,14 +59,17 @@ class Checkup:
 
 
 def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
-    """Examines a configuration on this machine, all on one device.
+    """Examines a configuration on this machine, on one device.
+
+    Use it before a long run: settings that the run would refuse are refused here, and the time and memory
+    that it needs are estimated in about a minute.
 
     Args:
         config: The run. Nothing is written to its `model_dir`.
-        trial_steps: Training steps to try; 0 tries none.
+        trial_steps: Training steps to try; 20 by default, 0 tries none.
 
     Raises:
-        ConfigError: A run would refuse the settings or the data, and why.
+        UserError: The run would refuse the settings or the data.
     """
     machine = look_at_machine()
     prepared = prepare(config, tf.distribute.get_strategy())
@@ -100,9 +103,9 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
 
 
 def _why_not(memory_mb: float, machine: Machine) -> str:
-    """Why a trial would end badly, or nothing."""
+    """Returns why a trial is not safe; empty if it is."""
     if machine.devices:
-        return ""  # Their memory counts, and is not known.
+        return ""  # The memory of accelerators counts, and it is not known.
     limit = resident_mb() + machine.free_mb * (1 - SPARED)
     return f"it would need {memory_mb:,.0f} MB" if memory_mb > limit else ""
 
@@ -113,7 +116,7 @@ def _input_bytes(batches: tf.data.Dataset) -> int:
 
 
 def _checkpoint_bytes(task: Task) -> int:
-    """Of what `training_checkpoint` saves."""
+    """Returns the size of what `training_checkpoint` saves."""
     variables = (
         *named_variables(task.network).values(),
         *named_variables(task.optimizer).values(),

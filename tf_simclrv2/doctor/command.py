@@ -1,4 +1,4 @@
-"""What both ways to the doctor do: `python -m tf_simclrv2.doctor` and `run.py --doctor`."""
+"""Runs the doctor for both of its commands, `python -m tf_simclrv2.doctor` and `run.py --doctor`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from tf_simclrv2.doctor.machine import Machine
 from tf_simclrv2.doctor.printout import printout
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.weights.run_config import read_config_file
 
 
 def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = None) -> None:
-    """Examines a configuration, prints what was found and, where asked for, writes it as JSON.
+    """Examines a configuration, prints the findings and, if `json_file` is given, writes them as JSON.
+
+    Args:
+        config: The run. Nothing is written to its `model_dir`.
+        trial_steps: Training steps to try; 0 tries none.
+        json_file: The file to write; None (the default) writes none.
 
     Raises:
-        ConfigError: The run would be refused, or the file cannot be written.
+        UserError: The run would be refused, or the file cannot be written.
     """
     if trial_steps < 0:
-        raise ConfigError(f"trial_steps is {trial_steps}; it must be at least 0, which tries none.")
+        raise ConfigError(f"trial_steps is {trial_steps}; use at least 0, which tries none.")
     checkup = examine(config, trial_steps)
     print(printout(checkup), flush=True)
     if json_file:
@@ -31,10 +37,10 @@ def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = 
 
 
 def write_json(found: Checkup | Machine, path: str) -> None:
-    """Leaves what was found in a file.
+    """Writes findings to a file as JSON.
 
     Raises:
-        ConfigError: It cannot be written.
+        ConfigError: The file cannot be written.
     """
     try:
         with tf.io.gfile.GFile(path, "w") as file:
@@ -45,18 +51,16 @@ def write_json(found: Checkup | Machine, path: str) -> None:
 
 
 def config_at(path: str) -> ExperimentConfig:
-    """The configuration in a run's directory, or in a file.
+    """Reads the configuration of a run.
+
+    Args:
+        path: A model_dir, or a config.json.
 
     Raises:
-        ConfigError: There is none, or it cannot be read.
+        ConfigError: There is no such file.
+        CheckpointError: The file is damaged.
     """
     file = os.path.join(path, CONFIG_FILE) if tf.io.gfile.isdir(path) else path
     if not tf.io.gfile.exists(file):
         raise ConfigError(f"there is no {file}; name the model_dir of a run, or a config.json.")
-    try:
-        with tf.io.gfile.GFile(file) as opened:
-            return ExperimentConfig.from_json(opened.read())
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{file} is not the configuration of a run ({error}); name the model_dir of a run."
-        ) from error
+    return read_config_file(file)

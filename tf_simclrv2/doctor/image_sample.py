@@ -1,4 +1,4 @@
-"""A few images of a source, as they are before any augmentation."""
+"""Describes a few images of a source, before any augmentation."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import tensorflow as tf
 from tf_simclrv2.data import Source, decode_image
 
 MOST = 32
-# An image whose values differ by less than a step of 8 bits shows nothing.
+# An image whose values differ by less than one step of 8 bits is constant.
 ONE_STEP = 1 / 255
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSample:
-    """What some images of a source are like.
+    """Properties of some images of a source.
 
     Attributes:
-        count: How many could be read.
-        unreadable: How many could not.
-        constant: How many are of one colour.
-        brightest: The largest value in any of them, of [0, 1].
-        median_side: Median of their shorter sides, in pixels.
+        count: The number of images that could be read.
+        unreadable: The number of images that could not.
+        constant: The number of images of a single color.
+        brightest: The largest value in any of them, in [0, 1].
+        median_side: The median of their shorter sides, in pixels.
     """
 
     count: int
@@ -34,7 +34,12 @@ class ImageSample:
 
 
 def sample_images(source: Source, most: int = MOST) -> ImageSample:
-    """Decodes images from all over a source."""
+    """Decodes images from all parts of a source, and describes them.
+
+    Args:
+        source: The images.
+        most: The number of images to decode; 32 by default.
+    """
     few = source.sample(most)
     sides, brightest, constant, unreadable = [], 0.0, 0, 0
     for record in few.records:

@@ -1,4 +1,4 @@
-"""What this machine can do: its devices, cores and memory, and how fast it computes in each precision."""
+"""Describes this machine: its devices, cores and memory, and its speed in each precision."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MATRIX_SIDE = 1024
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """What there is to compute with.
+    """The hardware, and its measured speed.
 
     Attributes:
-        devices: Names of the accelerators; empty without.
-        cores: Those that this process may use.
+        devices: Names of the accelerators; () if there are none.
+        cores: The number of CPU cores that this process may use.
         memory_mb: The machine's memory.
-        free_mb: What of it is free now.
-        conv_gflops: Billions of operations a second by precision: a 3x3 convolution and its gradients.
-        matmul_gflops: The same of a matrix product.
+        free_mb: The memory that is free now.
+        conv_gflops: GFLOP/s by precision, for a 3x3 convolution and its gradients.
+        matmul_gflops: GFLOP/s by precision, for a matrix product.
     """
 
     devices: tuple[str, ...]
@@ -40,12 +40,12 @@ class Machine:
 
     @property
     def bfloat16_gain(self) -> float:
-        """How many times faster convolutions are in bfloat16 than in float32."""
+        """The speed of convolutions in bfloat16 relative to float32."""
         return self.conv_gflops["bfloat16"] / self.conv_gflops["float32"]
 
 
 def look_at_machine() -> Machine:
-    """Looks at the machine, and measures for about a second."""
+    """Describes the machine; the measurement takes about a second."""
     memory = psutil.virtual_memory()
     accelerators = [device for kind in ("GPU", "TPU") for device in tf.config.list_logical_devices(kind)]
     return Machine(
@@ -59,14 +59,14 @@ def look_at_machine() -> Machine:
 
 
 def resident_mb() -> float:
-    """Memory that this process holds now."""
+    """Returns the memory that this process holds now, in megabytes."""
     return psutil.Process().memory_info().rss / MEGABYTE
 
 
 def peak_resident_mb() -> float:
-    """The most memory that this process has held.
+    """Returns the most memory that this process has held, in megabytes.
 
-    `getrusage` would count what the parent of this process held when it started this one.
+    `getrusage` would include what the parent process held when it started this one.
     """
     with open("/proc/self/status") as status:
         lines = dict(line.split(":", 1) for line in status)
@@ -84,7 +84,7 @@ def _conv_gflops(precision: str) -> float:
             out = tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
         return tape.gradient(out, [images, kernel])
 
-    # The output itself is not needed for the gradients, so only these two are computed.
+    # The gradients do not need the output, so only the two gradients are computed.
     operations = 2 * 2 * CONV_BATCH * CONV_SIDE**2 * 9 * CONV_CHANNELS**2
     return _gflops(operations, lambda: step(images, kernel)[1])
 

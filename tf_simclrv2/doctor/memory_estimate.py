@@ -1,7 +1,7 @@
-"""The memory of a training step, from its graph: how much of what it computes is alive at once.
+"""Estimates the peak memory of a training step from its graph, without running it.
 
-Each tensor of the graph has a static shape and lives from the operation that makes it to the last one that
-needs it. Bodies of functions and loops are gone through in the same way, where they are called.
+Each tensor of the graph has a static shape and is alive from the operation that makes it to the last one that
+uses it. The bodies of functions and loops are treated in the same way at the operation that calls them.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import tensorflow as tf
 
 from tf_simclrv2.doctor.machine import MEGABYTE, resident_mb
 
-# The output is the input's buffer under another shape or name.
+# Operations whose output is the input's buffer, with another shape or name.
 ALIASES = {
     *("Identity", "IdentityN", "Reshape", "StopGradient", "PreventGradient"),
     *("ExpandDims", "Squeeze", "EnsureShape", "Snapshot"),
 }
-# What they make is not the step's: constants belong to the graph, variables and arguments to its caller.
+# Operations whose output is not allocated by the step: constants belong to the graph, the rest to its caller.
 FREE = {"Const", "Placeholder", "ReadVariableOp", "VarHandleOp", "NoOp"}
-# They look at shapes, which are known beforehand.
+# Operations that only use the shapes of their inputs, which are static.
 LOOK_AT_SHAPES = {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"}
-# Element-wise operations write over an input that nobody needs after them.
+# Element-wise operations that reuse the buffer of an input if it is not needed afterwards.
 IN_PLACE = {
     *("Add", "AddN", "AddV2", "BiasAdd", "Exp", "Log", "Maximum", "Minimum", "Mul", "Neg", "RealDiv"),
     *("Relu", "ReluGrad", "Rsqrt", "SelectV2", "Sqrt", "Square", "Sub"),
 }
-# Measured on CPUs: what the optimized graph and its kernels take once, and how much more memory the allocator
-# holds than there are tensors in it.
+# Measured on CPUs: the memory of the optimized graph and its kernels, and the ratio of the memory that the
+# allocator holds to the size of the tensors in it.
 RUNTIME_MB = 110
 ALLOCATED = 1.2
 _BODIES = ("f", "body", "then_branch", "else_branch")
 
 
 def live_peak(graph: Any) -> int:
-    """The most bytes of tensors that are alive at once, where a graph runs in the order of its making.
+    """Returns the most bytes of tensors that are alive at once, if operations run as they were created.
 
     Args:
         graph: The graph of a `tf.function`, traced with static shapes. Arguments and variables do not count.
@@ -83,17 +83,17 @@ def live_peak(graph: Any) -> int:
 
 
 def estimated_mb(graph: Any, input_bytes: int) -> float:
-    """The most memory that this process will hold while it trains, its weights and libraries included.
+    """Estimates the most memory that this process will hold while it trains, including weights and libraries.
 
     Args:
-        graph: Of a training step, traced; the network and the optimizer's state are in memory.
-        input_bytes: Of batches, as far as they are not yet.
+        graph: The graph of the training step; the network and the optimizer's state are in memory already.
+        input_bytes: The size of the batches that will be in memory.
     """
     return resident_mb() + RUNTIME_MB + (ALLOCATED * live_peak(graph) + input_bytes) / MEGABYTE
 
 
 def _needed(graph: Any) -> list[tf.Operation]:
-    """The operations that run, in the order of their making: what nobody asks for is pruned."""
+    """Returns the operations that run, in the order of their creation; unused ones are pruned."""
     effects = [op for op in graph.get_operations() if op.op_def is not None and op.op_def.is_stateful]
     wanted = [tensor.op for tensor in graph.outputs] + effects + list(graph.control_outputs)
     needed: set[tf.Operation] = set()
@@ -106,7 +106,7 @@ def _needed(graph: Any) -> list[tf.Operation]:
 
 
 def _bodies(op: tf.Operation, graph: Any) -> Iterator[Any]:
-    """The graphs of the functions that an operation calls."""
+    """Yields the graphs of the functions that an operation calls."""
     attributes = {attribute.name for attribute in op.op_def.attr} if op.op_def else set()
     for name in _BODIES:
         if name in attributes and hasattr(op.get_attr(name), "name"):
@@ -126,7 +126,7 @@ def _find_function(graph: Any, name: str) -> Any:
 
 
 def _bytes(tensor: tf.Tensor) -> int:
-    """Of a dense tensor; an axis of unknown length counts as one."""
+    """Returns the size of a dense tensor; an axis of unknown length counts as 1."""
     if tensor.dtype in (tf.resource, tf.variant, tf.string) or tensor.shape.rank is None:
         return 0
     return math.prod(axis or 1 for axis in tensor.shape.as_list()) * tensor.dtype.size

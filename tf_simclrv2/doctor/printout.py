@@ -1,4 +1,4 @@
-"""A checkup as aligned lines of text."""
+"""Formats the findings of the doctor as aligned lines of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INDENT = 18
 
 
 def printout(checkup: Checkup) -> str:
-    """All that was found, for a terminal or a log."""
+    """Formats all findings, for a terminal or a log."""
     lines = ["this machine", *machine_lines(checkup.machine), "this run"]
     description, *rest = checkup.description.splitlines()
     lines += [_line("what", description), *(_line("", line) for line in rest)]
@@ -22,7 +22,7 @@ def printout(checkup: Checkup) -> str:
     lines += [
         _line("parameters", f"{checkup.parameters:,} are trained"),
         _line("checkpoint", f"{size:,.1f} MB; {kept}"),
-        _line("memory", f"{checkup.memory_mb:,.0f} MB estimated{_measured(checkup)}"),
+        _line("memory", f"{checkup.memory_mb:,.0f} MB estimated{_measurement(checkup)}"),
         *_trial_lines(checkup),
         "advice" if checkup.advice else "advice: none",
     ]
@@ -34,7 +34,7 @@ def printout(checkup: Checkup) -> str:
 
 
 def machine_lines(machine: Machine) -> list[str]:
-    """What a machine can do."""
+    """Formats the description of a machine."""
     speeds = {"convolution": machine.conv_gflops, "matrix product": machine.matmul_gflops}
     return [
         _line("devices", ", ".join(machine.devices) or "CPU only"),
@@ -47,8 +47,8 @@ def machine_lines(machine: Machine) -> list[str]:
     ]
 
 
-def _measured(checkup: Checkup) -> str:
-    if checkup.trial is None or checkup.machine.devices:  # What a device holds is not seen.
+def _measurement(checkup: Checkup) -> str:
+    if checkup.trial is None or checkup.machine.devices:  # The memory of an accelerator is not measured.
         return ""
     peak = checkup.trial.peak_mb
     return f", {peak:,.0f} measured ({checkup.memory_mb / peak - 1:+.1%})"

@@ -1,4 +1,4 @@
-"""Some steps of a run, tried: how fast they are, and what memory they take. Nothing is kept of them."""
+"""Tries some steps of a run and measures their time and memory; nothing is saved."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tqdm import tqdm
 
 from tf_simclrv2.doctor.machine import peak_resident_mb
 
-# Steps that are not counted: graphs are optimized, and the pipeline fills its buffers.
+# Steps that are not timed: in them, graphs are optimized and the pipeline fills its buffers.
 WARM_UP_STEPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What some steps took.
+    """The time and memory of some training steps.
 
     Attributes:
-        steps: How many were timed.
+        steps: The number of steps that were timed.
         first_step_s: Seconds of the first step; the graph was traced before.
-        step_s: Median seconds of a step, with the wait for its batch.
+        step_s: Median seconds of a step, including the wait for its batch.
         data_wait: Share of the time that was spent waiting for batches.
-        examples_per_second: Images a second; an image counts once, though it is seen in two views.
+        examples_per_second: Images per second; an image counts once, although it is seen in two views.
         peak_mb: The most memory that this process has held.
-        loss: Of the last step; the mean over the steps.
+        loss: The total loss that the last step reported.
     """
 
     steps: int
@@ -46,13 +46,13 @@ def run_trial(
     batch_size: int,
     steps: int,
 ) -> Trial:
-    """Trains for some steps.
+    """Trains for some steps and measures them.
 
     Args:
-        step: From a batch to the means of the losses.
-        batches: Endless batches.
-        batch_size: Images in each.
-        steps: At least 1; beyond the first `WARM_UP_STEPS` they are timed.
+        step: Takes a batch and returns the losses; `total_loss` is read.
+        batches: At least `steps` batches.
+        batch_size: Images per batch.
+        steps: The number of steps, at least 1; the first `WARM_UP_STEPS` are not timed if there are more.
     """
     iterator = iter(batches)
     waits, times, loss = [], [], float("nan")

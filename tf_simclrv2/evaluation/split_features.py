@@ -12,7 +12,7 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import SkippedImages, Source, evaluation_batches
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.evaluation.features import FeatureExtractor, Features
-from tf_simclrv2.progress import Say, batches_told
+from tf_simclrv2.progress import Say, track_batches
 
 Batch = dict[str, tf.Tensor]
 
@@ -78,7 +78,7 @@ def split_features(
         watched = batches
         if say is not None:
             title = title or f"features of {source.name}"
-            watched = batches_told(batches, title, _batch_size(source, config), say)
+            watched = track_batches(batches, title, _batch_size(source, config), say)
 
         def visited() -> Iterator[Batch]:
             for batch in watched:

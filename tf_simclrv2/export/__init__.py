@@ -1,1 +1,1 @@
-"""Programs that turn a trained network into something others use."""
+"""Exports a trained network in the forms that other programs load, and checks each export."""

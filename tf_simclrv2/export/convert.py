@@ -7,8 +7,8 @@ import os
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
-from tf_simclrv2.export.staging import staged
-from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.export.staging import stage
+from tf_simclrv2.files import CONFIG_FILE, write_atomically
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.weights.loading import find_weights, load_network
@@ -24,28 +24,30 @@ def convert(
 ) -> str:
     """Reads weights in any form and writes them in another.
 
-    The output appears whole or not at all: it is written beside its place and renamed.
+    The output is written to a temporary directory and then moved, so it appears whole or not at all.
 
     Args:
-        source: A published SavedModel or checkpoint, or a model_dir, `ckpt-N` or SavedModel of ours.
-        output: Directory to make, with `ckpt-0` in it.
-        form: `checkpoint` writes ours, with the `config.json` by which `run.py --checkpoint` and
-            `--teacher` build the network; `published` writes what the published TF2 program restores.
-        overwrite: Replace an existing output.
-        ft_proj_selector: As `load_published_weights` takes it.
+        source: A published SavedModel or checkpoint, or a model_dir, `ckpt-N` or SavedModel of this package.
+        output: The directory to create; it gets `ckpt-0`.
+        form: `checkpoint` (the default) writes a checkpoint of this package, with a `config.json` from which
+            `run.py --checkpoint` and `--teacher` build the network; `published` writes a checkpoint that
+            the published TF2 program restores.
+        overwrite: Whether to replace an existing output; False by default.
+        ft_proj_selector: See `load_published_weights`.
 
     Returns:
-        What was found and done, in a few lines.
+        A summary of what was found and written, in a few lines.
 
     Raises:
-        ConfigError: The output exists, or the weights cannot be read.
+        ExportError: The output exists, or cannot be written.
+        CheckpointError: The weights cannot be read.
 
     Example:
         >>> print(convert("r50_1x_sk0/saved_model", "/tmp/r50"))
         ResNet-50 1x, 3-layer head to 128, 1000 classes on layer 0
         …
     """
-    with staged(output, overwrite) as part:
+    with stage(output, overwrite) as part:
         weights = find_weights(source, "input", ft_proj_selector)
         network = load_network(weights, say=print)
         fine_tuned = ft_proj_selector is not None or (
@@ -70,8 +72,8 @@ def _write(network: SimCLR, directory: str, form: str, fine_tuned: bool) -> None
         checkpoint = published_checkpoint(network)
     else:
         checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
-        with open(os.path.join(directory, CONFIG_FILE), "w", encoding="utf-8") as file:
-            file.write(_config(network.config, fine_tuned).to_json())
+        config = _config(network.config, fine_tuned)
+        write_atomically(os.path.join(directory, CONFIG_FILE), config.to_json())
     tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
 
 

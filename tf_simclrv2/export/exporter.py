@@ -1,4 +1,4 @@
-"""One export, from a run's files to something checked and in its place."""
+"""Exports the network of a run in one of four formats, and checks the export before it is published."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.export.staging import staged
+from tf_simclrv2.export.staging import stage
 from tf_simclrv2.export.tflite import write_tflite
 from tf_simclrv2.export.trained_network import TrainedNetwork, load_trained_network
 from tf_simclrv2.export.verification import verify_module, verify_tflite
@@ -23,17 +23,18 @@ FORMATS = ("saved_model", "hub", "serving", "tflite")
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """What to export, and where to.
+    """What to export, in which format, and where to.
 
     Attributes:
-        model_dir: A model_dir, a `ckpt-N` or a SavedModel.
-        output: Where the export goes.
-        format: `saved_model` (a directory), `hub` (an archive), `serving` (a bundle) or `tflite`.
+        model_dir: What to export: a model_dir, a `ckpt-N` or a SavedModel.
+        output: The directory or archive to write.
+        format: `saved_model` (a directory), `hub` (an archive for `hub.load`), `serving` (a bundle for
+            TensorFlow Serving) or `tflite` (TensorFlow Lite files).
         api: See `save_module`.
         endpoint: See `save_module`.
-        name: Of the served model.
-        version: Of the served model.
-        overwrite: Replace what is there.
+        name: Name of the served model, for `serving`.
+        version: Version of the served model, for `serving`; at least 1.
+        overwrite: Whether to replace an existing output.
     """
 
     model_dir: str
@@ -58,36 +59,37 @@ class ExportConfig:
             )
         # That format alone needs the package, so it is imported there.
         if self.format == "serving" and importlib.util.find_spec("tensorflow_serving") is None:
-            raise ConfigError("format is 'serving', which needs tensorflow-serving-api: install it with pip.")
+            raise ConfigError("format is 'serving', which needs tensorflow-serving-api; install it with pip.")
         if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
             raise ConfigError(
-                f"name is {self.name!r} and version {self.version}; a served model has a name without "
+                f"name is {self.name!r} and version is {self.version}; a served model needs a name without "
                 "slashes and a version of at least 1."
             )
 
     @property
     def target(self) -> str:
-        """What is moved into place."""
+        """The path that appears when the export is complete."""
         if self.format == "serving":
             return os.path.join(self.output, self.name, str(self.version))
         return self.output
 
 
 def export(config: ExportConfig) -> str:
-    """Exports a network.
+    """Exports a network and checks the export in a fresh process without this package.
 
     Args:
-        config: What and where.
+        config: What to export, and where to.
 
     Returns:
-        A line that says what is where, and how far it is from the network.
+        A line with the path of the export and its largest difference from the network.
 
     Raises:
-        ConfigError: There is nothing to export, the place is taken, or the check failed. No half
-            export is left.
+        CheckpointError: There are no weights to export.
+        ConfigError: The network has no such endpoint.
+        ExportError: The output exists or cannot be written, or the check failed. Nothing is written then.
     """
     steps = Progress("export, step", 3, print, unit="steps")
-    with steps, staged(config.target, config.overwrite) as part:
+    with steps, stage(config.target, config.overwrite) as part:
         trained = load_trained_network(config.model_dir)
         network = exported_network(trained.network, config.api, config.endpoint)
         steps.advance({"now": "writing"})
@@ -101,7 +103,7 @@ def export(config: ExportConfig) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What the writers need."""
+    """The arguments of a writer."""
 
     network: SimCLR
     trained: TrainedNetwork

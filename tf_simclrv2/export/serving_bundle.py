@@ -1,4 +1,4 @@
-"""The directory that TensorFlow Serving reads: NAME/VERSION/, warm-up requests, models.config."""
+"""Writes what TensorFlow Serving reads besides a SavedModel: warm-up requests and models.config."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.models import SimCLR
 
 WARMUP_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 CONFIG_FILE = "models.config"
-# Where TensorFlow Serving's container has its models.
+# The directory of models in TensorFlow Serving's container.
 SERVING_ROOT = "/models"
 
 
 def write_warmup(network: SimCLR, module: str, name: str) -> None:
-    """Leaves the requests that a server runs before it says that it is ready.
+    """Writes requests that a server runs before it reports that it is ready.
+
+    Without them, the first request of a client would wait for graph optimization.
 
     Args:
         network: The exported network.
-        module: Its SavedModel's directory.
-        name: The served model.
+        module: The directory of its SavedModel.
+        name: The name of the served model.
     """
     size = network.config.image_size
-    grey = tf.fill([size, size, 3], tf.constant(128, tf.uint8))
+    gray = tf.fill([size, size, 3], tf.constant(128, tf.uint8))
     requests = {
         "serving_default": {"images": tf.zeros([1, size, size, 3])},
-        "image_bytes": {"image_bytes": tf.io.encode_jpeg(grey)[tf.newaxis]},
+        "image_bytes": {"image_bytes": tf.io.encode_jpeg(gray)[tf.newaxis]},
     }
     path = os.path.join(module, WARMUP_FILE)
     os.makedirs(os.path.dirname(path))
@@ -50,7 +53,7 @@ def write_models_config(directory: str) -> None:
     """Lists every model of a bundle for `tensorflow_model_server --model_config_file`.
 
     Args:
-        directory: The bundle, which the server sees as /models.
+        directory: The bundle, which must be mounted as /models in the server.
     """
     names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
     entries = "".join(
@@ -58,7 +61,4 @@ def write_models_config(directory: str) -> None:
         '    model_platform: "tensorflow"\n  }\n'
         for name in names
     )
-    path = os.path.join(directory, CONFIG_FILE)
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        file.write(f"model_config_list {{\n{entries}}}\n")
-    os.replace(path + ".part", path)
+    write_atomically(os.path.join(directory, CONFIG_FILE), f"model_config_list {{\n{entries}}}\n")

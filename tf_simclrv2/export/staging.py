@@ -1,4 +1,4 @@
-"""Outputs that are whole or not there: written beside their place, and moved into it at the end."""
+"""Writes an output to a temporary path and moves it into place at the end, so that it is never partial."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ExportError
 
 
 @contextlib.contextmanager
-def staged(output: str, overwrite: bool = False) -> Iterator[str]:
-    """A path beside `output` to write a file or directory to; it becomes `output` if the block succeeds.
+def stage(output: str, overwrite: bool = False) -> Iterator[str]:
+    """Gives a temporary path for a file or directory, which becomes `output` if the block succeeds.
 
-    What a killed program left there is removed by the next one, and what it had moved away is put back.
+    If an earlier program was killed, its temporary files are removed, and an output that it had moved away
+    is moved back.
 
     Args:
-        output: Where the result belongs.
-        overwrite: Replace what is there.
+        output: The path of the result.
+        overwrite: Whether to replace an existing output; False by default.
 
     Yields:
-        The path to write to; nothing is there yet.
+        A path in the same directory, at which nothing exists yet.
 
     Raises:
-        ConfigError: Something is there, and is not to be replaced; or the place cannot be written to.
+        ExportError: The output exists and `overwrite` is False, or its directory cannot be written.
     """
     output = os.path.abspath(output)
     parent, name = os.path.split(output)
@@ -33,11 +34,11 @@ def staged(output: str, overwrite: bool = False) -> Iterator[str]:
         os.makedirs(parent, exist_ok=True)
         _clear_leftovers(parent, name)
     except OSError as error:
-        raise ConfigError(
+        raise ExportError(
             f"output is {output!r}, which cannot be written ({error}); choose another."
         ) from error
     if os.path.lexists(output) and not overwrite:
-        raise ConfigError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
+        raise ExportError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
     try:
         yield part
         if os.path.lexists(output):
@@ -60,7 +61,7 @@ def _clear_leftovers(parent: str, name: str) -> None:
 
 
 def _put_back_or_remove(old: str, output: str) -> None:
-    """What was moved away is put back where nothing took its place."""
+    """Moves the old output back if nothing has replaced it, else removes it."""
     if os.path.lexists(output):
         _remove(old)
     elif os.path.lexists(old):

@@ -1,4 +1,4 @@
-"""TensorFlow Lite files: float32, and weights of 8 bits (dynamic range)."""
+"""Writes TensorFlow Lite files: one in float32, and one with 8-bit weights (dynamic range)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def write_tflite(network: SimCLR, directory: str) -> None:
 
     Args:
         network: A built float32 network.
-        directory: Existing directory that gets `model.tflite` and `model_int8.tflite`.
+        directory: An existing directory, which gets `model.tflite` and `model_int8.tflite`.
     """
     size = network.config.image_size
 
-    # Without the checks of requests, which TensorFlow Lite has no operations for.
+    # Not the served signature: TensorFlow Lite has no operations for its checks of requests.
     @tf.function(input_signature=[tf.TensorSpec([1, size, size, 3], tf.float32, name="images")])
     def infer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = network(images, training=False)

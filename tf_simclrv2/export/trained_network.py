@@ -1,9 +1,8 @@
-"""A trained network and what is known of it, read back from the files of a run."""
+"""Loads the network of a run, with its config, class names and results."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.files import read_json
 from tf_simclrv2.models import SimCLR
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.loading import find_weights, load_network
@@ -19,13 +19,13 @@ from tf_simclrv2.weights.run_config import directory_of, read_config
 
 @dataclasses.dataclass(frozen=True)
 class TrainedNetwork:
-    """What an export starts from.
+    """A trained network and what is known about it.
 
     Attributes:
-        network: With its weights; float32.
-        config: The run that trained it, if known.
-        class_names: () where they are not known.
-        training: `global_step`, and the results of that step's evaluation.
+        network: The network with its weights, in float32.
+        config: The run that trained it; None if it is not known.
+        class_names: Class names by label; () if they are not known.
+        training: `global_step`, and the results of the evaluation at that step.
     """
 
     network: SimCLR
@@ -41,14 +41,14 @@ def load_trained_network(path: str) -> TrainedNetwork:
         path: A model_dir, a `ckpt-N` inside one, or a SavedModel.
 
     Raises:
-        ConfigError: There are no weights, not those of a whole network, their architecture is unknown, or
-            there is another number of class names.
+        CheckpointError: There are no weights, variables are missing, the architecture is unknown, or the
+            number of class names is not the number of classes.
     """
     weights = find_weights(path, setting="model_dir")
     prefix = weights.reader.prefix
     directory = directory_of(path)
     step = _step(prefix)
-    training = {"global_step": step, **_read_json(os.path.join(directory, f"result_{step}.json"))}
+    training = {"global_step": step, **_result(os.path.join(directory, f"result_{step}.json"))}
     network = load_network(weights, say=print)
     classes = Classes.beside(
         path, network.config.num_classes, f"the network in {path!r}", "export the network of a run"
@@ -63,8 +63,11 @@ def _step(prefix: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _read_json(path: str) -> dict[str, Any]:
-    if not tf.io.gfile.exists(path):
+def _result(path: str) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except tf.errors.NotFoundError:
         return {}
-    with tf.io.gfile.GFile(path) as file:
-        return json.load(file)
+    except ValueError as error:
+        print(f"the results in {path} cannot be read ({error}); they are left out of the export")
+        return {}

@@ -1,4 +1,4 @@
-"""What is exported is tried out in a fresh process, without this package, before it is published."""
+"""Verifies an export in a fresh process, without this package, before it is published."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import tempfile
 
 import numpy as np
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ExportError
 from tf_simclrv2.models import SimCLR
 
-# Side of the images of a check: convolutions take any size, and time grows with it.
+# Side of the images of a check: convolutions take any size, and small images are faster.
 MAX_SIDE = 64
 
 
 def verify_module(network: SimCLR, module: str, result: str | None = None) -> float:
-    """Compares a module with the network that it was made from, and sees that gradients flow.
+    """Compares a module with the network that it was made from, and checks that it can be trained.
 
     Args:
         network: The exported network.
-        module: The SavedModel.
-        result: The endpoint that a call returns; None if it returns all by name.
+        module: The directory of the SavedModel.
+        result: The endpoint that a call returns; None if a call returns all endpoints by name.
 
     Returns:
         The largest relative difference of any output.
 
     Raises:
-        ConfigError: The module is not the network.
+        ExportError: An output differs, or a trainable variable has no gradient.
     """
     outputs = _outputs(network, min(network.config.image_size, MAX_SIDE))
     if result is not None:
@@ -41,13 +41,13 @@ def verify_tflite(network: SimCLR, directory: str) -> str:
 
     Args:
         network: The exported network.
-        directory: Where the files are.
+        directory: The directory of the files.
 
     Returns:
-        The largest relative difference of each file, in words.
+        A phrase with the largest relative difference of each file.
 
     Raises:
-        ConfigError: They are not the network.
+        ExportError: An output differs by more than the tolerance of its precision.
     """
     return _run_check("check_tflite.py", directory, _outputs(network, network.config.image_size))
 
@@ -68,6 +68,6 @@ def _run_check(script: str, path: str, expected: dict[str, np.ndarray]) -> str:
         command = [sys.executable, "-I", script, path, file]
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip() or "it ended without a word").splitlines()[-1]
-        raise ConfigError(f"The export failed its check, and nothing was left: {reason}")
+        reason = (done.stderr.strip() or f"exit code {done.returncode}, without a message").splitlines()[-1]
+        raise ExportError(f"the export failed its check, and nothing was written: {reason}")
     return done.stdout.strip().splitlines()[-1]

@@ -1,1 +1,1 @@
-"""Networks as SavedModels: signatures, model card, archive, and a Keras layer that runs one."""
+"""Networks as SavedModels: signatures, model card, archive, and a Keras layer that calls one."""

@@ -1,4 +1,4 @@
-"""A reusable SavedModel as a Keras 3 layer that trains; `hub.KerasLayer` knows only Keras 2."""
+"""Wraps a reusable SavedModel in a trainable Keras 3 layer; `hub.KerasLayer` supports only Keras 2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, ExportError
 from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, unpack_module
 
@@ -18,20 +18,25 @@ from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, unpack_module
 class HubLayer(keras.layers.Layer):
     """Calls a module that `save_module` or `python -m export` wrote, or another reusable SavedModel.
 
+    Use it to build a Keras model on an exported network, and to fine-tune the network with it.
+
     Args:
-        handle: The SavedModel's directory, or its `.tar.gz`. It must be there when the layer is loaded again.
-        endpoint: Which of a module's endpoints to return; None returns what the module does.
-        trainable: Train its variables, and use batch statistics while training; False runs it in
-            inference mode always.
+        handle: The SavedModel's directory, or its `.tar.gz`. A saved Keras model stores only this path, so
+            the module must still be there when that model is loaded.
+        endpoint: The endpoint to return, for a module that returns several; None (the default) returns
+            whatever the module returns.
+        trainable: If True (the default), the module's variables are trained, and batch norm uses batch
+            statistics while training. If False, the module always runs in inference mode.
 
     Call arguments:
         images: float32 [N, H, W, 3] in [0, 1].
-        training: As in every layer.
+        training: Whether the layer is called for training; False by default.
 
-    Output: The endpoint, or a dict of all.
+    Output: One endpoint, or a dict of all endpoints by name.
 
     Raises:
-        ConfigError: There is no module, it is not reusable, or it has no such endpoint.
+        ExportError: There is no module, or it is not reusable.
+        ConfigError: The module has no such endpoint.
 
     Example:
         >>> images = keras.Input((224, 224, 3))
@@ -68,7 +73,7 @@ class HubLayer(keras.layers.Layer):
         outputs = tf.function(lambda x: module(x, training=False)).get_concrete_function(images)
         known = outputs.structured_outputs
         if not isinstance(known, dict) or self.endpoint not in known:
-            names = ", ".join(known) if isinstance(known, dict) else "none by name"
+            names = ", ".join(known) if isinstance(known, dict) else "no named endpoints; leave it out"
             raise ConfigError(f"endpoint is {self.endpoint!r}, but the module {self.handle!r} has {names}.")
 
     def call(self, images: tf.Tensor, training: bool = False) -> Any:
@@ -85,10 +90,10 @@ def _load(path: str) -> Any:
             unpack_module(path, directory)
             return _load(directory)
     if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
-        raise ConfigError(f"handle is {path!r}, which holds no SavedModel; make one with python -m export.")
+        raise ExportError(f"handle is {path!r}, which is not a SavedModel; make one with python -m export.")
     module = tf.saved_model.load(path)
     if not (callable(module) and hasattr(module, "trainable_variables")):
-        raise ConfigError(
+        raise ExportError(
             f"handle is {path!r}, a SavedModel that is not reusable (it has no __call__ or no "
             "trainable_variables); make one with python -m export."
         )

@@ -1,4 +1,4 @@
-"""What a module says of itself: `simclr.json` for programs, `README.md` for people."""
+"""Describes a module in its own files: `simclr.json` for programs, `README.md` for people."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
 from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
-from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE
+from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE, write_atomically
 from tf_simclrv2.version import VERSION
 from tf_simclrv2.versions import versions
 
@@ -33,15 +31,16 @@ module = tf.saved_model.load("THIS_DIRECTORY")
 features = module.signatures["image_bytes"](image_bytes=tf.constant([open("a.jpg", "rb").read()]))
 ```
 
-`module(images, training=True)` moves the batch-norm statistics and is what to differentiate for fine-tuning:
-`module.trainable_variables` lists what can be trained. `saved_model_cli show --all --dir THIS_DIRECTORY`
+To fine-tune, differentiate `module(images, training=True)`, which updates the batch-norm statistics, with
+respect to `module.trainable_variables`. `saved_model_cli show --all --dir THIS_DIRECTORY`
 lists the signatures.
 
 ## Input
 
 `images`: {dtype} [N, height, width, 3], values from 0 to 1; trained at {size} pixels.
-`image_bytes`: string [N], JPEG or PNG files of {min_side} pixels a side to {max_megapixels} megapixels.
-Inside, {preprocessing}.
+`image_bytes`: string [N], JPEG or PNG files, each side at least {min_side} pixels, at most {max_megapixels}
+megapixels.
+The module preprocesses them: {preprocessing}.
 
 ## Output
 
@@ -61,16 +60,16 @@ Inside, {preprocessing}.
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """All that a module carries beside its graph and weights.
+    """What a module says about itself, in addition to its graph and weights.
 
     Attributes:
         model: The network as exported.
-        run: What trained it, if known.
-        api: What a call returns.
+        run: The run that trained it; None if it is not known.
+        api: What a call of the module returns; see `save_module`.
         endpoint_widths: Channels by endpoint.
-        class_names: Names of the classes, if known.
-        training: `global_step` and results.
-        dtype: Type of the images.
+        class_names: Class names by label; () if they are not known.
+        training: `global_step` and evaluation results.
+        dtype: The dtype of the images.
     """
 
     model: ModelConfig
@@ -82,15 +81,15 @@ class ModelCard:
     dtype: str
 
     def write_description(self, directory: str) -> None:
-        """Leaves `simclr.json`."""
+        """Writes `simclr.json`, from which a program learns the architecture and the preprocessing."""
         _write(directory, DESCRIPTION_FILE, json.dumps(self._description(), indent=2) + "\n")
 
     def write_readme(self, directory: str) -> None:
-        """Leaves `README.md`, for a SavedModel."""
+        """Writes `README.md`, which shows how to call a SavedModel."""
         _write(directory, CARD_FILE, self._readme())
 
     def write_class_names(self, directory: str) -> None:
-        """Leaves `labels.txt`, a name a line."""
+        """Writes `labels.txt`, one class name per line."""
         _write(directory, CLASS_NAMES_FILE, "".join(f"{name}\n" for name in self.class_names))
 
     def _description(self) -> dict[str, Any]:
@@ -157,5 +156,4 @@ _CALLS = {
 
 
 def _write(directory: str, name: str, text: str) -> None:
-    with tf.io.gfile.GFile(os.path.join(directory, name), "w") as file:
-        file.write(text)
+    write_atomically(os.path.join(directory, name), text)

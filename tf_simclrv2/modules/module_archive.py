@@ -1,21 +1,21 @@
-"""A module as one `.tar.gz` file, the form in which TensorFlow Hub serves them."""
+"""Packs a module into one `.tar.gz` file, the form that `hub.load` takes, and unpacks it."""
 
 from __future__ import annotations
 
 import os
 import tarfile
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ExportError
 
 ARCHIVE_SUFFIX = ".tar.gz"
 
 
 def pack_module(directory: str, archive: str) -> None:
-    """Packs a SavedModel so that `hub.load` of the archive's address opens it.
+    """Packs a SavedModel into an archive that `hub.load` opens by its URL.
 
     Args:
         directory: The SavedModel.
-        archive: File to write, with the SavedModel's files at its root.
+        archive: The file to write; the SavedModel's files are at its root.
     """
     with tarfile.open(archive, "w:gz") as tar:
         for name in sorted(os.listdir(directory)):
@@ -23,21 +23,23 @@ def pack_module(directory: str, archive: str) -> None:
 
 
 def unpack_module(archive: str, directory: str) -> None:
-    """Unpacks an archive into a directory, and nowhere else.
+    """Unpacks an archive into a directory, and refuses entries that would be written elsewhere.
 
     Args:
         archive: A `.tar.gz` file.
-        directory: Where its files go.
+        directory: The directory for its files.
 
     Raises:
-        ConfigError: It is no such archive; or an entry would leave the directory, or is a link that does
-            or a device. Nothing is unpacked then.
+        ExportError: It is not such an archive; or an entry is a device, or is or links to a path outside the
+            directory. Nothing is unpacked.
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:
             members = [tarfile.data_filter(member, directory) for member in tar]
             tar.extractall(directory, members=members, filter="data")
     except tarfile.FilterError as error:
-        raise ConfigError(f"The archive {archive!r} is not safe to unpack: {error}; get it anew.") from error
+        raise ExportError(
+            f"archive {archive!r} is not safe to unpack ({error}); download it again."
+        ) from error
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise ConfigError(f"The archive {archive!r} cannot be read ({error}); get it anew.") from error
+        raise ExportError(f"archive {archive!r} cannot be read ({error}); download it again.") from error

@@ -1,4 +1,4 @@
-"""A trained network as a SavedModel that is called, trained further and served without this package."""
+"""Writes a trained network as a SavedModel that can be called, trained and served without this package."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tf_simclrv2.modules.model_card import ModelCard
 from tf_simclrv2.modules.serving_signatures import Endpoints, Infer, serving_signatures
 
 Api = Literal["endpoints", "feature_vector", "classification"]
-# Where the network of an api ends unless the user says.
+# The last endpoint of an API, unless the user chooses one.
 _ENDS = {"feature_vector": "final_avg_pool", "classification": "logits_sup"}
-# The endpoint that a call returns.
+# The endpoint that a call returns; for `endpoints`, all of them.
 RESULTS = {"feature_vector": "proj_head_output", "classification": "logits_sup"}
 
 
@@ -36,22 +36,25 @@ def save_module(
     class_names: Sequence[str] = (),
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a network as a SavedModel, with `simclr.json` and a model card beside it.
+    """Writes a network as a SavedModel, with `simclr.json` and a model card.
+
+    The module can be loaded with `tf.saved_model.load`, `HubLayer` or TensorFlow Serving where this package
+    is not installed.
 
     Args:
         network: A built network.
-        path: Directory to make.
-        config: The run that trained it.
-        api: What a call of the module returns: every endpoint by name (`endpoints`), or one tensor as
-            TF-Hub's common APIs for images have it (`feature_vector`, `classification`).
-        endpoint: Where to cut the network off; None takes the whole, or what `api` asks for: h or the
-            logits.
-        class_names: Names of the classes, which travel as the asset `labels.txt`.
-        training: What is worth telling of the training, for example `global_step` and accuracies.
+        path: The directory to create.
+        config: The run that trained the network, recorded in `simclr.json`; None (the default) omits it.
+        api: What a call of the module returns: all endpoints by name (`endpoints`, the default), or one
+            tensor, as in TF-Hub's common APIs for images (`feature_vector`, `classification`).
+        endpoint: The last endpoint to keep. None (the default) keeps the whole network, or what `api`
+            returns: h or the logits.
+        class_names: Class names by label, written to the asset `labels.txt`; () writes none.
+        training: Facts about the training for the model card, such as `global_step` and accuracies.
 
     Raises:
-        ConfigError: There is no such endpoint, no classifier for `classification`, or another number of
-            names than of classes.
+        ConfigError: There is no such endpoint, no classifier for `classification`, or the number of names
+            is not the number of classes.
 
     Example:
         >>> save_module(network, "/tmp/module")
@@ -76,12 +79,12 @@ def describe(
     class_names: Sequence[str] = (),
     training: Mapping[str, Any] | None = None,
 ) -> ModelCard:
-    """Builds the model card of an exported network; arguments and errors as in `save_module`."""
+    """Builds the model card of an exported network; arguments and errors are those of `save_module`."""
     class_names = tuple(class_names) if network.config.num_classes else ()
     if class_names and len(class_names) != network.config.num_classes:
         raise ConfigError(
-            f"class_names has {len(class_names)} names, but the network tells "
-            f"{network.config.num_classes} classes apart; give one name for each."
+            f"class_names has {len(class_names)} names, but the network has {network.config.num_classes} "
+            "classes; pass one name for each."
         )
     return ModelCard(
         model=network.config,
@@ -95,7 +98,7 @@ def describe(
 
 
 def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | None = None) -> SimCLR:
-    """The part of a network that an export holds, with nothing frozen: a module is there to be trained.
+    """Returns the part of a network that an export holds, with nothing frozen, so that it can be trained.
 
     Args:
         network: A built network.
@@ -103,8 +106,8 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
         endpoint: See `save_module`.
 
     Returns:
-        The network itself where it is all wanted, else one with the same weights that holds this part, and
-        whose blocks keep what they compute: a module has no switch for `rematerialize`.
+        The network itself if all of it is exported; else a network of this part with the same weights. Its
+        blocks never rematerialize, since a module has no switch for that.
 
     Raises:
         ConfigError: There is no such endpoint, or no classifier for `classification`.
@@ -122,25 +125,25 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
         )
     if config == network.config and not network.rematerialize:
         return network
-    return _copied(network, config, network.dtype_policy)
+    return _copy(network, config, network.dtype_policy)
 
 
 def in_float32(network: SimCLR) -> SimCLR:
-    """The same network computing in float32, as a module is served, whatever precision it was trained in.
+    """Returns the network computing in float32, for serving, whatever precision it was trained in.
 
     Args:
         network: A built network.
 
     Returns:
-        The network itself where it is of float32, else one with the same weights.
+        The network itself if it computes in float32; else a float32 network with the same weights.
     """
     if network.dtype_policy.name == "float32":
         return network
-    return _copied(network, network.config, "float32")
+    return _copy(network, network.config, "float32")
 
 
-def _copied(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy) -> SimCLR:
-    """Another network with the weights that it shares with the first."""
+def _copy(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy) -> SimCLR:
+    """Builds another network and copies the weights that it shares with the first."""
     copy = SimCLR(config, name=network.name, dtype=dtype)
     copy.build((None, config.image_size, config.image_size, 3))
     weights = named_variables(network)
@@ -152,17 +155,17 @@ def _copied(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy
 def reusable_module(
     network: SimCLR, api: Api = "endpoints"
 ) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
-    """Wraps a network as TF-Hub's reusable SavedModel interface wants it.
+    """Wraps a network in TF-Hub's reusable SavedModel interface.
 
     Args:
-        network: A built network, one that ends where the api says.
+        network: A built network that ends at the last endpoint of the API.
         api: See `save_module`.
 
     Returns:
-        An object with `variables`, `trainable_variables` and `regularization_losses`, whose
-        `__call__(images, training=False)` takes float images [N, H, W, 3] in [0, 1]; `trainable=` is
-        understood too, the word of the published modules. Its tree of names is the one of a training
-        checkpoint, by which `load_weights` finds them. And its signatures, see `serving_signatures`.
+        The module and its signatures (see `serving_signatures`). The module has `variables`,
+        `trainable_variables` and `regularization_losses`; its `__call__(images, training=False)` takes float
+        images [N, H, W, 3] in [0, 1]. It also accepts `trainable=`, as the published modules do. Its
+        variables have the paths of a training checkpoint, by which `load_weights` finds them.
     """
     images = tf.TensorSpec([None, None, None, 3], network.variable_dtype, name="images")
     modes = {training: _mode(network, images, training) for training in (False, True)}
@@ -176,7 +179,7 @@ def reusable_module(
 
 
 def _mode(network: SimCLR, images: tf.TensorSpec, training: bool) -> Infer:
-    """The network in one mode, traced once for all that calls it; outputs have the type of the images."""
+    """Traces the network in one mode, once for all callers; outputs have the dtype of the images."""
 
     @tf.function(input_signature=[images], autograph=False)
     def run(images: tf.Tensor) -> Endpoints:
@@ -189,7 +192,7 @@ def _mode(network: SimCLR, images: tf.TensorSpec, training: bool) -> Infer:
 def _call(
     modes: Mapping[bool, Infer], images: tf.TensorSpec, result: str | None
 ) -> Callable[..., Endpoints | tf.Tensor]:
-    """`call(images, training=False, trainable=None)`; the second word wins where it is said."""
+    """Makes `call(images, training=False, trainable=None)`; `trainable` takes precedence if it is given."""
 
     @tf.function
     def call(

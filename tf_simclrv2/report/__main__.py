@@ -1,22 +1,28 @@
-"""Makes the report of a run anew, or a page of several runs: `python -m tf_simclrv2.report RUN [RUN …]`."""
+"""Writes the report of a run, or a comparison of several runs: `python -m tf_simclrv2.report RUN [RUN …]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.report.build import write_comparison, write_report
+from tf_simclrv2.backend import quiet_tensorflow
+from tf_simclrv2.errors import UserError
 
 
 def main() -> None:
-    """Reads the command line, writes the page, and says where it is."""
+    """Reads the command line, writes the page and prints its path."""
     parser = argparse.ArgumentParser(prog="python -m tf_simclrv2.report", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the model_dir of a run")
     parser.add_argument(
-        "--output", metavar="FILE", help="default: report.html in the run; comparison.html for several"
+        "--output",
+        metavar="FILE",
+        help="default: report.html in the model_dir; comparison.html for several runs",
     )
     arguments = parser.parse_args()
+    quiet_tensorflow()
+    # Only now, for it imports TensorFlow.
+    from tf_simclrv2.report.build import write_comparison, write_report
+
     several = len(arguments.runs) > 1
     try:
         path = (
@@ -24,7 +30,7 @@ def main() -> None:
             if several
             else write_report(arguments.runs[0], arguments.output)
         )
-    except ConfigError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
     print(f"report: {path}")
 

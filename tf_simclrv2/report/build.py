@@ -1,4 +1,4 @@
-"""Writes reports."""
+"""Writes the pages of one run and of several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.comparison_page import comparison_page
 from tf_simclrv2.report.run_page import run_page
 from tf_simclrv2.report.run_record import read_run
@@ -17,45 +18,45 @@ COMPARISON_FILE = "comparison.html"
 
 
 def write_report(run: str, output: str | None = None) -> str:
-    """Makes the report of a run from what it has left.
+    """Writes the report of a run from the files in its directory.
+
+    A training or an evaluation does this at its end; call it to write the report of an older run again.
 
     Args:
-        run: Its `model_dir`.
-        output: The file; by default `report.html` in the run.
+        run: The `model_dir` of the run.
+        output: The file to write; None (the default) writes `report.html` in `run`.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        ConfigError: The directory holds no run, or the file cannot be written.
+        ConfigError: The directory does not hold a run, or the file cannot be written.
     """
     return _write(output or os.path.join(run, REPORT_FILE), run_page(read_run(run)))
 
 
 def write_comparison(runs: Sequence[str], output: str | None = None) -> str:
-    """Makes one page of several runs.
+    """Writes a page that compares several runs.
 
     Args:
-        runs: Their `model_dir`s.
-        output: The file; by default `comparison.html` in the working directory.
+        runs: The `model_dir`s of the runs.
+        output: The file to write; None (the default) writes `comparison.html` in the working directory.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        ConfigError: A directory holds no run, or the file cannot be written.
+        ConfigError: A directory does not hold a run, or the file cannot be written.
     """
     return _write(output or COMPARISON_FILE, comparison_page([read_run(run) for run in runs]))
 
 
 def _write(path: str, text: str) -> str:
-    # Written beside and renamed, so that a browser never sees half a page.
     try:
-        with tf.io.gfile.GFile(path + ".part", "w") as file:
-            file.write(text)
-        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+        write_atomically(path, text)
     except tf.errors.OpError as error:
         raise ConfigError(
-            f"output is {path!r}, which cannot be written ({error.message}); name another with --output=FILE."
+            f"output is {path!r}, which cannot be written ({error.message}); choose another with "
+            "--output=FILE."
         ) from error
     return path

@@ -1,4 +1,4 @@
-"""The command that makes a run again."""
+"""Reconstructs the command line of a run from its config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_simclrv2.setting import settings_of
 
 
 def command_of(config: ExperimentConfig) -> str:
-    """`python run.py` with a flag for each setting that is not the default.
+    """Returns `python run.py` with a flag for each setting that is not the default.
 
     Example:
         >>> command_of(ExperimentConfig(data=DataConfig(dataset="cifar10")))
@@ -26,7 +26,7 @@ def command_of(config: ExperimentConfig) -> str:
 
 
 def changed_fields(config: ExperimentConfig) -> list[tuple[str, str, Any]]:
-    """Area, name and value of each field that is not at its default."""
+    """Returns area, name and value of each field that is not at its default."""
     default = dataclasses.asdict(ExperimentConfig())
     return [
         (area, name, value)

@@ -1,4 +1,4 @@
-"""The page that holds several runs beside each other."""
+"""Builds the page that compares several runs."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from tf_simclrv2.report.feature_map import FEWEST, neighbour_map, points_svg
+from tf_simclrv2.report.feature_map import FEWEST, neighbor_map, points_svg
 from tf_simclrv2.report.headline import headlines
 from tf_simclrv2.report.label_efficiency import efficiency_legend, label_efficiency, label_efficiency_svg
-from tf_simclrv2.report.run_charts import HEALTH, LEARNING, SPEED, charts_beside
+from tf_simclrv2.report.run_charts import HEALTH, LEARNING, SPEED, comparison_charts
 from tf_simclrv2.report.run_page import summary_of
 from tf_simclrv2.report.run_record import RunRecord
 from tf_simclrv2.report.template import render
 
-# What tells nothing about a run.
+# Settings that say nothing about how a run was done.
 _PLACES = ("model_dir",)
 
 
 def comparison_page(runs: Sequence[RunRecord]) -> str:
-    """The HTML of several runs; what one lacks is left open and told."""
-    records = named(runs)
+    """Returns the HTML page that compares several runs; it lists what is missing from each."""
+    records = by_name(runs)
     efficiency = label_efficiency(runs)
     return render(
         "comparison.html.j2",
         title=" · ".join(records),
-        summary=f"{len(records)} runs beside each other",
+        summary=f"a comparison of {len(records)} runs",
         records=records,
         summaries={name: summary_of(record) for name, record in records.items()},
         headlines=_headline_table(records),
         settings=differing_settings(records),
-        learning=charts_beside(records, LEARNING),
-        health=charts_beside(records, HEALTH),
-        speed=charts_beside(records, SPEED),
+        learning=comparison_charts(records, LEARNING),
+        health=comparison_charts(records, HEALTH),
+        speed=comparison_charts(records, SPEED),
         efficiency=label_efficiency_svg(efficiency) if efficiency else None,
         learners=efficiency_legend(efficiency),
         maps=_maps(records),
     )
 
 
-def named(runs: Sequence[RunRecord]) -> dict[str, RunRecord]:
-    """Runs by the names of their directories, or by their paths where two have the same name."""
+def by_name(runs: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """Returns runs by the names of their directories, or by their paths if two have the same name."""
     count = collections.Counter(run.name for run in runs)
     return {run.name if count[run.name] == 1 else os.path.normpath(run.path): run for run in runs}
 
 
 def differing_settings(records: dict[str, RunRecord]) -> list[tuple[str, list[Any]]]:
-    """Each setting in which the runs differ, with its value in each; None where that is not known."""
+    """Returns each setting in which the runs differ, and its value in each run; None if it is not known."""
     plain = [dataclasses.asdict(run.config) if run.config else {} for run in records.values()]
     fields = {f"{area}.{name}": (area, name) for run in plain for area, part in run.items() for name in part}
     found = []
@@ -60,7 +60,7 @@ def differing_settings(records: dict[str, RunRecord]) -> list[tuple[str, list[An
 
 
 def _headline_table(records: dict[str, RunRecord]) -> list[tuple[str, str, list[str]]]:
-    """Label, note and a value for each run; empty where there is none."""
+    """Returns label, note and a value for each run; the value is empty if a run has none."""
     columns = [{h.label: h for h in headlines(record)} for record in records.values()]
     labels = {label: column[label].note for column in columns for label in column}
     return [
@@ -71,7 +71,7 @@ def _headline_table(records: dict[str, RunRecord]) -> list[tuple[str, str, list[
 
 def _maps(records: dict[str, RunRecord]) -> list[tuple[str, Any]]:
     return [
-        (name, points_svg(neighbour_map(seen.features), seen, f"{name}: t-SNE"))
+        (name, points_svg(neighbor_map(seen.features), seen, f"{name}: t-SNE"))
         for name, record in records.items()
         if (seen := record.observations) is not None and len(seen.features) >= FEWEST
     ]

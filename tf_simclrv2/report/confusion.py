@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Counts which classes are mistaken for which."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from sklearn.metrics import confusion_matrix
 
 from tf_simclrv2.report.observations import Observations
 
-# Above, a table is too large to be read.
+# A table of more classes is too large to read.
 MOST_CLASSES = 25
 PAIRS = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Confusion:
-    """True classes by predicted ones.
+    """A confusion matrix.
 
     Attributes:
-        by: Who predicted.
-        names: Of the classes that occur.
-        counts: int [C, C], rows are true.
-        accuracy: Share on the diagonal.
+        by: What made the predictions.
+        names: Names of the classes that occur.
+        counts: int [C, C]; rows are true classes, columns predicted ones.
+        accuracy: The share of correct predictions.
     """
 
     by: str
@@ -32,15 +32,15 @@ class Confusion:
 
     @property
     def is_small(self) -> bool:
-        """Whether the whole table can be shown."""
+        """Whether the table is small enough to be shown."""
         return len(self.names) <= MOST_CLASSES
 
     def share(self, row: int, column: int) -> float:
-        """Of the images of a class, how many were given another."""
+        """Returns the share of a true class (row) that was predicted as another (column)."""
         return float(self.counts[row, column] / max(self.counts[row].sum(), 1))
 
     def commonest(self) -> list[tuple[str, str, int, int]]:
-        """The commonest confusions: true class, predicted class, how many, of how many."""
+        """Returns the most frequent confusions: true class, predicted class, count, images of the class."""
         off = self.counts * (1 - np.eye(len(self.names), dtype=int))
         flat = np.argsort(-off, axis=None, kind="stable")[:PAIRS]
         pairs = zip(*np.unravel_index(flat, off.shape), strict=True)
@@ -52,7 +52,7 @@ class Confusion:
 
 
 def confusion_of(seen: Observations) -> Confusion | None:
-    """By the network's classifier, or by the nearest neighbours where there is none; None without labels."""
+    """Builds the confusion matrix of the classifier, or else of the neighbors' votes; None without labels."""
     known = seen.labels >= 0
     classifier = bool(np.any(seen.predictions >= 0))
     predicted = seen.predictions if classifier else seen.votes
@@ -62,7 +62,7 @@ def confusion_of(seen: Observations) -> Confusion | None:
     labels, predicted = seen.labels[known], predicted[known]
     classes = np.union1d(labels, predicted)
     return Confusion(
-        by="the classifier" if classifier else "the vote of the nearest other images",
+        by="the classifier" if classifier else "a vote of the nearest other images",
         names=tuple(seen.name_of(int(label)) for label in classes),
         counts=confusion_matrix(labels, predicted, labels=classes),
         accuracy=float(np.mean(labels == predicted)),

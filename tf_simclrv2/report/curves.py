@@ -1,4 +1,4 @@
-"""Numbers over the steps, drawn as lines."""
+"""Draws numbers over training steps as lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from tf_simclrv2.report.event_files import Scalar
 from tf_simclrv2.report.figure_style import css_color, new_axes, series, show_percent, styled, svg
 
-# More points than pixels tell nothing more.
+# More points than pixels would show nothing more.
 POINTS = 500
 FEW = 12
 WIDTH, HEIGHT = 4.2, 2.5
@@ -22,10 +22,10 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        label: What it is.
-        scalar: Its points.
-        color: A number; the same line of several charts has the same.
-        sparse: Single measurements, of which each is marked.
+        label: The name of the line.
+        scalar: The points.
+        color: The index of the color; lines with the same index have the same color in all charts.
+        sparse: Whether to mark every point; for single measurements.
     """
 
     label: str
@@ -39,12 +39,12 @@ class Chart:
     """A chart of lines.
 
     Attributes:
-        title: Above it.
-        note: How to read it, in a sentence.
-        lines: At least one.
-        named: Says which line is which.
-        share: Values are shares of 1, shown in percent.
-        from_zero: The axis begins at 0.
+        title: The title.
+        note: A sentence on how to read it.
+        lines: At least one line.
+        named: Whether the chart needs a legend.
+        share: Whether values are shares of 1, shown in percent.
+        from_zero: Whether the vertical axis starts at 0.
     """
 
     title: str
@@ -56,15 +56,15 @@ class Chart:
 
     @property
     def legend(self) -> list[tuple[str, Markup]]:
-        """Names and colours of the lines; empty where the title says it."""
+        """Names and colors of the lines; empty if the title says it all."""
         return [(line.label, css_color(series(line.color))) for line in self.lines] if self.named else []
 
     @styled
     def svg(self) -> Markup:
-        """The chart."""
+        """Draws the chart."""
         axes = new_axes(WIDTH, HEIGHT)
         for line in self.lines:
-            steps, values = _thinned(line.scalar)
+            steps, values = _thin(line.scalar)
             few = line.sparse or len(steps) <= FEW
             marker = "o" if few else None
             axes.plot(steps, values, color=series(line.color), marker=marker, markersize=4)
@@ -90,8 +90,8 @@ class Chart:
         return f"{value:.1%}" if self.share else f"{value:.4g}"
 
 
-def _thinned(scalar: Scalar) -> tuple[np.ndarray, np.ndarray]:
-    """Means of as many neighbouring points as leave `POINTS`; values that are no numbers are left out."""
+def _thin(scalar: Scalar) -> tuple[np.ndarray, np.ndarray]:
+    """Averages neighboring points, so that at most `POINTS` are left; skips values that are not finite."""
     finite = np.isfinite(scalar.values)
     steps, values = scalar.steps[finite], scalar.values[finite]
     parts = min(POINTS, max(len(steps), 1))

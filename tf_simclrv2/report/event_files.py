@@ -1,4 +1,4 @@
-"""Scalars in TensorBoard's event files, by tag."""
+"""Reads the scalars in TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tensorflow.core.util import event_pb2
 
 @dataclasses.dataclass(frozen=True)
 class Scalar:
-    """A number over the steps.
+    """A number over training steps.
 
     Attributes:
         steps: int64 [N], rising.
@@ -26,12 +26,13 @@ class Scalar:
 
 
 def read_scalars(directory: str) -> tuple[dict[str, Scalar], tuple[str, ...]]:
-    """Reads the event files of a directory, not of those within.
+    """Reads the event files in a directory, but not in its subdirectories.
 
-    Where a resumed run wrote a step again, the later value counts.
+    If a resumed run wrote a step again, the later value counts.
 
     Returns:
-        Scalars by tag, and the files whose end could not be read: still being written, or damaged.
+        Scalars by tag, and the names of files whose end could not be read, because they are still being
+        written or damaged.
     """
     points: dict[str, dict[int, tuple[float, float]]] = {}
     torn = []

@@ -1,4 +1,4 @@
-"""Features in the plane: principal components, and t-SNE of them, as points and as thumbnails."""
+"""Maps features to the plane by PCA and t-SNE, and draws the maps as points and as thumbnails."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from tf_simclrv2.report.observations import Observations
 
 COMPONENTS = 50
 PERPLEXITY = 30
-# Half of what is customary: the clusters are there by then, in half of the time.
+# Half of scikit-learn's default: the clusters have formed by then, in half the time.
 ITERATIONS = 500
-# What t-SNE needs at least.
+# t-SNE needs at least this many images.
 FEWEST = 5
 CELLS = 32
 CELL_PIXELS = 32
 
 
 def principal_map(features: np.ndarray) -> np.ndarray:
-    """The first two principal components, [N, 2]."""
+    """Returns the first two principal components, [N, 2]."""
     return features[:, :2]
 
 
-def neighbour_map(features: np.ndarray) -> np.ndarray:
-    """t-SNE of the first components, [N, 2]: neighbours stay together, distances mean little.
+def neighbor_map(features: np.ndarray) -> np.ndarray:
+    """Computes t-SNE of the first components, [N, 2]: neighbors stay close, distances mean little.
 
     Reference: van der Maaten & Hinton 2008.
     """
     few = features[:, :COMPONENTS]
     perplexity = min(PERPLEXITY, (len(few) - 1) / 3)
-    # Its threads wait for each other by turning: on busy cores two take many times as long as one.
+    # Its threads wait for each other in busy loops: on busy cores two take many times as long as one.
     with threadpool_limits(1):
         tsne = TSNE(perplexity=perplexity, max_iter=ITERATIONS, init="pca", random_state=0)
         return tsne.fit_transform(few)
@@ -43,12 +43,12 @@ def neighbour_map(features: np.ndarray) -> np.ndarray:
 
 @styled
 def points_svg(points: np.ndarray, seen: Observations, kind: str) -> Markup:
-    """A point for each image, in the colour of its class.
+    """Draws a point for each image, in the color of its class.
 
     Args:
         points: [N, 2].
-        seen: The labels.
-        kind: What the map is, for the description.
+        seen: The observations of the images.
+        kind: The kind of map, for the description.
     """
     axes = new_axes(4.2, 4.0)
     axes.set_axis_off()
@@ -57,12 +57,12 @@ def points_svg(points: np.ndarray, seen: Observations, kind: str) -> Markup:
         chosen = points[seen.labels == label]
         color = class_color(int(label), len(seen.class_names))
         axes.plot(*chosen.T, "o", color=color, markersize=3.2, markeredgewidth=0, alpha=0.75)
-    classes = f" in the colours of {len(np.unique(seen.labels))} classes" if seen.has_labels else ""
+    classes = f" in the colors of {len(np.unique(seen.labels))} classes" if seen.has_labels else ""
     return svg(axes, f"{kind} of {len(points)} images{classes}.")
 
 
 def class_color(label: int, classes: int) -> str:
-    """Of a class; where there are more than the page has colours, hues that go round."""
+    """Returns the color of a class; if the page has too few colors, hues around the color wheel."""
     if label < 0 or classes <= len(SERIES):
         return series(max(label, 0))
     rgb = colorsys.hls_to_rgb(label / classes, 0.55, 0.6)
@@ -70,7 +70,7 @@ def class_color(label: int, classes: int) -> str:
 
 
 def thumbnail_map(points: np.ndarray, seen: Observations) -> np.ndarray:
-    """Thumbnails where their points are, one a cell of a grid, on nothing.
+    """Draws thumbnails at their points, one per cell of a grid, on a transparent ground.
 
     Returns:
         uint8 [H, W, 4].
@@ -85,6 +85,6 @@ def thumbnail_map(points: np.ndarray, seen: Observations) -> np.ndarray:
             picture = ImageOps.contain(Image.fromarray(image), (CELL_PIXELS - 2, CELL_PIXELS - 2))
             if picture.width < CELL_PIXELS - 2:
                 picture = picture.resize((CELL_PIXELS - 2, CELL_PIXELS - 2), Image.Resampling.NEAREST)
-            # A plane's second axis points up, a picture's down.
+            # The second axis of the plane points up, that of a picture down.
             canvas.paste(picture, (column * CELL_PIXELS + 1, (CELLS - 1 - row) * CELL_PIXELS + 1))
     return np.asarray(canvas)

@@ -1,4 +1,4 @@
-"""Figures that take their colours from the page, so that one picture serves light and dark."""
+"""Styles figures, whose colors come from the page, so that one picture suits light and dark mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-# Stand-ins: no picture means these colours, and the page's own variables take their place.
+# Placeholders, which `svg` replaces by the page's CSS variables.
 INK, MUTED, LINE = "#010203", "#010204", "#010205"
 SERIES = tuple(f"#0102{16 + i:02x}" for i in range(10))
 _VARIABLES = {
@@ -23,7 +23,7 @@ _VARIABLES = {
     **{color: f"var(--series-{i})" for i, color in enumerate(SERIES)},
 }
 
-# Pixels cannot have variables, but they can be transparent: blue is 1, orange -1, and nothing 0.
+# Pixels cannot have CSS variables, but they can be transparent: 1 is blue, -1 orange, and 0 transparent.
 _BLUE, _ORANGE = (0.23, 0.45, 0.92), (0.89, 0.45, 0.13)
 OPPOSITION = LinearSegmentedColormap.from_list(
     "opposition",
@@ -57,27 +57,27 @@ _STYLE = {
     "ytick.major.size": 0,
 }
 
-# Makes a figure, and is a decorator of what does.
+# A context manager and a decorator in which figures get this style.
 styled = matplotlib.rc_context(_STYLE)
 
 
 def new_axes(width: float, height: float) -> Axes:
-    """Axes that fill a figure of their own; sizes in inches of 72 of the page's pixels."""
+    """Returns axes that fill a new figure; sizes are in inches, each 72 pixels of the page."""
     return Figure(figsize=(width, height)).add_subplot()
 
 
 def show_percent(axes: Axes) -> None:
-    """Shows shares of 1 on the second axis in percent."""
+    """Labels the vertical axis, whose values are shares of 1, in percent."""
     low, high = axes.get_ylim()
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if high - low > 0.05 else None))
 
 
 def svg(axes: Axes, description: str) -> Markup:
-    """The axes' figure as an `<svg>` within the page.
+    """Renders the figure of some axes as an `<svg>` element of the page.
 
     Args:
-        axes: Of a figure made in this style.
-        description: For those who cannot see it.
+        axes: Axes of a figure made in this style.
+        description: A text alternative for screen readers.
     """
     file = io.StringIO()
     axes.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
@@ -93,10 +93,10 @@ def svg(axes: Axes, description: str) -> Markup:
 
 
 def series(number: int) -> str:
-    """The colour of the line, or class, of a number; they go round."""
+    """Returns the color of a line or class by its index; colors repeat."""
     return SERIES[number % len(SERIES)]
 
 
 def css_color(color: str) -> Markup:
-    """A colour of a figure, for the page's own style."""
+    """Returns a color of a figure as a CSS color of the page."""
     return Markup(_VARIABLES.get(color, color))

@@ -1,4 +1,4 @@
-"""The few numbers that sum a run up."""
+"""Selects the few numbers that summarize a run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Headline:
     """A number to be read first.
 
     Attributes:
-        label: What it is.
-        value: As text.
-        note: What it is to be compared with; empty without.
+        label: The name of the number.
+        value: The number as text.
+        note: What it was measured on, or what to compare it with; empty by default.
     """
 
     label: str
@@ -28,7 +28,7 @@ class Headline:
 
 
 def headlines(record: RunRecord) -> list[Headline]:
-    """Those of a run that are known, the most telling first."""
+    """Returns the headline numbers of a run, the most important first."""
     found = [
         *_results(record),
         _last(record, "train/contrast_acc", "contrastive accuracy", "{:.1%}", "training, last steps"),
@@ -44,7 +44,7 @@ def _results(record: RunRecord) -> list[Headline]:
         "eval/label_top_1_accuracy": ("top-1", "the network's classifier"),
         "eval/label_top_5_accuracy": ("top-5", "the network's classifier"),
         "linear/final_avg_pool/top_1_accuracy": ("linear probe", "top-1, all labels, of h"),
-        "knn_20/final_avg_pool/top_1_accuracy": ("20 neighbours", "top-1, of h"),
+        "knn_20/final_avg_pool/top_1_accuracy": ("20 neighbors", "top-1, of h"),
     }
     return [
         Headline(label, f"{record.result[tag]:.1%}", note)
@@ -84,13 +84,13 @@ def _speed(record: RunRecord) -> list[Headline]:
 
 
 _SPEED: tuple[tuple[str, str, str, Callable, str], ...] = (
-    ("performance/examples_per_second", "throughput", "{:,.1f}", np.median, "examples a second, median"),
+    ("performance/examples_per_second", "throughput", "{:,.1f}", np.median, "examples per second, median"),
     ("performance/data_wait", "data wait", "{:.1%}", np.median, "of the time, median"),
     ("performance/memory_mb", "memory", "{:,.0f} MB", np.max, "of the process, peak"),
 )
 
 
 def _warm(scalar: Scalar) -> Scalar:
-    """Without the first point, in which the graph is traced, where there are others."""
+    """Removes the first point, which includes tracing the graph, if there are others."""
     skip = 1 if len(scalar.steps) > 1 else 0
     return Scalar(scalar.steps[skip:], scalar.values[skip:], scalar.times[skip:])

@@ -1,4 +1,4 @@
-"""Accuracy against the number of labels, where several were tried."""
+"""Plots accuracy against the number of labels, if several numbers were tried."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PROBE = re.compile(r"linear(?:_(\d+)_per_class)?/(\w+)/top_1_accuracy")
 
 _NAMES = {"final_avg_pool": "h", "random_encoder": "h at random weights", "raw_pixels": "raw pixels"}
 
-# Top-1 by labels a class, by what learned from them.
+# Top-1 accuracy by labels per class, by learner.
 Efficiency = dict[str, dict[float, float]]
 
 
 def label_efficiency(records: Iterable[RunRecord]) -> Efficiency:
-    """What runs reached with how many labels a class; what was tried with one number only is left out.
+    """Returns the accuracy of runs by labels per class; learners with a single number of labels are omitted.
 
-    Of several runs with as many labels it is the mean.
+    If several runs have the same number of labels, their mean is returned.
     """
     reached: dict[str, dict[float, list[float]]] = {}
     for record in records:
@@ -37,7 +37,7 @@ def label_efficiency(records: Iterable[RunRecord]) -> Efficiency:
 
 @styled
 def label_efficiency_svg(efficiency: Efficiency) -> Markup:
-    """A line for each learner."""
+    """Draws a line for each learner."""
     axes = new_axes(4.2, 2.9)
     for number, points in enumerate(efficiency.values()):
         axes.plot(list(points), list(points.values()), color=series(number), marker="o", markersize=4)
@@ -45,13 +45,13 @@ def label_efficiency_svg(efficiency: Efficiency) -> Markup:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(ticks, [_count(tick) for tick in ticks])
-    axes.set_xlabel("labels a class")
+    axes.set_xlabel("labels per class")
     show_percent(axes)
     parts = [
         f"{learner} {', '.join(f'{top_1:.1%} with {_count(labels)}' for labels, top_1 in points.items())}"
         for learner, points in efficiency.items()
     ]
-    return svg(axes, f"Top-1 accuracy by labels a class: {'; '.join(parts)}.")
+    return svg(axes, f"Top-1 accuracy by labels per class: {'; '.join(parts)}.")
 
 
 def _count(labels: float) -> str:
@@ -59,7 +59,7 @@ def _count(labels: float) -> str:
 
 
 def efficiency_legend(efficiency: Efficiency) -> list[tuple[str, Markup]]:
-    """Names and colours of the lines."""
+    """Returns the names and colors of the lines."""
     return [(learner, css_color(series(number))) for number, learner in enumerate(efficiency)]
 
 

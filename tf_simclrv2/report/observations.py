@@ -1,4 +1,4 @@
-"""What a network makes of some images, small enough to be kept: the report needs no network then."""
+"""Stores a network's output for some images in a small file, from which the report is made."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.thumbnails import pack, unpack
 
 OBSERVATIONS_FILE = "report_data.npz"
-# What reading a file of this kind can raise if it is damaged or out of reach.
-DAMAGES = (
+# What reading such a file can raise if it is damaged or cannot be reached.
+READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -34,31 +35,31 @@ class DamagedObservations(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Observations:
-    """Of N images, most of them thumbnails.
+    """A network's output for N images, with their thumbnails.
 
     Attributes:
-        images: uint8 [N, s, s, 3].
-        labels: int64 [N], -1 where there is none.
-        predictions: int64 [N], of the network's classifier; -1 where there is none.
-        votes: int64 [N], what the nearest other images vote for; -1 without labels.
-        neighbours: int64 [N, K], the most similar other images, the nearest first.
+        images: uint8 [N, s, s, 3], thumbnails.
+        labels: int64 [N], -1 for an image without a label.
+        predictions: int64 [N], of the network's classifier; -1 if there is none.
+        votes: int64 [N], the class that the nearest other images vote for; -1 without labels.
+        neighbors: int64 [N, K], the most similar other images, the nearest first.
         features: float32 [N, D], the first principal components of the unit-length h.
         views: uint8 [P, V, s, s, 3], V augmented views of P training images.
         similarity: float32 [R, R], cosines within one batch.
-        similarity_of_views: Rows are first and columns second views of R images; otherwise both are the
-            same images, in the order of their classes.
-        class_names: By label; () without.
-        source: Where the images are from.
-        step: Of the network.
-        train_examples: Images that the network was trained on.
-        numbers: What was measured of the whole h, by name.
+        similarity_of_views: If True, rows are first views and columns second views of R images; if False,
+            both are the same images, ordered by class.
+        class_names: Class names by label; () if they are not known.
+        source: The name of the images' source.
+        step: The training step of the network.
+        train_examples: The number of images that the network was trained on.
+        numbers: Measures of the full h, by name.
     """
 
     images: np.ndarray
     labels: np.ndarray
     predictions: np.ndarray
     votes: np.ndarray
-    neighbours: np.ndarray
+    neighbors: np.ndarray
     features: np.ndarray
     views: np.ndarray
     similarity: np.ndarray
@@ -74,11 +75,11 @@ class Observations:
         return bool(np.any(self.labels >= 0))
 
     def name_of(self, label: int) -> str:
-        """A class in words."""
+        """Returns the name of a class, or its number if the name is not known."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
 
     def save(self, directory: str) -> str:
-        """Leaves `report_data.npz`, whole or not at all; its path."""
+        """Writes `report_data.npz` and returns its path."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         plain = {name: value for name, value in values.items() if name not in arrays}
@@ -88,17 +89,15 @@ class Observations:
         file = io.BytesIO()
         np.savez_compressed(file, **arrays)
         path = os.path.join(directory, OBSERVATIONS_FILE)
-        with tf.io.gfile.GFile(path + ".part", "wb") as target:
-            target.write(file.getvalue())
-        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+        write_atomically(path, file.getvalue())
         return path
 
     @classmethod
     def load(cls, directory: str) -> Observations | None:
-        """What `save` left, or None where it left nothing.
+        """Reads `report_data.npz`; returns None if there is none.
 
         Raises:
-            DamagedObservations: There is a file, but not a whole one, or of another version.
+            DamagedObservations: The file is damaged, or from another version.
         """
         path = os.path.join(directory, OBSERVATIONS_FILE)
         if not tf.io.gfile.exists(path):
@@ -110,5 +109,5 @@ class Observations:
             count, size = values.pop("shape").tolist()
             values["images"] = unpack(values["images"], count, size)
             return cls(**values, **{**plain, "class_names": tuple(plain["class_names"])})
-        except DAMAGES as error:
+        except READ_ERRORS as error:
             raise DamagedObservations(str(error) or type(error).__name__) from error

@@ -1,4 +1,4 @@
-"""Looks at a network while it is at hand: what it makes of evaluation images and of a training batch."""
+"""Runs a network on evaluation images and on a training batch, for the report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tf_simclrv2.tasks import Pretraining, Task
 THUMBNAIL_PIXELS = 48
 VIEW_PIXELS = 96
 VIEWS_SHOWN = 8
-# Images whose similarity is shown: more would be finer than a phone's pixels.
+# Images whose similarity is shown; with more, a cell would be smaller than a phone's pixel.
 BATCH = 48
-NEIGHBOURS = 8
+NEIGHBORS_SHOWN = 8
 VOTERS = NEIGHBORS[0]
 COMPONENTS = 128
 ENDPOINT = "final_avg_pool"
@@ -31,18 +31,17 @@ Batch = dict[str, tf.Tensor]
 
 
 def observe(
-    task: Task, source: Source, batch: Batch, train_examples: int, step: int, most: int, say: Say
+    task: Task, source: Source, batch: Batch, train_examples: int, most: int, say: Say
 ) -> Observations:
-    """Looks at a network.
+    """Runs a network on some images, and keeps what the report shows of its output.
 
     Args:
-        task: Holds the network.
-        source: Images to look at, a sample where there are more than `most`.
-        batch: Training images as the task takes them; `BATCH` are enough.
-        train_examples: Images that the network was trained on.
-        step: Steps that it was trained for.
-        most: Images to look at.
-        say: Where lines on the progress go.
+        task: The task with the network.
+        source: The images; a sample is used if there are more than `most`.
+        batch: Training images as the task takes them; `BATCH` images are enough.
+        train_examples: The number of images that the network was trained on.
+        most: The largest number of images to use.
+        say: Receives progress lines.
 
     Raises:
         ConfigError: More images are unreadable than `max_skipped_fraction` allows.
@@ -50,21 +49,21 @@ def observe(
     images, outputs, labels = _look_at(task, source.sample(most), say)
     features = outputs[ENDPOINT]
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    neighbours = _neighbours(unit, NEIGHBOURS)
+    neighbors = _neighbors(unit, NEIGHBORS_SHOWN)
     similarity, numbers = _similarity(task, batch, unit, labels)
     return Observations(
         images=images,
         labels=labels,
         predictions=outputs[LOGITS].argmax(axis=1) if LOGITS in outputs else np.full_like(labels, UNLABELLED),
         votes=_votes(unit, labels),
-        neighbours=neighbours,
+        neighbors=neighbors,
         features=_principal_components(unit),
         views=_views(task, batch),
         similarity=similarity,
         similarity_of_views=isinstance(task, Pretraining),
         class_names=source.class_names,
         source=source.name,
-        step=step,
+        step=int(task.global_step.numpy()),
         train_examples=train_examples,
         numbers={
             "uniformity_of_h": float(uniformity(tf.constant(unit))),
@@ -87,14 +86,14 @@ def _look_at(task: Task, source: Source, say: Say) -> tuple[np.ndarray, dict[str
     return np.concatenate(seen), outputs, labels
 
 
-def _neighbours(unit: np.ndarray, most: int) -> np.ndarray:
+def _neighbors(unit: np.ndarray, most: int) -> np.ndarray:
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
     return np.argsort(-similarity, axis=1, kind="stable")[:, : min(most, len(unit) - 1)]
 
 
 def _votes(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What the nearest other images with a label vote for, as in the evaluation of frozen features."""
+    """Returns the class that the nearest other labelled images vote for, as in the k-NN evaluation."""
     known = np.flatnonzero(labels != UNLABELLED)
     if len(known) < 2:  # An image has no vote on itself.
         return np.full(len(labels), UNLABELLED, np.int64)
@@ -119,7 +118,7 @@ def _views(task: Task, batch: Batch) -> np.ndarray:
 def _similarity(
     task: Task, batch: Batch, unit: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Cosines of one batch, and how well its pairs are aligned where there are pairs."""
+    """Returns the cosines of one batch, and the alignment of its pairs if it has pairs."""
     if not isinstance(task, Pretraining):
         few = np.linspace(0, len(unit) - 1, min(BATCH, len(unit))).astype(int)
         rows = unit[few[np.argsort(labels[few], kind="stable")]]

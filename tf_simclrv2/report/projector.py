@@ -1,4 +1,4 @@
-"""Files for TensorBoard's Embedding Projector: features, labels, and a sprite for each image."""
+"""Writes files for TensorBoard's Embedding Projector: features, labels, and a sprite for each image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorboard.plugins import projector
 
+from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.report.thumbnails import sheet
 
@@ -18,11 +19,11 @@ FOLDER = "projector"
 
 
 def write_projector(directory: str, seen: Observations) -> None:
-    """Leaves `projector_config.pbtxt`, and what it names in `projector/`.
+    """Writes `projector_config.pbtxt`, and the files that it names in `projector/`.
 
     Args:
-        directory: The log directory that TensorBoard is started with.
-        seen: The features are the principal components of h.
+        directory: The log directory of TensorBoard.
+        seen: The observations; the projector shows their features, which are principal components of h.
     """
     tf.io.gfile.makedirs(os.path.join(directory, FOLDER))
     config = projector.ProjectorConfig()
@@ -40,8 +41,7 @@ def write_projector(directory: str, seen: Observations) -> None:
         CONFIG_FILE: text_format.MessageToString(config).encode(),
     }
     for name, content in contents.items():
-        with tf.io.gfile.GFile(os.path.join(directory, name), "wb") as file:
-            file.write(content)
+        write_atomically(os.path.join(directory, name), content)
 
 
 def _table(values: np.ndarray) -> bytes:
@@ -51,7 +51,7 @@ def _table(values: np.ndarray) -> bytes:
 
 
 def _metadata(seen: Observations) -> bytes:
-    rows = ["class\tpredicted\tneighbours vote"]
+    rows = ["class\tpredicted\tneighbors vote"]
     for labels in zip(seen.labels, seen.predictions, seen.votes, strict=True):
         rows.append("\t".join(seen.name_of(int(label)) if label >= 0 else "" for label in labels))
     return "".join(f"{row}\n" for row in rows).encode()

@@ -1,4 +1,4 @@
-"""Which numbers of a run are drawn, under which titles."""
+"""Selects the numbers of a run that are drawn, and their charts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tf_simclrv2.report.run_record import RunRecord
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What one chart shows.
+    """The subject of one chart.
 
     Attributes:
-        title: Above it.
-        note: How to read it.
-        tags: Scalars of the training and their labels.
-        measured: Scalars of evaluations and their labels.
-        share: In percent.
-        from_zero: The axis begins at 0.
+        title: The title of the chart.
+        note: A sentence on how to read it.
+        tags: Labels of the training's scalars, by tag.
+        measured: Labels of the evaluations' scalars, by tag.
+        share: Whether values are shown in percent.
+        from_zero: Whether the vertical axis starts at 0.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Subject:
 LEARNING = (
     Subject(
         "Contrastive loss",
-        "What pretraining lowers; by chance it is twice the logarithm of the number of candidates.",
+        "The objective of pretraining; at chance it is twice the logarithm of the number of candidates.",
         tags={"train/contrast_loss": "contrastive loss"},
     ),
     Subject(
@@ -52,30 +52,30 @@ LEARNING = (
     ),
     Subject(
         "Classifier loss",
-        "Cross entropy with the labels, of augmented images.",
+        "Cross entropy with the labels, on augmented images.",
         tags={"train/supervised_loss": "classifier loss"},
     ),
     Subject(
         "Accuracy",
-        "The classifier on augmented training images; neighbours and points are of evaluation images.",
+        "The classifier is measured on augmented training images, neighbors on evaluation images.",
         tags={
             "train/supervised_acc": "classifier, training",
-            "knn_20/final_avg_pool/while_training": "20 neighbours",
+            "knn_20/final_avg_pool/while_training": "20 neighbors",
         },
         measured={
             "eval/label_top_1_accuracy": "classifier, evaluation",
-            "knn_20/final_avg_pool/top_1_accuracy": "20 neighbours, evaluation",
+            "knn_20/final_avg_pool/top_1_accuracy": "20 neighbors, evaluation",
             "linear/final_avg_pool/top_1_accuracy": "linear probe, evaluation",
         },
         share=True,
     ),
     Subject(
         "Agreement with the teacher",
-        "How often student and teacher prefer the same class.",
+        "How often student and teacher predict the same class.",
         tags={"train/teacher_agreement": "of the batch"},
         share=True,
     ),
-    Subject("Learning rate", "Of each step.", tags={"learning_rate": "learning rate"}, from_zero=True),
+    Subject("Learning rate", "At each step.", tags={"learning_rate": "learning rate"}, from_zero=True),
 )
 
 HEALTH = (
@@ -92,7 +92,7 @@ HEALTH = (
     ),
     Subject(
         "Effective rank",
-        "Directions that the projections z make use of; a fall towards 1 is a collapse.",
+        "Dimensions that the projections z use; a fall towards 1 is a collapse.",
         tags={"train/effective_rank": "effective rank"},
         from_zero=True,
     ),
@@ -101,20 +101,20 @@ HEALTH = (
 SPEED = (
     Subject(
         "Throughput",
-        "Examples a second; the first point includes the tracing of the graph.",
-        tags={"performance/examples_per_second": "examples a second"},
+        "Examples per second; the first point includes tracing the graph.",
+        tags={"performance/examples_per_second": "examples per second"},
         from_zero=True,
     ),
     Subject(
         "Data wait",
-        "Share of the time spent waiting for a batch; well above 0, the input pipeline is too slow.",
+        "Share of the time spent waiting for a batch; far above 0, the input pipeline is too slow.",
         tags={"performance/data_wait": "data wait"},
         share=True,
         from_zero=True,
     ),
     Subject(
         "Memory",
-        "Of the process on the host, in megabytes.",
+        "Resident memory of the process on the host, in megabytes.",
         tags={"performance/memory_mb": "resident memory"},
         from_zero=True,
     ),
@@ -122,7 +122,7 @@ SPEED = (
 
 
 def charts_of(record: RunRecord, subjects: Sequence[Subject]) -> list[Chart]:
-    """One run's charts, a line for each number; a subject without any is left out."""
+    """Returns the charts of one run, with a line for each number; subjects without numbers are omitted."""
     found = []
     for subject in subjects:
         lines = tuple(
@@ -135,12 +135,12 @@ def charts_of(record: RunRecord, subjects: Sequence[Subject]) -> list[Chart]:
     return found
 
 
-def charts_beside(records: dict[str, RunRecord], subjects: Sequence[Subject]) -> list[Chart]:
-    """A chart for each number, with a line for each run that has it.
+def comparison_charts(records: dict[str, RunRecord], subjects: Sequence[Subject]) -> list[Chart]:
+    """Returns a chart for each number, with a line for each run that has it.
 
     Args:
-        records: Runs by the name to show.
-        subjects: What to show.
+        records: Runs by the names to show.
+        subjects: The subjects to show.
     """
     found = []
     for subject in subjects:
@@ -158,7 +158,7 @@ def charts_beside(records: dict[str, RunRecord], subjects: Sequence[Subject]) ->
 
 
 def _numbers(subject: Subject) -> list[tuple[str, str, bool]]:
-    """Tag, label, and whether an evaluation measured it."""
+    """Returns tag, label, and whether an evaluation measured it."""
     return [
         *((tag, label, False) for tag, label in subject.tags.items()),
         *((tag, label, True) for tag, label in subject.measured.items()),

@@ -1,4 +1,4 @@
-"""The page of one run."""
+"""Builds the report page of one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tf_simclrv2.report.confusion import confusion_of
 from tf_simclrv2.report.feature_map import (
     FEWEST,
     class_color,
-    neighbour_map,
+    neighbor_map,
     points_svg,
     principal_map,
     thumbnail_map,
@@ -21,7 +21,7 @@ from tf_simclrv2.report.feature_map import (
 from tf_simclrv2.report.figure_style import SERIES, css_color
 from tf_simclrv2.report.headline import headlines
 from tf_simclrv2.report.label_efficiency import efficiency_legend, label_efficiency, label_efficiency_svg
-from tf_simclrv2.report.neighbours import hardest_rows, right_share, some_rows
+from tf_simclrv2.report.neighbors import hardest_rows, right_share, some_rows
 from tf_simclrv2.report.observations import Observations
 from tf_simclrv2.report.run_charts import HEALTH, LEARNING, SPEED, charts_of
 from tf_simclrv2.report.run_record import RunRecord
@@ -31,7 +31,7 @@ from tf_simclrv2.report.thumbnails import data_uri
 
 
 def run_page(record: RunRecord) -> str:
-    """The HTML of a run's report; what is missing is told in it."""
+    """Returns the HTML report of a run; it lists what is missing."""
     seen = record.observations
     efficiency = label_efficiency([record])
     return render(
@@ -54,7 +54,7 @@ def run_page(record: RunRecord) -> str:
 
 
 def summary_of(record: RunRecord) -> str:
-    """The run in a line."""
+    """Summarizes a run in one line."""
     if record.config is None:
         return f"step {record.step:,}"
     model, training, data = record.config.model, record.config.training, record.config.data
@@ -66,14 +66,14 @@ def summary_of(record: RunRecord) -> str:
 
 
 def maps_of(seen: Observations) -> dict[str, Any] | None:
-    """The maps of the features, or None where there are too few images."""
+    """Draws the maps of the features; returns None if there are too few images."""
     if len(seen.features) < FEWEST or seen.features.shape[1] < 2:
         return None
-    neighbours = neighbour_map(seen.features)
+    neighbors = neighbor_map(seen.features)
     return {
         "principal": points_svg(principal_map(seen.features), seen, "First two principal components"),
-        "neighbours": points_svg(neighbours, seen, "t-SNE"),
-        "thumbnails": data_uri(thumbnail_map(neighbours, seen)),
+        "neighbors": points_svg(neighbors, seen, "t-SNE"),
+        "thumbnails": data_uri(thumbnail_map(neighbors, seen)),
     }
 
 
@@ -84,7 +84,7 @@ def _network_pictures(seen: Observations) -> dict[str, Any]:
         "own_view_first": own_view_first(seen.similarity) if seen.similarity_of_views else None,
         "some": some_rows(seen),
         "hardest": hardest_rows(seen) if seen.has_labels else [],
-        "right_share": right_share(seen) if seen.has_labels and seen.neighbours.size else None,
+        "right_share": right_share(seen) if seen.has_labels and seen.neighbors.size else None,
         "maps": maps_of(seen),
         "classes": _classes(seen),
         "confusion": confusion_of(seen),
@@ -92,7 +92,7 @@ def _network_pictures(seen: Observations) -> dict[str, Any]:
 
 
 def _classes(seen: Observations) -> list[tuple[str, Markup]]:
-    """Names and colours of the classes, where there are no more than can be told apart."""
+    """Returns names and colors of the classes; empty if there are too many to distinguish by color."""
     labels = np.unique(seen.labels[seen.labels >= 0])
     if not 0 < len(seen.class_names) <= len(SERIES):
         return []

@@ -1,19 +1,19 @@
-"""What a run has left in its directory, as far as it can be read."""
+"""Reads the files of a run for its report, and notes what is missing or damaged."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.files import CONFIG_FILE, VERSIONS_FILE
+from tf_simclrv2.errors import CheckpointError, ConfigError
+from tf_simclrv2.files import CONFIG_FILE, VERSIONS_FILE, read_json
 from tf_simclrv2.report.event_files import Scalar, read_scalars
 from tf_simclrv2.report.observations import OBSERVATIONS_FILE, DamagedObservations, Observations
+from tf_simclrv2.weights.run_config import read_config
 
 RESULT_FILE = "result.json"
 EVALUATION = "eval"
@@ -21,17 +21,17 @@ EVALUATION = "eval"
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """A run as its files tell it.
+    """What the files of a run say about it.
 
     Attributes:
         path: The directory.
-        config: None where it is missing.
-        versions: By name; {} where they are missing.
-        result: Of the last evaluation; {} before there is one.
-        training: Scalars by tag.
-        evaluation: Scalars by tag.
-        observations: None where they are missing.
-        missing: A sentence for each thing that is.
+        config: The config; None if it cannot be read.
+        versions: Versions by package; {} if they are missing.
+        result: The result of the last evaluation; {} if there was none.
+        training: Scalars of the training by tag.
+        evaluation: Scalars of the evaluations by tag.
+        observations: The network's output for some images; None if it is missing.
+        missing: A sentence for each thing that is missing or damaged.
     """
 
     path: str
@@ -49,43 +49,39 @@ class RunRecord:
 
     @property
     def step(self) -> int:
-        """The last step that anything tells of."""
+        """The last step that any of the files mentions."""
         lasts = [int(scalar.steps[-1]) for scalar in self.training.values()]
         return max([int(self.result.get("global_step", 0)), *lasts], default=0)
 
 
 class _Reader:
-    """Reads one thing after the other and remembers what was missing."""
+    """Reads one file after another and collects what is missing."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.missing: list[str] = []
 
     def json(self, name: str, otherwise: str) -> dict[str, Any]:
-        """A JSON file; {} and a sentence where there is none."""
+        """Reads a JSON file; returns {} and notes it as missing if it cannot be read."""
         path = os.path.join(self.path, name)
         if not tf.io.gfile.exists(path):
             self.missing.append(f"There is no {name}: {otherwise}")
             return {}
         try:
-            with tf.io.gfile.GFile(path) as file:
-                values = json.load(file)
-            if isinstance(values, dict):
-                return values
-            raise ValueError("it holds no object")
+            return read_json(path)
         except (ValueError, tf.errors.OpError) as error:
             self.missing.append(f"{name} cannot be read ({error}).")
             return {}
 
     def config(self) -> ExperimentConfig | None:
-        values = self.json(CONFIG_FILE, "the settings are not known.")
-        if not values:
-            return None
         try:
-            return ExperimentConfig.from_json(json.dumps(values))
-        except (ConfigError, TypeError, AttributeError) as error:
-            self.missing.append(f"{CONFIG_FILE} is not of this version ({error}).")
+            found = read_config(self.path)
+        except CheckpointError as error:
+            self.missing.append(str(error))
             return None
+        if found is None:
+            self.missing.append(f"There is no {CONFIG_FILE}: the settings are not known.")
+        return found
 
     def observations(self) -> Observations | None:
         try:
@@ -95,31 +91,31 @@ class _Reader:
             return None
         if found is None:
             self.missing.append(
-                f"There is no {OBSERVATIONS_FILE}, from which the pictures of the network are made: the end "
-                "of the training, or an evaluation, writes it."
+                f"There is no {OBSERVATIONS_FILE}, from which the pictures are made: it is written at the "
+                "end of a training or an evaluation."
             )
         return found
 
     def scalars(self, *folder: str) -> dict[str, Scalar]:
         found, torn = read_scalars(os.path.join(self.path, *folder))
-        self.missing += [f"The end of {name} cannot be read; what is before it is shown." for name in torn]
+        self.missing += [f"The end of {name} cannot be read; the part before it is shown." for name in torn]
         return found
 
 
 def read_run(path: str) -> RunRecord:
-    """Reads a run.
+    """Reads the files of a run; missing and damaged ones are noted, not refused.
 
     Args:
-        path: Its `model_dir`.
+        path: The `model_dir` of the run.
 
     Raises:
-        ConfigError: The directory holds no run.
+        ConfigError: The directory does not hold a run.
     """
     reader = _Reader(path)
     traces = [CONFIG_FILE, RESULT_FILE, "events.out.tfevents.*"]
     if not any(tf.io.gfile.glob(os.path.join(path, trace)) for trace in traces):
         raise ConfigError(
-            f"run is {path!r}, which holds neither {CONFIG_FILE} nor events; name the model_dir of a run."
+            f"run is {path!r}, which has neither {CONFIG_FILE} nor events; pass the model_dir of a run."
         )
     record = RunRecord(
         path=path,
@@ -132,5 +128,5 @@ def read_run(path: str) -> RunRecord:
         missing=(),
     )
     if not record.training:
-        reader.missing.append("There are no events of the training: no curves are shown.")
+        reader.missing.append("There are no training events, so no curves are shown.")
     return dataclasses.replace(record, missing=tuple(reader.missing))

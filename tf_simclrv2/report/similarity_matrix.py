@@ -1,4 +1,4 @@
-"""The cosines within one batch, as a picture."""
+"""Draws the cosine similarities within one batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_simclrv2.report.observations import Observations
 
 @styled
 def similarity_svg(seen: Observations) -> Markup:
-    """Blue is similar, orange opposite; of two views the diagonal should be the bluest."""
+    """Draws the similarities: blue is similar, orange opposite; for two views the diagonal should be blue."""
     axes = new_axes(4.2, 3.8)
     axes.grid(False)
     image = axes.imshow(seen.similarity, cmap=OPPOSITION, vmin=-1, vmax=1, interpolation="none")
@@ -27,16 +27,16 @@ def similarity_svg(seen: Observations) -> Markup:
 
 
 def own_view_first(similarity: np.ndarray) -> float:
-    """Share of first views whose own second view is the most similar one."""
+    """Returns the share of first views whose most similar second view is of the same image."""
     return float(np.mean(similarity.argmax(axis=1) == np.arange(len(similarity))))
 
 
 def _description(seen: Observations) -> str:
     on = np.eye(len(seen.similarity), dtype=bool)
     if not seen.similarity_of_views:
-        return f"Cosine similarities of {len(on)} images in the order of their classes."
+        return f"Cosine similarities of {len(on)} images, ordered by class."
     return (
         f"Cosine similarities of the views of {len(on)} images: on average "
-        f"{seen.similarity[on].mean():.2f} between views of one image and "
-        f"{seen.similarity[~on].mean():.2f} between views of different ones."
+        f"{seen.similarity[on].mean():.2f} between views of the same image and "
+        f"{seen.similarity[~on].mean():.2f} between views of different images."
     )

@@ -1,4 +1,4 @@
-"""The page's templates."""
+"""Renders the templates of the pages."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def render(name: str, **values: Any) -> str:
-    """A template's text with values; they are escaped unless they are `Markup`."""
+    """Renders a template; values are escaped unless they are `Markup`."""
     return _ENVIRONMENT.get_template(name).render(**values)

@@ -1,4 +1,4 @@
-"""Small pictures: scaled, packed into one sheet, and embedded in a page."""
+"""Scales images to thumbnails, packs them into one sheet, and embeds them in a page."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-# Of the lossy WebP; small pictures show no difference above.
+# Quality of the lossy WebP; thumbnails look no better above it.
 QUALITY = 82
 
 
 def thumbnails(images: tf.Tensor, most: int) -> np.ndarray:
-    """Images no larger than `most` pixels a side, as bytes.
+    """Scales images to at most `most` pixels a side.
 
     Args:
         images: Float [N, S, S, 3] in [0, 1].
-        most: Pixels.
+        most: The largest side in pixels.
 
     Returns:
         uint8 [N, s, s, 3], s = min(S, most).
@@ -31,7 +31,7 @@ def thumbnails(images: tf.Tensor, most: int) -> np.ndarray:
 
 
 def sheet(images: np.ndarray) -> Image.Image:
-    """One picture with all images, row after row, ⌈√N⌉ in a row.
+    """Arranges all images in one picture, row by row, with ⌈√N⌉ in a row.
 
     Args:
         images: uint8 [N, S, S, 3].
@@ -46,17 +46,17 @@ def sheet(images: np.ndarray) -> Image.Image:
 
 
 def pack(images: np.ndarray) -> np.ndarray:
-    """The sheet as the bytes of a WebP file, uint8 [bytes]."""
+    """Packs images into one WebP file, uint8 [bytes]."""
     return np.frombuffer(_webp(sheet(images)), np.uint8)
 
 
 def unpack(packed: np.ndarray, count: int, size: int) -> np.ndarray:
-    """The inverse of `pack`, but for what WebP loses.
+    """Unpacks what `pack` packed; WebP is lossy, so pixels differ a little.
 
     Args:
-        packed: The bytes.
-        count: Images.
-        size: Pixels a side.
+        packed: The bytes of the WebP file.
+        count: The number of images.
+        size: Side of an image in pixels.
 
     Returns:
         uint8 [count, size, size, 3].
@@ -68,7 +68,7 @@ def unpack(packed: np.ndarray, count: int, size: int) -> np.ndarray:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """A picture as the `src` of an `<img>`; uint8 [H, W, 3], or [H, W, 4] with transparency."""
+    """Returns a picture, uint8 [H, W, 3] or [H, W, 4] with transparency, as the `src` of an `<img>`."""
     return "data:image/webp;base64," + base64.b64encode(_webp(Image.fromarray(image))).decode()
 
 

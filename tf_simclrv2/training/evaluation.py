@@ -11,7 +11,9 @@ from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import FROZEN_PROTOCOLS, run_frozen_protocols
 from tf_simclrv2.modules.saved_model import in_float32, save_module
 from tf_simclrv2.progress import Progress, Say
-from tf_simclrv2.report import BATCH, observe, write_projector, write_report
+from tf_simclrv2.report.build import write_report
+from tf_simclrv2.report.observe import BATCH, observe
+from tf_simclrv2.report.projector import write_projector
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout
 from tf_simclrv2.training.preparation import PreparedRun
@@ -86,7 +88,6 @@ class RunEvaluation:
                 self.plan.eval_source or trained_on,
                 self.batches.first(BATCH),
                 train_examples=trained_on.num_examples,
-                step=self._step,
                 most=most,
                 say=self.say,
             )

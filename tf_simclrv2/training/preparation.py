@@ -74,7 +74,7 @@ def prepare(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> Prepa
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.training.seed)
     teacher = _load_teacher(config, strategy)
-    model_dir = ModelDir(config.run.model_dir, writes=False) if config.run.model_dir else None
+    model_dir = ModelDir(config.run.model_dir, chief=False) if config.run.model_dir else None
     plan = plan_run(
         config,
         strategy.num_replicas_in_sync,

@@ -74,7 +74,7 @@ class Run:
         self.exchange = WorkerExchange(strategy)
         with lost_worker_explained(self.exchange.workers, config.run.model_dir):
             self.prepared: PreparedRun = prepare(config, strategy)
-            self.model_dir = ModelDir(config.run.model_dir, writes=self.prepared.chief)
+            self.model_dir = ModelDir(config.run.model_dir, chief=self.prepared.chief)
             self.trainer = self._trainer()
             self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
             if self.config.run.mode != "eval":

@@ -64,7 +64,7 @@ class TrainingLoop:
             prepared.task.global_step,
             prepared.plan.checkpoint_interval,
             resume=prepared.survey.whole,
-            writes=prepared.chief,
+            chief=prepared.chief,
         )
 
     def run(self) -> Result:

@@ -1,1 +1,1 @@
-"""Networks' weights on disk, ours and the published ones: found, described, loaded."""
+"""Weights on disk, ours and the published ones: finds, describes and loads them."""

@@ -1,4 +1,4 @@
-"""A checkpoint on disk: where it is, what is in it, and one tensor of it at a time."""
+"""Reads a checkpoint on disk: finds its files, lists its tensors and loads them one at a time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 
 KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-# What TensorFlow's reader raises, depending on the byte that is wrong.
-_DAMAGE = (tf.errors.OpError, ValueError, RuntimeError, IndexError, TypeError)
+# What TensorFlow's reader raises depends on which byte is wrong.
+_READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError, TypeError)
 
 
 def find_prefix(path: str, setting: str = "checkpoint") -> str:
-    """The prefix that TensorFlow's reader takes.
+    """Returns the prefix of a checkpoint's files, as TensorFlow's reader takes it.
 
     Args:
         path: A directory with checkpoints (the newest is taken), a prefix or a SavedModel.
-        setting: What the path is called where the user gave it.
+        setting: The name of the setting that holds the path, for error messages.
 
     Raises:
-        ConfigError: There is no checkpoint.
+        CheckpointError: There is no checkpoint.
     """
     if tf.io.gfile.exists(path + ".index"):
         return path
@@ -34,7 +34,7 @@ def find_prefix(path: str, setting: str = "checkpoint") -> str:
         return variables
     prefix = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
     if prefix is None:
-        raise ConfigError(
+        raise CheckpointError(
             f"{setting} is {path!r}, but there is no checkpoint in it; pass a model_dir, a ckpt-N inside "
             "one, an exported SavedModel, or a published checkpoint."
         )
@@ -42,17 +42,17 @@ def find_prefix(path: str, setting: str = "checkpoint") -> str:
 
 
 class CheckpointReader:
-    """Reads a checkpoint of TensorFlow 1 or 2.
+    """Reads the tensors of a TensorFlow 1 or 2 checkpoint by key, without building a network.
 
     Args:
-        prefix: As `find_prefix` returns it.
+        prefix: A prefix that `find_prefix` returned.
 
     Attributes:
-        prefix: The same.
+        prefix: The prefix of the checkpoint's files.
         shapes: Shape of every tensor by key.
 
     Raises:
-        ConfigError: The files are damaged.
+        CheckpointError: The files are damaged.
 
     Example:
         >>> CheckpointReader("/tmp/run/ckpt-10").shapes["model/supervised_head/bias" + KEY_SUFFIX]
@@ -64,40 +64,40 @@ class CheckpointReader:
         try:
             self._reader = tf.train.load_checkpoint(prefix)
             stored = self._reader.get_variable_to_shape_map()
-        except _DAMAGE as error:
+        except _READ_ERRORS as error:
             raise self._damaged(error) from error
         self.shapes = {key: tuple(shape) for key, shape in stored.items()}
 
     def tensor(self, key: str) -> np.ndarray:
-        """One tensor.
+        """Loads one tensor.
 
         Raises:
-            ConfigError: The files are damaged.
+            CheckpointError: The files are damaged.
         """
         try:
             return self._reader.get_tensor(key)
-        except _DAMAGE as error:
+        except _READ_ERRORS as error:
             raise self._damaged(error) from error
 
     @functools.cached_property
     def graph(self) -> TrackableObjectGraph | None:
-        """The graph of objects that TensorFlow 2 stores; None in a checkpoint of TensorFlow 1."""
+        """The object graph that TensorFlow 2 stores; None for a TensorFlow 1 checkpoint."""
         if _OBJECT_GRAPH not in self.shapes:
             return None
         return TrackableObjectGraph.FromString(self.tensor(_OBJECT_GRAPH))
 
     def children(self, *names: str) -> dict[str, int]:
-        """Node numbers of the children of the object that `names` lead to; none where they do not."""
+        """Returns the node numbers of the children of the object at the path `names`; {} if there is none."""
         node = 0
         for name in names:
             node = self._children(node).get(name, -1)
         return self._children(node)
 
     def keys_by_path(self, *names: str) -> dict[str, str]:
-        """The key of every variable in the tree below an object, by its path from there.
+        """Returns the key of every variable below the object at the path `names`, by its path from there.
 
-        A SavedModel stores a variable under the first of the names that lead to it, so that its key
-        need not be its path.
+        A SavedModel stores a variable under the first of the names that lead to it, so its key may differ
+        from its path.
         """
         found: dict[str, str] = {}
         seen: set[int] = set()
@@ -114,7 +114,7 @@ class CheckpointReader:
         return found
 
     def keys_by_full_name(self) -> dict[str, str]:
-        """The key of every variable by the name that it had in the program, where that is recorded."""
+        """Returns the key of every variable by the name it had in its program; {} if no name was recorded."""
         nodes = self.graph.nodes if self.graph else ()
         attributes = [attribute for node in nodes for attribute in node.attributes]
         return {a.full_name.removesuffix(":0"): a.checkpoint_key for a in attributes if a.full_name}
@@ -124,9 +124,9 @@ class CheckpointReader:
             return {}
         return {child.local_name: child.node_id for child in self.graph.nodes[node].children}
 
-    def _damaged(self, error: Exception) -> ConfigError:
+    def _damaged(self, error: Exception) -> CheckpointError:
         reason = str(error).strip().split("\n")[0]
-        return ConfigError(
+        return CheckpointError(
             f"checkpoint {self.prefix} cannot be read ({reason}); it is damaged or incomplete: "
             "fetch it again."
         )

@@ -1,4 +1,4 @@
-"""The classes of a classifier on disk: read beside its weights, and compared with those of data."""
+"""Reads the class names saved with a classifier, and compares them with those of a dataset."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_simclrv2.data.class_names import refuse_other_class_names
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.files import CLASS_NAMES_FILE
 
 
 def class_names_of(path: str) -> tuple[str, ...] | None:
-    """Reads the class names that lie beside weights.
+    """Reads the class names saved with weights.
 
     Args:
         path: A model_dir, a `ckpt-N` prefix inside one, or a SavedModel.
@@ -23,7 +23,7 @@ def class_names_of(path: str) -> tuple[str, ...] | None:
         The names by label; None where there is no `labels.txt`, or an empty one.
 
     Raises:
-        ConfigError: It is not text.
+        CheckpointError: `labels.txt` is not text.
 
     Example:
         >>> class_names_of("/tmp/run/ckpt-10")
@@ -42,8 +42,8 @@ def _lines(path: str) -> tuple[str, ...] | None:
         with tf.io.gfile.GFile(path) as file:
             text = file.read()
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error}); it is damaged: write the class names into it, one a line."
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); it is damaged: write the class names to it, one per line."
         ) from error
     # Not `splitlines`, which also ends a line at characters that a folder's name may hold.
     return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")) if text else None
@@ -51,14 +51,14 @@ def _lines(path: str) -> tuple[str, ...] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """The classes that a classifier tells apart.
+    """The classes of a classifier.
 
     Attributes:
-        owner: Whose classes they are, for messages.
-        path: Where its weights are.
-        count: How many; 0 without a classifier.
-        cure: What would do where data has other classes, for messages.
-        names: By label; None where they are not known.
+        owner: What has the classifier, for messages.
+        path: The path of its weights.
+        count: The number of classes; 0 without a classifier.
+        cure: What to do if a dataset has other classes, for messages.
+        names: Class names by label; None if they are not known.
     """
 
     owner: str
@@ -69,34 +69,37 @@ class Classes:
 
     @classmethod
     def beside(cls, path: str, count: int, owner: str, cure: str) -> Classes:
-        """Reads the names beside weights.
+        """Reads the class names saved with weights.
 
         Args:
-            path: As `class_names_of` takes it.
+            path: See `class_names_of`.
             count: Outputs of the classifier.
             owner: See the class.
             cure: See the class.
 
         Raises:
-            ConfigError: `labels.txt` is not text, or has another number of names.
+            CheckpointError: `labels.txt` is not text, or its number of names is not `count`.
         """
         names = class_names_of(path) if count else None
         if names is not None and len(names) != count:
-            raise ConfigError(
-                f"{owner} tells {count} classes apart, but {CLASS_NAMES_FILE} beside it has {len(names)} "
-                f"name(s); bring {CLASS_NAMES_FILE} back as it was, or remove it."
+            raise CheckpointError(
+                f"{owner} has {count} classes, but its {CLASS_NAMES_FILE} has {len(names)} name(s); restore "
+                f"{CLASS_NAMES_FILE}, or remove it."
             )
         return cls(owner, path, count, cure, names)
 
     def refuse_other(self, other: str, names: Sequence[str]) -> None:
-        """Checks that something else has the same classes in the same order, as far as known.
+        """Refuses other class names than these, or another order.
+
+        Only the numbers are compared if the names of the classifier are not known, and nothing if either
+        side has no classes.
 
         Args:
             other: What has `names`, for the message.
-            names: Class names by label; () where it has no labels.
+            names: Class names by label; () if it has no labels.
 
         Raises:
-            ConfigError: It has others, and which is the first.
+            ConfigError: The classes differ; the message names the first that does.
         """
         if not (self.count and names):
             return
@@ -104,15 +107,15 @@ class Classes:
             refuse_other_class_names(self.owner, self.names, other, names, self.cure)
         elif len(names) != self.count:
             raise ConfigError(
-                f"{self.owner} tells {self.count} classes apart, but {other} has {len(names)}; {self.cure}."
+                f"{self.owner} has {self.count} classes, but {other} has {len(names)}; {self.cure}."
             )
 
     @property
     def doubt(self) -> str:
-        """What to tell the user where the names are not known; else empty."""
+        """A sentence for the user if the class names are not known; else empty."""
         if not self.count or self.names is not None:
             return ""
         return (
-            f"{self.owner} has no {CLASS_NAMES_FILE}: of its {self.count} classes only the number can be "
-            "compared, not the names"
+            f"{self.owner} has no {CLASS_NAMES_FILE}: only the number of its classes, {self.count}, can be "
+            "compared, not their names"
         )

@@ -1,7 +1,7 @@
-"""Whether a saved classifier may start another run: what it reads, what it tells apart, what it has seen.
+"""Decides whether a run may start from a saved classifier: its input layer, its classes, its labels.
 
-Pretraining trains a linear classifier along, on all labels of its data. If fine-tuning with a few labels
-began with it, most of its accuracy would come from labels that it is said not to have.
+Pretraining trains an online linear classifier on all labels of its data. If fine-tuning with few labels
+started from it, most of the accuracy would come from labels that the experiment is not supposed to have.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tf_simclrv2.weights.run_config import directory_of, read_config
 
 @dataclasses.dataclass(frozen=True)
 class SeenLabels:
-    """Labels that something was trained on.
+    """The labels that a classifier was trained on.
 
     Attributes:
-        source: The dataset, or the folder of images; the path of weights whose labels are not known.
-        split: Split expression; None where the labels are not known.
-        label_fraction: As in `DataConfig`.
-        labels_per_class: As in `DataConfig`.
-        label_seed: As in `DataConfig`; 0 where all labels are used.
+        source: The dataset or image folder; the path of the weights if their labels are not known.
+        split: The split expression; None if the labels are not known.
+        label_fraction: See `DataConfig`.
+        labels_per_class: See `DataConfig`.
+        label_seed: See `DataConfig`; 0 if all labels are used.
     """
 
     source: str
@@ -35,7 +35,7 @@ class SeenLabels:
 
     @classmethod
     def of(cls, data: DataConfig, split: str, drawn: bool = True) -> SeenLabels:
-        """Those of a split that a run may use, or all of them where it does not draw."""
+        """Returns the labels of a split that a run draws, or all of them if `drawn` is False."""
         source = data.dataset
         if source == "image_folder":
             folder = str(data.data_dir)
@@ -46,11 +46,11 @@ class SeenLabels:
 
     @property
     def are_all(self) -> bool:
-        """Whether no label of the split is held back."""
+        """Whether all labels of the split are used."""
         return self.split is not None and self.label_fraction == 1.0 and not self.labels_per_class
 
     def contain(self, other: SeenLabels) -> bool:
-        """Whether all of the other's labels are known to be among these."""
+        """Returns whether all of the other's labels are known to be among these."""
         same_data = (self.source, self.split) == (other.source, other.split)
         return self == other or (same_data and self.are_all)
 
@@ -60,21 +60,21 @@ class SeenLabels:
         where = f"{self.source}/{self.split}"
         if self.are_all:
             return f"all of {where}"
-        per_class = f"{self.labels_per_class} a class"
+        per_class = f"{self.labels_per_class} per class"
         share = per_class if self.labels_per_class else f"{self.label_fraction:.4g} of all"
         return f"{share} of {where} (label_seed {self.label_seed})"
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierOrigin:
-    """Where a saved classifier comes from.
+    """The origin of a saved classifier, and whether another run may use it.
 
     Attributes:
-        path: The weights.
-        run: The run that trained it; None where that is not known.
-        layers: The head layers that it may read; more than one in published weights that leave this open.
-        class_names: What it tells apart; () where that is not known.
-        published_stage: Of Google's weights, `pretrain`, `finetune`, or `unknown`; None of others.
+        path: The path of the weights.
+        run: The run that trained it; None if that is not known.
+        layers: The head layers that may be its input; several if published weights leave this open.
+        class_names: Its classes by label; () if they are not known.
+        published_stage: For Google's weights `pretrain`, `finetune` or `unknown`; None for others.
     """
 
     path: str
@@ -84,18 +84,18 @@ class ClassifierOrigin:
     published_stage: str | None = None
 
     def why_not_for(self, run: ExperimentConfig | None, class_names: Sequence[str] = ()) -> str:
-        """Why the classifier does not belong into a run, in a few words; empty where it does.
+        """Returns why a run must not start from this classifier, in a few words; empty if it may.
 
         Args:
-            run: The run that would start from it; None where nothing is known of it.
-            class_names: Of that run's data, in the order of the labels.
+            run: The run that would start from it; None if it is not known.
+            class_names: Class names of that run's data, by label.
 
         Raises:
-            ConfigError: A teacher's config is damaged.
+            CheckpointError: The config of a teacher is damaged.
         """
         if self.run is None and self.published_stage is None:
-            return "of unknown origin: there is no config.json beside the checkpoint"
-        if reason := self._trained_along():
+            return "of unknown origin: there is no config.json next to the checkpoint"
+        if reason := self._trained_online():
             return reason
         if run is None:
             return "the run that would use it is not known"
@@ -105,28 +105,29 @@ class ClassifierOrigin:
             or self._other_labels(run)
         )
 
-    def _trained_along(self) -> str:
+    def _trained_online(self) -> str:
         if self.published_stage == "pretrain":
-            return "was trained along with the labels of ImageNet in pretraining"
+            return "is the online classifier of pretraining, trained with the labels of ImageNet"
         if self.run is None or self.run.training.train_mode != "pretrain":
             return ""
         data = self.run.data
-        return f"was trained along with the labels of {data.dataset}/{data.train_split} in pretraining"
+        labels = f"{data.dataset}/{data.train_split}"
+        return f"is the online classifier of pretraining, trained with the labels of {labels}"
 
     def _other_layer(self, layer: int) -> str:
         layers = ", ".join(map(str, self.layers))
         if len(self.layers) > 1:
             return (
-                f"fits head layers {layers} alike, and nothing tells which one it was trained on; "
+                f"fits head layers {layers}, and the checkpoint does not say which it was trained on; "
                 "python -m export.convert --ft_proj_selector=N does"
             )
         return "" if layer in self.layers else f"reads head layer {layers} in the checkpoint, {layer} here"
 
     def _other_names(self, names: tuple[str, ...]) -> str:
-        if self.published_stage is not None:  # They bring none; shapes tell the number.
+        if self.published_stage is not None:  # They have no names; the shapes give the number.
             return ""
         if not self.class_names:
-            return "its class names are not known: there is no labels.txt beside the checkpoint"
+            return "its class names are not known: there is no labels.txt next to the checkpoint"
         return _first_difference(self.class_names, names)
 
     def _other_labels(self, run: ExperimentConfig) -> str:
@@ -142,26 +143,26 @@ class ClassifierOrigin:
 
 
 def _first_difference(there: Sequence[str], here: Sequence[str]) -> str:
-    """The first class name that differs between a checkpoint and the data of a run; empty where none does."""
+    """Describes the first class name that differs between a checkpoint and a run; empty if none does."""
     if tuple(there) == tuple(here):
         return ""
     label = first_differing_label(there, here)
     if label < min(len(there), len(here)):
         return f"class {label} is {there[label]!r} in the checkpoint, {here[label]!r} here"
-    return f"tells {len(there)} classes apart, and there are {len(here)} here"
+    return f"has {len(there)} classes, and there are {len(here)} here"
 
 
 def labels_of(run: ExperimentConfig) -> tuple[SeenLabels, ...]:
-    """The labels that a run learns from, those that its teacher has seen included.
+    """Returns the labels that a run learns from, including those that its teacher was trained on.
 
     Args:
         run: The run.
 
     Returns:
-        A draw of labels for each source of them.
+        The labels from each source.
 
     Raises:
-        ConfigError: The config of a teacher is damaged.
+        CheckpointError: The config of a teacher is damaged.
     """
     data = run.data
     if run.training.train_mode == "pretrain":

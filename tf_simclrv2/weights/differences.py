@@ -1,4 +1,4 @@
-"""In what two configs differ, in the words of the command line."""
+"""Lists how two configs differ, in the form of command-line flags."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ARCHITECTURE = (
 
 
 def differing_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
-    """The architecture's fields in which two configs differ, as `--name=there (here it is …)`."""
+    """Lists the fields of the architecture in which two configs differ, as `--name=there (here it is …)`."""
     # The image size counts only where it chooses another stem.
     fields = (*ARCHITECTURE, *(("image_size",) if there.cifar_stem != here.cifar_stem else ()))
     return differences(there, here, fields)
 
 
 def differences(there: Any, here: Any, fields: Iterable[str]) -> list[str]:
-    """The fields in which two configs differ, as `--name=there (here it is …)`."""
+    """Lists the fields in which two configs differ, as `--name=there (here it is …)`."""
     return [
         f"--{name}={getattr(there, name)} (here it is {getattr(here, name)})"
         for name in fields

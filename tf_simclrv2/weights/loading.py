@@ -1,4 +1,4 @@
-"""Checkpoints whose keys are the variables' paths, and the one loader that reads them.
+"""Finds weights in any of their forms, and loads them into a network by variable path.
 
 A training checkpoint is a `tf.train.Checkpoint` of nested dicts: the kernel `resnet/stem/conv_1/kernel`
 is saved under `model/resnet/stem/conv_1/kernel`. An exported SavedModel holds the same tree.
@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables
-from tf_simclrv2.progress import Say, told
+from tf_simclrv2.progress import Say, track
 from tf_simclrv2.weights.checkpoint_reader import CheckpointReader, find_prefix
 from tf_simclrv2.weights.classes import class_names_of
 from tf_simclrv2.weights.classifier_origin import ClassifierOrigin
 from tf_simclrv2.weights.differences import differing_fields
-from tf_simclrv2.weights.published_weights import PublishedWeights, recognise
+from tf_simclrv2.weights.published_weights import PublishedWeights, recognize
 from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
 
 _CLASSIFIER = "supervised_head/"
@@ -32,11 +32,11 @@ class SavedWeights:
     """Weights on disk, ours or published ones.
 
     Attributes:
-        path: Where the user said they are.
+        path: The path that the user gave.
         reader: The checkpoint.
         keys: The checkpoint key of every model variable by path.
-        model: The network that they belong to, where it is known.
-        published: What is known of them if they are Google's.
+        model: The network that they belong to; None if it is not known.
+        published: What was recognized in Google's published weights; None for others.
     """
 
     path: str
@@ -47,12 +47,12 @@ class SavedWeights:
 
     @property
     def doubt(self) -> str:
-        """What a published checkpoint leaves open about `model`, in a sentence; or empty."""
+        """A sentence on what a published checkpoint leaves open about `model`; or empty."""
         return self.published.doubt if self.published else ""
 
     @property
     def classifier_origin(self) -> ClassifierOrigin:
-        """Where the classifier comes from, if there is one."""
+        """The origin of the classifier, which decides whether another run may use it."""
         if self.published:
             layers, stage = self.published.classifier_layers, self.published.stage
             return ClassifierOrigin(self.path, None, layers, published_stage=stage)
@@ -70,19 +70,19 @@ class SavedWeights:
 def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int | None = None) -> SavedWeights:
     """Finds the weights in a model_dir (its newest checkpoint), a `ckpt-N` prefix or a SavedModel.
 
-    Google's published ones are recognised, in any of the forms that `load_published_weights` takes.
+    Google's published weights are recognized in any of the forms that `load_published_weights` takes. Only
+    the names and shapes of the variables are read.
 
     Args:
         path: One of these.
-        setting: What the path is called where the user gave it.
-        ft_proj_selector: The classifier's head layer in published weights, as `load_published_weights`
-            takes it.
+        setting: The name of the setting that holds the path, for error messages.
+        ft_proj_selector: The classifier's head layer in published weights; see `load_published_weights`.
 
     Raises:
-        ConfigError: There are none, or they are damaged.
+        CheckpointError: There are no weights, or they are damaged.
     """
     reader = CheckpointReader(find_prefix(path, setting))
-    published = recognise(reader, ft_proj_selector)
+    published = recognize(reader, ft_proj_selector)
     if published is not None:
         return SavedWeights(path, reader, published.keys, published.model, published)
     return SavedWeights(path, reader, reader.keys_by_path("model"), read_model(directory_of(path)))
@@ -90,13 +90,13 @@ def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int |
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What a load did.
+    """What was loaded, and what was not.
 
     Attributes:
-        prefix: Where the weights came from.
-        loaded: Paths that were loaded.
-        left: Paths that stay as initialised, with the reason.
-        unused: Paths in the checkpoint that this network has no place for.
+        prefix: The prefix of the checkpoint.
+        loaded: Paths of the variables that were loaded.
+        left: Paths of the variables left as initialized, with the reason.
+        unused: Paths in the checkpoint that the network does not have.
     """
 
     prefix: str
@@ -106,7 +106,7 @@ class LoadReport:
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} variables loaded from {self.prefix}"]
-        lines += [f"  left as initialised: {path} ({reason})" for path, reason in self.left.items()]
+        lines += [f"  left as initialized: {path} ({reason})" for path, reason in self.left.items()]
         if self.unused:
             scopes = sorted({"/".join(path.split("/")[:2]) for path in self.unused})
             lines.append(f"  not used by this network: {', '.join(scopes)}")
@@ -121,28 +121,28 @@ def load_weights(
 ) -> LoadReport:
     """Loads the weights that a run starts from into its network, by path.
 
-    The encoder and the projection layers in use must be there and fit. The classifier comes along only where
-    it belongs: it was fine-tuned, trained with supervision or distilled; it reads the same head layer and
-    tells the same classes apart; and it has seen no label that the run may not use. One that pretraining
-    trained along has seen all labels, and stays behind. So does one that is to start from zeros, that
-    `variable_schema` excludes, that is missing, or that has another shape.
+    The encoder and the projection layers in use must be in the checkpoint and have the same shapes. The
+    classifier is loaded only if it was fine-tuned, trained with supervision or distilled, has the same input
+    layer and the same classes, and has seen no label that the run may not use. The online classifier of
+    pretraining has seen all labels, so it is never loaded. Nor is a classifier that is to start from zeros,
+    that `variable_schema` excludes, that is missing, or that has another shape.
 
     Args:
-        network: A built network; nothing is changed if this raises.
-        path: As `find_weights` takes it.
-        run: The run that the network is for; None leaves the classifier as initialised.
-        class_names: Of that run's data, in the order of the labels.
+        network: A built network; unchanged if this raises.
+        path: See `find_weights`.
+        run: The run that the network is for; None leaves the classifier as initialized.
+        class_names: Class names of that run's data, by label.
 
     Returns:
-        What was loaded, what was left and why, and what was not used.
+        What was loaded, what was left as initialized and why, and what was not used.
 
     Raises:
-        ConfigError: No checkpoint, or one of another architecture.
+        CheckpointError: There is no checkpoint, or its architecture is another.
 
     Example:
         >>> print(load_weights(network, "runs/digits", config, source.class_names))
         120 variables loaded from runs/digits/ckpt-2425
-          left as initialised: supervised_head/kernel (was trained along with the labels of …)
+          left as initialized: supervised_head/kernel (is the online classifier of pretraining, …)
     """
     weights = find_weights(path)
     if run is not None and run.run.variable_schema is not None:
@@ -151,20 +151,23 @@ def load_weights(
 
 
 def load_network(weights: SavedWeights, precision: str = "float32", say: Say | None = None) -> SimCLR:
-    """Builds the network that weights belong to, and loads all of it.
+    """Builds the network that weights belong to, and loads all of its variables.
 
     Args:
         weights: What `find_weights` found.
-        precision: Keras dtype policy.
-        say: Where the progress is told; None is silent.
+        precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
+        say: Receives progress lines; None reports nothing.
+
+    Returns:
+        The built network.
 
     Raises:
-        ConfigError: The architecture is not known, or variables are missing or misshapen.
+        CheckpointError: The architecture is not known, or variables are missing or have another shape.
     """
     if weights.model is None:
-        raise ConfigError(
-            f"checkpoint {weights.reader.prefix} has no config.json beside it and is no published one, so "
-            "its architecture is not known; pass the model_dir of a run."
+        raise CheckpointError(
+            f"checkpoint {weights.reader.prefix} has no config.json next to it and is not a published one, "
+            "so its architecture is not known; pass the model_dir of a run."
         )
     model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
     network = SimCLR(model, name="simclr", dtype=precision)
@@ -172,28 +175,30 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     left = _load(network, weights, say=say).left
     if left:
         name, reason = next(iter(left.items()))
-        raise ConfigError(
-            f"checkpoint {weights.reader.prefix} does not fill its network: {name}, {reason}; "
-            "set num_classes in its config.json to what was trained."
+        raise CheckpointError(
+            f"checkpoint {weights.reader.prefix} does not hold the whole network: {name}, {reason}; "
+            "set num_classes in its config.json to the number that it was trained with."
         )
     return network
 
 
 def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say | None = None) -> LoadReport:
     shapes, variables = weights.shapes, named_variables(network)
-    left = _classifier_left(network, shapes, why_left)
+    left = _why_classifier_left(network, shapes, why_left)
     wanted = {name: variable for name, variable in variables.items() if name not in left}
     _refuse_mismatch(weights, shapes, wanted, network.config)
     for name in wanted:  # A damaged file is noticed before anything is changed.
         weights.reader.tensor(weights.keys[name])
-    for name, variable in told(wanted.items(), "weights, variable", say):
+    for name, variable in track(wanted.items(), "weights, variable", say):
         variable.assign(weights.reader.tensor(weights.keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
     return LoadReport(weights.reader.prefix, tuple(wanted), left, unused)
 
 
-def _classifier_left(network: SimCLR, shapes: Mapping[str, tuple[int, ...]], why_left: str) -> dict[str, str]:
-    """Why each of the classifier's variables stays as initialised; all of them do, or none."""
+def _why_classifier_left(
+    network: SimCLR, shapes: Mapping[str, tuple[int, ...]], why_left: str
+) -> dict[str, str]:
+    """Returns why each variable of the classifier is left as initialized; all of them are, or none."""
     reasons = {
         name: _why_unfit(network, shapes.get(name), tuple(variable.shape))
         for name, variable in named_variables(network).items()
@@ -228,4 +233,6 @@ def _refuse_mismatch(
     )
     fields = differing_fields(weights.model, config) if weights.model else []
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
-    raise ConfigError(f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}.")
+    raise CheckpointError(
+        f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}."
+    )

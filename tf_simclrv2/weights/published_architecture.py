@@ -1,4 +1,4 @@
-"""The architecture of a published checkpoint, read from the names and shapes of its variables."""
+"""Infers the architecture of a published checkpoint from the names and shapes of its variables."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tf_simclrv2.config import ModelConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.models.resnet import BLOCKS_PER_GROUP, GROUP_WIDTHS
 from tf_simclrv2.models.selective_kernel import MIN_BOTTLENECK
 
 Shape = tuple[int, ...]
 
-# The parts of a network as any of the published programs calls them.
+# What the published programs call the parts of a network.
 _PARTS = re.compile(
     r"(?P<encoder>resnet|resnet_model|base_model)/"
     r"|(?:projection_head|_projection_head|head_contrastive)/(?P<mode>nl_|l_|linear_layers/)(?P<layer>\d+)/"
     r"|(?P<classifier>head_supervised|supervised_head)/linear_layer/"
 )
 _VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
-# A basic ResNet with the ResNet-D stem has no selective kernels that would tell; this is the paper's ratio.
+# A basic block has no selective kernels, so only the stem shows that they were on; this is the paper's ratio.
 _PUBLISHED_SK_RATIO = 0.0625
 
 
 class Architecture(NamedTuple):
-    """What the shapes tell.
+    """What the shapes of a checkpoint's variables determine.
 
     Attributes:
         model: The network.
@@ -38,34 +38,35 @@ class Architecture(NamedTuple):
 
 
 def is_model_variable(name: str) -> bool:
-    """Whether a published name is a network's variable rather than an optimizer's or a counter."""
+    """Returns whether a published name is a variable of the network, not of the optimizer or a counter."""
     return _PARTS.match(name) is not None and name.rsplit("/", 1)[-1] in _VARIABLES
 
 
 def head_layer(name: str) -> int | None:
-    """The projection layer that a model's variable is in, counted from 0."""
+    """Returns the projection layer that a network's variable is in, counted from 0; None if in none."""
     layer = _PARTS.match(name)["layer"]
     return None if layer is None else int(layer)
 
 
 def is_classifier(name: str) -> bool:
-    """Whether a model's variable is the classifier's."""
+    """Returns whether a network's variable belongs to the classifier."""
     return _PARTS.match(name)["classifier"] is not None
 
 
 def read_architecture(
     shapes: Mapping[str, Shape], global_bn: bool = True, ft_proj_selector: int | None = None
 ) -> Architecture:
-    """Infers the network.
+    """Infers the network that a published checkpoint belongs to.
 
     Args:
-        shapes: Shape of every model variable by published name, of any of the programs.
-        global_bn: Whether batch norm is over replicas, which no shape tells.
-        ft_proj_selector: The head layer that feeds the classifier. None takes the only one that fits,
-            or the first: the middle layers are as wide as h.
+        shapes: Shape of every model variable, by its name in any of the published programs.
+        global_bn: Whether batch norm is over replicas, which the shapes do not show.
+        ft_proj_selector: The head layer that feeds the classifier. None takes the first that fits; there
+            may be several, because the middle layers are as wide as h.
 
     Raises:
-        ConfigError: There is no such network.
+        CheckpointError: No network has such variables.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
 
     Example:
         >>> read_architecture(shapes).model.resnet_depth
@@ -98,7 +99,7 @@ def _encoder_fields(variables: Mapping[str, Shape]) -> dict:
     plain = [shape for name, shape in kernels.items() if f"{name}/bias" not in variables]
     stem = next((shape for shape in plain if shape[2] == 3 and shape[0] > 1), None)
     if stem is None:
-        raise ConfigError("the checkpoint has no convolution of RGB images, so it is no encoder of SimCLR.")
+        raise CheckpointError("it has no convolution of RGB images, so it is not an encoder of SimCLR.")
     widest = max(shape[3] for shape in plain)
     bottleneck = (3, 3, widest, widest) not in plain
     width = widest // (4 * GROUP_WIDTHS[-1] if bottleneck else GROUP_WIDTHS[-1])
@@ -119,9 +120,9 @@ def _encoder_fields(variables: Mapping[str, Shape]) -> dict:
 
 
 def _depth(kernels: list[Shape], kind: str, bottleneck: bool) -> int:
-    """The depth whose blocks have as many 3x3 convolutions, one in a bottleneck, else two.
+    """Returns the depth with this many 3x3 convolutions: one per bottleneck block, two per basic block.
 
-    In an incomplete checkpoint it is the nearest depth, so that what it lacks can be named.
+    For an incomplete checkpoint it is the nearest depth, so that the missing variables can be named.
     """
     in_stem = {"imagenet": 0, "cifar": 1, "resnet_d": 3}[kind]
     found = sum(shape[:2] == (3, 3) for shape in kernels) - in_stem
@@ -134,10 +135,10 @@ def _depth(kernels: list[Shape], kind: str, bottleneck: bool) -> int:
 
 
 def _selective_kernel_bottleneck(kernels: list[Shape], depth: int, filters: int) -> int:
-    """Width inside the selective kernels of group 4.
+    """Returns the bottleneck width of the selective kernels of group 4.
 
-    It is the input of the 1x1 convolutions to twice the group's filters that are left when those of
-    group 3, its blocks' last ones and its shortcut, are taken away.
+    It is the input width of the 1x1 convolutions to twice the group's filters, not counting those of group 3:
+    the last convolution of each of its blocks, and its shortcut.
     """
     inputs = Counter(shape[2] for shape in kernels if shape[:2] == (1, 1) and shape[3] == 2 * filters)
     inputs -= Counter({filters // 2: BLOCKS_PER_GROUP[depth][2], filters: 1})
@@ -145,13 +146,13 @@ def _selective_kernel_bottleneck(kernels: list[Shape], depth: int, filters: int)
 
 
 def _ratio(bottleneck: int, filters: int, least: int) -> float:
-    """The ratio that gives a bottleneck of this width; half a channel more where rounding would lose one."""
+    """Returns the ratio that gives this bottleneck width; half a channel more if rounding would lose one."""
     exact = bottleneck / filters
     return exact if max(int(filters * exact), least) == bottleneck else (bottleneck + 0.5) / filters
 
 
 def _head_fields(shapes: Mapping[str, Shape]) -> tuple[dict, list[int]]:
-    """The projection head's fields and the width of each of its layers."""
+    """Returns the projection head's fields and the width of each of its layers."""
     layers: dict[int, dict[str, Shape]] = {}
     mode = "nonlinear"
     for name, shape in shapes.items():
@@ -167,7 +168,7 @@ def _head_fields(shapes: Mapping[str, Shape]) -> tuple[dict, list[int]]:
         max((shape[-1] for shape in layers.get(i, {}).values() if shape), default=0) for i in range(last + 1)
     ]
     if "beta" in layers[last]:
-        # Only a whole head's last layer has no beta: this one was cut behind the classifier's layer.
+        # The last layer of a whole head has no beta: this head was cut after the classifier's layer.
         num_layers = max(ModelConfig.num_proj_layers, last + 2)
         return {"num_proj_layers": num_layers, "truncate_proj_head": True}, widths
     fields = {"proj_head_mode": mode, "proj_out_dim": widths[-1]}
@@ -177,7 +178,7 @@ def _head_fields(shapes: Mapping[str, Shape]) -> tuple[dict, list[int]]:
 def _classifier(
     shapes: Mapping[str, Shape], widths: tuple[int, ...], truncated: bool
 ) -> tuple[int, tuple[int, ...]]:
-    """Number of classes and the head layers that the classifier fits."""
+    """Returns the number of classes and the head layers that the classifier fits."""
     last = len(widths) - 1
     variables = {name.rsplit("/", 1)[-1]: shape for name, shape in shapes.items() if is_classifier(name)}
     if len(variables.get("kernel", ())) != 2:
@@ -186,7 +187,7 @@ def _classifier(
     candidates = [last] if truncated else range(last + 1)
     layers = tuple(i for i in candidates if widths[i] == inputs)
     if not layers:
-        raise ConfigError(
+        raise CheckpointError(
             f"the classifier takes {inputs} features, but the layers of the head have "
             f"{', '.join(map(str, widths))}; is the checkpoint complete?"
         )

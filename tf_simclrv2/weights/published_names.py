@@ -1,4 +1,4 @@
-"""The published code's names for our variables, in each of the three forms in which it saves them.
+"""Names our variables as the published code does, in each of the three forms in which it saves them.
 
 Names count the layers of each class in order of creation: `conv2d_5` is the sixth convolution, and in
 every block the shortcut is made first. Attribute paths count the places in the published lists of layers,
@@ -22,7 +22,7 @@ from tf_simclrv2.models.variable_paths import named_variables
 
 
 class PublishedName(NamedTuple):
-    """One variable, or a scope of them, as each program calls it.
+    """The name of one variable, or of a scope, in each program.
 
     Attributes:
         path: Ours: `resnet/stem/conv_1/kernel`.
@@ -38,7 +38,7 @@ class PublishedName(NamedTuple):
     tf1: str
 
     def child(self, path: str = "", tf2: str = "", attributes: str = "", tf1: str = "") -> PublishedName:
-        """The name one or more steps further down; a program that has no scope there adds nothing."""
+        """Returns the name of a scope inside this one; a program without such a scope adds nothing."""
         steps = zip(self, (path, tf2, attributes, tf1), strict=True)
         return PublishedName(
             *(f"{scope}/{step}" if scope and step else scope or step for scope, step in steps)
@@ -46,7 +46,7 @@ class PublishedName(NamedTuple):
 
 
 class _Walk:
-    """Collects names while a network is walked in the published order of creation."""
+    """Collects the names of variables in the published order of creation."""
 
     def __init__(self, norm: str) -> None:
         self.names: list[PublishedName] = []
@@ -54,7 +54,7 @@ class _Walk:
         self._counts: Counter[str] = Counter()
 
     def numbered(self, base: str) -> str:
-        """`base`, `base_1`, `base_2`, … on successive calls."""
+        """Returns `base`, `base_1`, `base_2`, … on successive calls."""
         count = self._counts[base]
         self._counts[base] += 1
         return f"{base}_{count}" if count else base
@@ -63,7 +63,7 @@ class _Walk:
         self.names += [layer.child(*[name] * 4) for name in variables]
 
     def conv(self, scope: PublishedName) -> None:
-        """A convolution without bias inside the published layer that pads it."""
+        """Adds a convolution without bias, inside the published layer that pads its input."""
         self.pointwise(scope.child(tf2=self.numbered("conv2d_fixed_padding"), attributes="conv2d"))
 
     def pointwise(self, scope: PublishedName, *bias: str) -> None:
@@ -141,7 +141,7 @@ class _Walk:
 
 
 def name_variables(network: SimCLR) -> list[PublishedName]:
-    """Every variable's names.
+    """Names every variable of a network as each program does.
 
     Args:
         network: A network; it need not be built, so this costs no memory.
@@ -167,14 +167,14 @@ def name_variables(network: SimCLR) -> list[PublishedName]:
 
 
 def published_names(model: SimCLR) -> dict[str, keras.Variable]:
-    """The published TF2 code's name of every variable of a model.
+    """Returns the published TF2 code's name of every variable of a network.
 
     Args:
         model: A built network.
 
     Returns:
-        For example `resnet/conv2d_fixed_padding/conv2d/kernel` to the stem's kernel, in the published
-        order of creation.
+        Variables by published name, in the published order of creation. For example,
+        `resnet/conv2d_fixed_padding/conv2d/kernel` is the kernel of the stem.
 
     Example:
         >>> published_names(model)["head_supervised/linear_layer/dense_3/bias"].shape

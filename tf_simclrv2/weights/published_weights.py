@@ -1,7 +1,7 @@
-"""Google's published weights: read in all three forms, and written in the form of the TF2 program.
+"""Reads Google's published weights in all three forms, and writes those of the TF2 program.
 
-A checkpoint is recognised by its names, the architecture follows from the shapes, and every variable is
-accounted for before the first one is read.
+A checkpoint is recognized by the names of its variables, and its architecture is inferred from their shapes.
+All variables are accounted for before the first one is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tf_simclrv2.config import ModelConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, UserError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
@@ -30,15 +30,15 @@ _STEM = {"tf2": "resnet/", "attributes": "resnet_model/", "tf1": "base_model/"}
 
 @dataclasses.dataclass(frozen=True)
 class PublishedWeights:
-    """A recognised checkpoint.
+    """A recognized published checkpoint.
 
     Attributes:
-        form: What it is, in words.
-        model: The network, as its variables' names and shapes tell.
-        classifier_layers: The head layers that the classifier may be on.
+        form: The kind of checkpoint, for messages.
+        model: The network, inferred from the names and shapes of its variables.
+        classifier_layers: The head layers that may be the classifier's input.
         keys: The checkpoint key of every variable by our path.
-        stage: What trained the classifier: `finetune`, also with all labels from the start, `pretrain`, or
-            `unknown` where neither the optimizer's variables nor a head that was cut off tell.
+        stage: What trained the classifier: `finetune` (or supervised training from scratch), `pretrain`, or
+            `unknown` if neither the optimizer's variables nor a truncated head show it.
     """
 
     form: str
@@ -49,28 +49,29 @@ class PublishedWeights:
 
     @property
     def doubt(self) -> str:
-        """One sentence on what the checkpoint leaves open; empty where it does not."""
+        """A sentence on the classifier's layer if the checkpoint leaves it open; else empty."""
         if not self.model.num_classes or len(self.classifier_layers) == 1:
             return ""
         layers = ", ".join(map(str, self.classifier_layers))
         return (
-            f"the classifier fits layers {layers} of the head alike; layer {self.model.classifier_layer} is "
-            "taken (python -m export.convert --ft_proj_selector=N takes another)"
+            f"the classifier fits layers {layers} of the head; layer {self.model.classifier_layer} is used "
+            "(python -m export.convert --ft_proj_selector=N selects another)"
         )
 
 
-def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> PublishedWeights | None:
-    """Finds out which published form a checkpoint has, if any.
+def recognize(reader: CheckpointReader, ft_proj_selector: int | None = None) -> PublishedWeights | None:
+    """Recognizes a published checkpoint, in any of its forms.
 
     Args:
         reader: The checkpoint.
-        ft_proj_selector: As `load_published_weights` takes it.
+        ft_proj_selector: See `load_published_weights`.
 
     Returns:
-        None for a checkpoint of another program.
+        What was recognized; None for a checkpoint of another program.
 
     Raises:
-        ConfigError: It is one of them, but variables are missing or superfluous.
+        CheckpointError: It is a published checkpoint, but has missing or unexpected variables.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
     """
     form, naming, keys = _published_keys(reader)
     keys = {name: key for name, key in keys.items() if is_model_variable(name)}
@@ -82,8 +83,8 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
         model, layers = read_architecture(
             {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
         )
-    except ConfigError as error:
-        raise ConfigError(f"checkpoint {reader.prefix}: {error}") from error
+    except UserError as error:
+        raise type(error)(f"checkpoint {reader.prefix}: {error}") from error
     paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
     _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
     fine_tuned = fine_tuned_from is not None or model.truncate_proj_head
@@ -93,7 +94,7 @@ def recognise(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
 
 
 def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]:
-    """The form, the field of `PublishedName` that it speaks, and its keys by name in that."""
+    """Returns the form, the field of `PublishedName` with its names, and its keys by these names."""
     if reader.graph is None:
         return "a TF1 checkpoint", "tf1", {key: key for key in reader.shapes}
     if "resnet_model" not in reader.children("model"):
@@ -102,7 +103,7 @@ def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]
     names = reader.keys_by_full_name()
     if any(name.startswith(_STEM["tf2"]) and is_model_variable(name) for name in names):
         return form, "tf2", names
-    # What we wrote ourselves has the published paths, but our own names.
+    # `save_published_checkpoint` writes the published paths, but our own names.
     root = "model/"
     paths = {
         key.removeprefix(root).removesuffix(KEY_SUFFIX): key for key in reader.shapes if key.startswith(root)
@@ -111,16 +112,16 @@ def _published_keys(reader: CheckpointReader) -> tuple[str, str, dict[str, str]]
 
 
 def _is_global_bn(reader: CheckpointReader) -> bool:
-    """The TF2 program tells by the names of its layers; nothing else does, and True is the default."""
+    """Returns False only if the layers have the names of local batch norm, which the TF2 program records."""
     layers = {layer for name in reader.keys_by_full_name() for layer in name.split("/")}
     local = any(layer.startswith("batch_normalization") for layer in layers)
     return not local
 
 
 def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int | None:
-    """The head layer that a classifier was fine-tuned on, where the optimizer's variables tell.
+    """Returns the head layer that a classifier was fine-tuned on; None if the optimizer does not show it.
 
-    Behind it nothing has a gradient, so the optimizer keeps no momentum of those layers.
+    Layers after it have no gradient, so the optimizer has no momentum slots for them.
     """
     trained = _trained(reader, keys)
     layers = {layer for name in keys if (layer := head_layer(name)) is not None}
@@ -129,7 +130,7 @@ def _fine_tuned_from(reader: CheckpointReader, keys: Mapping[str, str]) -> int |
 
 
 def _trains_everything(reader: CheckpointReader, keys: Mapping[str, str]) -> bool:
-    """Whether the optimizer knows the classifier and every layer of a head, as only pretraining leaves it."""
+    """Returns whether the optimizer has the classifier and all layers of a head, as only in pretraining."""
     layers = {layer for name in keys if (layer := head_layer(name)) is not None}
     trained = _trained(reader, keys)
     known = {head_layer(name) for name in trained}
@@ -137,26 +138,26 @@ def _trains_everything(reader: CheckpointReader, keys: Mapping[str, str]) -> boo
 
 
 def _trained(reader: CheckpointReader, keys: Mapping[str, str]) -> set[str]:
-    """Names of the variables that the optimizer keeps something of."""
+    """Returns the names of the variables for which the optimizer has slots."""
     with_slots = {key.split("/.OPTIMIZER_SLOT", 1)[0] for key in reader.shapes if "/.OPTIMIZER_SLOT" in key}
     with_slots |= {key.rpartition("/")[0] for key in reader.shapes}
     return {name for name, key in keys.items() if key.removesuffix(KEY_SUFFIX) in with_slots}
 
 
 def _refuse_other_names(what: str, wanted: set[str], found: set[str], model: ModelConfig) -> None:
-    faults = {"lacks": sorted(wanted - found), "has superfluous": sorted(found - wanted)}
-    said = [
+    faults = {"lacks": sorted(wanted - found), "has unexpected": sorted(found - wanted)}
+    words = [
         f"{verb} {len(names)} variable(s), the first {names[0]}" for verb, names in faults.items() if names
     ]
-    if said:
-        raise ConfigError(
-            f"checkpoint {what} looks like {describe_architecture(model)}, but it {' and '.join(said)}; "
+    if words:
+        raise CheckpointError(
+            f"checkpoint {what} looks like {describe_architecture(model)}, but it {' and '.join(words)}; "
             "fetch it again, or build its network by hand."
         )
 
 
 def describe_architecture(model: ModelConfig) -> str:
-    """The network in a few words.
+    """Describes a network in a few words.
 
     Example:
         >>> describe_architecture(ModelConfig(resnet_depth=152, width_multiplier=3, sk_ratio=0.0625))
@@ -182,24 +183,26 @@ def describe_architecture(model: ModelConfig) -> str:
 def load_published_weights(
     path: str, precision: str = "float32", ft_proj_selector: int | None = None
 ) -> SimCLR:
-    """Makes the network of a published checkpoint, with its weights.
+    """Builds the network of a published checkpoint and loads its weights.
 
-    Tensors are read one by one, so that memory holds the weights once.
+    Tensors are read one at a time, so memory holds the weights only once.
 
     Args:
         path: A SavedModel of the TF2 program, a directory of its checkpoints or of the TF1 program's, or
             the prefix of one, such as `model.ckpt-250228`.
         precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
-        ft_proj_selector: The head layer that feeds the classifier, counted from 0 = h, for fine-tuned
-            checkpoints: the middle layers are as wide as h, so a classifier fits them all. None takes
-            what the optimizer's variables tell, or else the first that fits, with a warning in the log
-            if there are more.
+        ft_proj_selector: The head layer that feeds the classifier of a fine-tuned checkpoint, counted from
+            0 = h. The middle layers are as wide as h, so a classifier fits all of them. None takes the layer
+            that the optimizer's variables show, or else the first that fits, with a warning in the log if
+            several do.
 
     Returns:
         The built network; its `config` has the architecture.
 
     Raises:
-        ConfigError: There is no published checkpoint, or variables are missing, superfluous or misshapen.
+        CheckpointError: There is no published checkpoint, or a variable is missing, unexpected or of
+            another shape.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
 
     Example:
         >>> network = load_published_weights("r50_1x_sk0/saved_model")
@@ -207,9 +210,9 @@ def load_published_weights(
         TensorShape([8, 2048])
     """
     reader = CheckpointReader(find_prefix(path))
-    weights = recognise(reader, ft_proj_selector)
+    weights = recognize(reader, ft_proj_selector)
     if weights is None:
-        raise ConfigError(
+        raise CheckpointError(
             f"checkpoint {reader.prefix} is in none of the published forms (a TF2 SavedModel or "
             "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
         )
@@ -221,7 +224,7 @@ def load_published_weights(
     for name, variable in variables.items():
         key, wanted = weights.keys[name], tuple(variable.shape)
         if reader.shapes[key] != wanted:
-            raise ConfigError(
+            raise CheckpointError(
                 f"checkpoint {reader.prefix} looks like {describe_architecture(weights.model)}, but "
                 f"{key.removesuffix(KEY_SUFFIX)} ({name} here) has shape {reader.shapes[key]}, not {wanted}; "
                 "fetch it again, or build its network by hand."
@@ -232,7 +235,7 @@ def load_published_weights(
 
 
 def published_checkpoint(network: SimCLR) -> tf.train.Checkpoint:
-    """A network as the published TF2 program's checkpoint of its model, without an optimizer.
+    """Returns a network as the checkpoint that the published TF2 program writes, without an optimizer.
 
     Args:
         network: A built network.
@@ -243,15 +246,15 @@ def published_checkpoint(network: SimCLR) -> tf.train.Checkpoint:
 
 
 def save_published_checkpoint(network: SimCLR, prefix: str) -> str:
-    """Writes a network so that the published TF2 program restores it.
+    """Writes a network as a checkpoint that the published TF2 program restores.
 
     Args:
-        network: A built network. A truncated projection head lacks layers that the published program
-            makes, and keeps as initialised there.
+        network: A built network. If its projection head is truncated, the published program leaves the
+            missing layers as initialized.
         prefix: Path of the checkpoint without `.index`.
 
     Returns:
-        The prefix, for `tf.train.Checkpoint(model=model).restore(prefix)` over there.
+        The prefix, for `tf.train.Checkpoint(model=model).restore(prefix)` in the published program.
 
     Example:
         >>> save_published_checkpoint(network, "/tmp/published/ckpt-0")

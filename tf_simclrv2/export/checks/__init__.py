@@ -1,1 +1,1 @@
-"""Programs that try an export where this package is not installed."""
+"""Programs that check an export where this package is not installed."""

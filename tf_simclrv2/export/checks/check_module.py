@@ -2,8 +2,8 @@
 
     python -I tf_simclrv2/export/checks/check_module.py MODULE EXPECTED.npz
 
-EXPECTED holds `images` and, by endpoint, what the network makes of them (`result` alone where a call returns
-one tensor). Prints the largest relative difference; exits with 1 and a sentence if something is wrong.
+EXPECTED holds `images` and the network's output for them by endpoint, and also as `result` if a call returns
+one tensor. Prints the largest relative difference; exits with 1 and a sentence if something is wrong.
 """
 
 import sys
@@ -15,31 +15,31 @@ TOLERANCE = 1e-5
 
 
 def difference(found: tf.Tensor, expected: np.ndarray) -> float:
-    """‖found - expected‖ / ‖expected‖."""
+    """Returns ‖found - expected‖ / ‖expected‖."""
     return float(np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-30))
 
 
 def check_call(module: object, images: np.ndarray, expected: dict[str, np.ndarray]) -> float:
-    """Compares what a call returns, in both of its words for inference."""
+    """Compares the outputs of a call, with both arguments that select inference."""
     differences = []
     for word in ("training", "trainable"):
         outputs = module(images, **{word: False})
         outputs = outputs if isinstance(outputs, dict) else {"result": outputs}
         if set(outputs) - set(expected):
-            sys.exit(f"The module returns {sorted(outputs)}, but {sorted(expected)} were expected.")
+            sys.exit(f"the module returns {sorted(outputs)}, but {sorted(expected)} were expected.")
         differences += [difference(outputs[name], expected[name]) for name in outputs]
     return max(differences)
 
 
 def check_signatures(module: object, images: np.ndarray, expected: dict[str, np.ndarray]) -> float:
-    """Compares every signature of images, and sends a picture to the one of files."""
+    """Compares every signature that takes images, and calls the one that takes files."""
     differences = []
     for name, signature in module.signatures.items():
         if name == "image_bytes":
             png = tf.io.encode_png(tf.fill([40, 30, 3], tf.constant(128, tf.uint8)))
             outputs = signature(image_bytes=png[tf.newaxis])
             if not all(np.all(np.isfinite(output)) for output in outputs.values()):
-                sys.exit("The signature image_bytes gives numbers that are not finite.")
+                sys.exit("the outputs of the signature image_bytes are not finite.")
             continue
         outputs = signature(images=tf.constant(images))
         differences += [difference(outputs[key], expected[key]) for key in outputs]
@@ -47,7 +47,7 @@ def check_signatures(module: object, images: np.ndarray, expected: dict[str, np.
 
 
 def check_gradients(module: object, images: np.ndarray) -> None:
-    """Every trainable variable must be reached, in training and in inference mode."""
+    """Checks that every trainable variable has a gradient, in training and in inference mode."""
     variables = list(module.trainable_variables)
     for training in (True, False):
         with tf.GradientTape() as tape:
@@ -59,7 +59,7 @@ def check_gradients(module: object, images: np.ndarray) -> None:
 
 
 def main() -> None:
-    """Checks the module that the command line names."""
+    """Checks the module named on the command line."""
     path, expected_path = sys.argv[1:]
     expected = dict(np.load(expected_path))
     images = expected.pop("images")
@@ -67,7 +67,7 @@ def main() -> None:
     found = max(check_call(module, images, expected), check_signatures(module, images, expected))
     if not found <= TOLERANCE:
         sys.exit(
-            f"The module's outputs differ by {found:.1e} from the network's; at most {TOLERANCE} may be."
+            f"the module's outputs differ by {found:.1e} from the network's; at most {TOLERANCE} is allowed."
         )
     check_gradients(module, images)
     print(f"{found:.1e}")

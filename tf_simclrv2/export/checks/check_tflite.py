@@ -2,8 +2,8 @@
 
     python -I tf_simclrv2/export/checks/check_tflite.py DIRECTORY EXPECTED.npz
 
-EXPECTED holds `images` and, by endpoint, what the network makes of them. Prints the largest relative
-difference of each file; exits with 1 and a sentence if one is too large.
+EXPECTED holds `images` and the network's output for them by endpoint. Prints the largest relative difference
+of each file; exits with 1 and a sentence if one is too large.
 """
 
 import os
@@ -12,12 +12,12 @@ import sys
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-# Of 8-bit weights: relative to the norm of an output.
+# Relative to the norm of an output; the second is for 8-bit weights.
 TOLERANCES = {"model.tflite": 1e-5, "model_int8.tflite": 0.2}
 
 
 def largest_difference(path: str, images: np.ndarray, expected: dict[str, np.ndarray]) -> float:
-    """The largest ‖found - expected‖ / ‖expected‖ of any output of a file."""
+    """Returns the largest ‖found - expected‖ / ‖expected‖ of any output of a file."""
     run = Interpreter(path).get_signature_runner("serving_default")
     found = [run(images=image[np.newaxis]) for image in images]
     differences = []
@@ -28,7 +28,7 @@ def largest_difference(path: str, images: np.ndarray, expected: dict[str, np.nda
 
 
 def main() -> None:
-    """Checks the files of the directory that the command line names."""
+    """Checks the files in the directory named on the command line."""
     directory, expected_path = sys.argv[1:]
     expected = dict(np.load(expected_path))
     images = expected.pop("images")
@@ -36,7 +36,7 @@ def main() -> None:
     for name, tolerance in TOLERANCES.items():
         found = largest_difference(os.path.join(directory, name), images, expected)
         if not found <= tolerance:
-            sys.exit(f"{name} differs by {found:.1e} from the network; at most {tolerance} may be.")
+            sys.exit(f"{name} differs by {found:.1e} from the network; at most {tolerance} is allowed.")
         words.append(f"{name} {found:.1e}")
     print(", ".join(words))
 

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.errors import RunError
-from tf_simclrv2.training.model_dir.verified_checkpoints import damage, remove_leftover
+from tf_simclrv2.training.model_dir.verified_checkpoints import remove_leftover, why_damaged
 
 
 class SafeCheckpointManager(tf.train.CheckpointManager):
@@ -27,7 +27,7 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         step_counter: The step.
         interval: Steps between checkpoints.
         resume: The checkpoint to resume from; None looks in the directory.
-        writes: False for workers other than the chief. TensorFlow needs them all to take part in a
+        chief: False for workers other than the chief. TensorFlow needs them all to take part in a
             save, so what these write goes to a directory of their own, which lasts as long as the manager.
     """
 
@@ -39,9 +39,9 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         step_counter: tf.Variable,
         interval: int,
         resume: str | None = None,
-        writes: bool = True,
+        chief: bool = True,
     ) -> None:
-        self._scratch = None if writes else tempfile.TemporaryDirectory()
+        self._scratch = None if chief else tempfile.TemporaryDirectory()
         super().__init__(
             checkpoint,
             self._scratch.name if self._scratch else directory,
@@ -101,6 +101,6 @@ def _reason(error: Exception) -> str:
 def _remove_half(prefix: str) -> None:
     """Frees what an unfinished save takes; what is whole stays."""
     remove_leftover(prefix + "_temp")
-    if damage(prefix) is not None:
+    if why_damaged(prefix) is not None:
         for path in tf.io.gfile.glob(prefix + ".*"):
             remove_leftover(path)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Source
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE
+from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE, write_atomically
 from tf_simclrv2.training.model_dir.run_identity import changed_settings
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
 from tf_simclrv2.weights.classes import Classes
@@ -27,12 +27,12 @@ class ModelDir:
 
     Args:
         path: The directory; it need not exist.
-        writes: False for the workers of a run other than its chief, which only read.
+        chief: False for the workers of a run other than its chief, which only read.
     """
 
-    def __init__(self, path: str, writes: bool = True) -> None:
+    def __init__(self, path: str, chief: bool = True) -> None:
         self.path = path
-        self.writes = writes
+        self.chief = chief
         self._skipped_written = 0
 
     def _join(self, *names: str) -> str:
@@ -44,7 +44,7 @@ class ModelDir:
         Raises:
             ConfigError: It cannot.
         """
-        if not self.writes:
+        if not self.chief:
             return
         probe = self._join(".writable")
         try:
@@ -158,9 +158,5 @@ class ModelDir:
             tf.io.gfile.rmtree(self.saved_model(step))
 
     def _write(self, path: str, text: str) -> None:
-        if not self.writes:
-            return
-        # Written beside and renamed, so that a reader never sees half a file.
-        with tf.io.gfile.GFile(path + ".part", "w") as file:
-            file.write(text)
-        tf.io.gfile.rename(path + ".part", path, overwrite=True)
+        if self.chief:
+            write_atomically(path, text)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.weights.checkpoint_reader import CheckpointReader
 
 STATE_FILE = "checkpoint"
@@ -59,29 +59,29 @@ def survey_checkpoints(directory: str) -> Survey:
         directory: It need not exist.
 
     Raises:
-        ConfigError: There are, or were, checkpoints, but none is whole.
+        CheckpointError: There are, or were, checkpoints, but none is whole.
     """
     steps, damaged = checkpoint_steps(directory), {}
     for step in steps:
-        reason = damage(_prefix(directory, step))
+        reason = why_damaged(_prefix(directory, step))
         if reason is None:
             return Survey(tuple(steps), _prefix(directory, step), damaged)
         damaged[step] = reason
     if steps:
         reasons = "; ".join(f"ckpt-{step}: {reason}" for step, reason in damaged.items())
-        raise ConfigError(
+        raise CheckpointError(
             f"no checkpoint in model_dir {directory!r} is whole ({reasons}); bring back a copy of one, or "
             "use another --model_dir to start from the beginning."
         )
     if tf.io.gfile.exists(os.path.join(directory, STATE_FILE)):
-        raise ConfigError(
+        raise CheckpointError(
             f"model_dir {directory!r} has the file '{STATE_FILE}' of a training but none of its ckpt-N; "
             "bring them back, or use another --model_dir to start from the beginning."
         )
     return Survey((), None, {})
 
 
-def damage(prefix: str) -> str | None:
+def why_damaged(prefix: str) -> str | None:
     """Why a checkpoint cannot be read, every tensor of it; None if it can."""
     if not tf.io.gfile.exists(prefix + ".index"):
         return "its .index is missing"
@@ -89,7 +89,7 @@ def damage(prefix: str) -> str | None:
         reader = CheckpointReader(prefix)
         for key in reader.shapes:
             reader.tensor(key)
-    except ConfigError as error:
+    except CheckpointError as error:
         return str(error.__cause__).strip().split("\n")[0]
     return None
 
@@ -146,7 +146,7 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
         Prefixes that can be read.
 
     Raises:
-        ConfigError: One is damaged, and stays so.
+        CheckpointError: One is damaged, and stays so.
     """
     seen, since = -1, time.monotonic()
     while time.monotonic() - since < patience:
@@ -165,12 +165,12 @@ def _settled(directory: str, step: int) -> bool:
     prefix = _prefix(directory, step)
     for wait in (0.0, _SECOND_LOOK):
         time.sleep(wait)
-        reason = damage(prefix)
+        reason = why_damaged(prefix)
         if reason is None:
             return True
         if not tf.io.gfile.exists(prefix + ".index"):
             return False
-    raise ConfigError(
+    raise CheckpointError(
         f"checkpoint {prefix} is damaged ({reason}); resume its training, which sets it aside and continues "
         "from the one before, or bring back a copy of it."
     )
