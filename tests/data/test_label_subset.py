@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_simclrv2 import ConfigError, DataConfig
+from tf_simclrv2 import ConfigError, DataConfig, DataError
 from tf_simclrv2.data import BatchOptions, finetuning_batches, label_subset, load_source
 
 DIGITS = DataConfig(dataset="digits", random_flip=False)
@@ -120,17 +120,17 @@ def test_unlabelled_rows_are_not_a_class():
 
 def test_more_than_a_class_has():
     with pytest.raises(
-        ConfigError, match=r"150 labels per class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
+        DataError, match=r"150 labels per class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
     ):
         subset(labels_per_class=150)
-    with pytest.raises(ConfigError, match=r"only 0 of class '.'; choose a split that has images of every"):
+    with pytest.raises(DataError, match=r"only 0 of class '.'; choose a split that has images of every"):
         subset("train[:8]", label_fraction=0.5)
 
 
 def test_without_labels(tmp_path):
     (tmp_path / "a.png").write_bytes(tf.io.encode_png(np.zeros([9, 9, 3], np.uint8)).numpy())
     config = DataConfig(dataset="image_folder", data_dir=str(tmp_path), labels_per_class=1)
-    with pytest.raises(ConfigError, match="has no labels, but taking a part of the labels needs them"):
+    with pytest.raises(DataError, match="has no labels, but taking a part of the labels needs them"):
         label_subset(load_source(config, "train"), config)
 
 

@@ -16,7 +16,7 @@ from tf_simclrv2.data import (
     pretraining_batches,
 )
 from tf_simclrv2.data.shuffle import shuffled
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 SIZE = 8
 
@@ -163,7 +163,7 @@ def test_fine_tuning_batches(digits):
 def test_fine_tuning_needs_labels(tmp_path):
     write_images(tmp_path, 3)
     source, config = folder(tmp_path)
-    with pytest.raises(ConfigError, match=r"has no labels.*sub-folder"):
+    with pytest.raises(DataError, match=r"has no labels.*sub-folder"):
         finetuning_batches(source, config, BatchOptions(SIZE, 2))
 
 
@@ -244,7 +244,7 @@ def test_too_many_unreadable_images_stop_the_run(classes):
     message = r"3 of 23 images are unreadable, but at most 2 may be \(max_skipped_fraction=0.1\)"
     with pytest.raises(tf.errors.OpError, match=message):
         take(pretraining(source, config, skipped=skipped), 10)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         skipped.check()
 
 
@@ -266,7 +266,7 @@ def test_how_many_images_may_be_unreadable(num_examples, fraction, limit):
     for number in range(limit):
         for _ in range(2):  # Counted once.
             skipped.record(f"{number}.jpg")
-    with pytest.raises(ConfigError, match=f"{limit + 1} of {num_examples} .*0.jpg"):
+    with pytest.raises(DataError, match=f"{limit + 1} of {num_examples} .*0.jpg"):
         skipped.record(b"%d.jpg" % limit)
 
 

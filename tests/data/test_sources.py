@@ -11,7 +11,7 @@ from tests.data.image_files import encoded, write_images
 from tests.programs import start
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, check_same_classes, load_source, require_labels
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_split_expressions(digits):
 
 @pytest.mark.parametrize("split", ["validation", "train[:x]", "train[:9999]"])
 def test_an_unknown_split_lists_those_that_exist(digits, split):
-    with pytest.raises(ConfigError, match=r"train \(1437 images\), test \(360 images\)"):
+    with pytest.raises(DataError, match=r"train \(1437 images\), test \(360 images\)"):
         load_source(digits, split)
 
 
@@ -100,7 +100,7 @@ def test_data_dir_itself_is_train(tmp_path):
     write_images(tmp_path / "cat", 1)
     write_images(tmp_path / "dog", 1)
     assert load_source(folder(tmp_path), "train").class_names == ("cat", "dog")
-    with pytest.raises(ConfigError, match=r"'test' needs the folder .*test.*cat, dog"):
+    with pytest.raises(DataError, match=r"'test' needs the folder .*test.*cat, dog"):
         load_source(folder(tmp_path), "test")
 
 
@@ -140,7 +140,7 @@ def test_wrong_folders_and_splits(tmp_path, split, message):
     (tmp_path / "empty").mkdir()
     write_images(tmp_path / "mixed", 1)
     write_images(tmp_path / "mixed" / "class", 1)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         load_source(folder(tmp_path), split)
 
 
@@ -153,16 +153,16 @@ def test_splits_must_agree_on_their_classes(tmp_path):
     check_same_classes(train, same)
     check_same_classes(train, flat)
     message = r"has 2 classes and .*fewer has 1, and label 0 is 'a' in the former and 'b' in the latter;"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         check_same_classes(train, fewer)
     with pytest.raises(
-        ConfigError, match=r"label 0 is 'a' .* 'b' .*\(the same names, in another order\); give"
+        DataError, match=r"label 0 is 'a' .* 'b' .*\(the same names, in another order\); give"
     ):
         check_same_classes(train, dataclasses.replace(same, class_names=("b", "a")))
 
 
 def test_a_missing_data_dir(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere' does not exist"):
+    with pytest.raises(DataError, match="nowhere' does not exist"):
         load_source(folder(tmp_path / "nowhere"), "train")
 
 
@@ -223,7 +223,7 @@ def test_labels_that_are_not_classes(tmp_path, kind):
     source = load_source(DataConfig(dataset="some", data_dir=str(tmp_path)), "train")
     assert not source.has_labels and labels(source) == [-1]
     refusal = rf"no labels of a class \(its feature {message}\), but fine-tuning needs them; store the label"
-    with pytest.raises(ConfigError, match=refusal):
+    with pytest.raises(DataError, match=refusal):
         require_labels(source, "fine-tuning")
 
 
@@ -249,7 +249,7 @@ def test_a_class_label_without_names(tmp_path, monkeypatch):
     ],
 )
 def test_tfds_datasets_that_cannot_be_had(tmp_path, name, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         load_source(DataConfig(dataset=name, data_dir=str(tmp_path)), "train")
 
 

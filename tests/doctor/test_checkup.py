@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import ConfigError
+from tf_simclrv2 import CheckpointError
 from tf_simclrv2.doctor.checkup import _why_not, examine
 from tf_simclrv2.doctor.machine import Machine
 
@@ -24,6 +24,6 @@ def test_what_a_run_would_refuse_is_refused(tmp_path):
     execute(made)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     model = dataclasses.replace(made.model, proj_out_dim=32)
-    with pytest.raises(ConfigError, match=r"holds checkpoints of another run: .*proj_out_dim"):
+    with pytest.raises(CheckpointError, match=r"holds checkpoints of another run: .*proj_out_dim"):
         examine(dataclasses.replace(made, model=model), trial_steps=0)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}

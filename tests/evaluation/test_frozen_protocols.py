@@ -12,6 +12,7 @@ from tests.training.small_runs import Lines, config_for, execute
 from tf_simclrv2 import (
     ConfigError,
     DataConfig,
+    DataError,
     EvaluationConfig,
     ExperimentConfig,
     ModelConfig,
@@ -136,7 +137,7 @@ def test_unreadable_images_count_against_the_limit_that_was_set(tmp_path):
         return lines
 
     assert "20 nearest neighbors, top-1 on 8 images:" in protocols(0.5)
-    with pytest.raises(ConfigError, match="4 of 12 images are unreadable, but at most 3 may be"):
+    with pytest.raises(DataError, match="4 of 12 images are unreadable, but at most 3 may be"):
         protocols(0.25)
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.goldens import assign_published_weights
 from tests.tasks.batches import batch_of, config_of
-from tf_simclrv2 import LARS, ConfigError, ObjectiveConfig, Pretraining
+from tf_simclrv2 import LARS, CheckpointError, ConfigError, ObjectiveConfig, Pretraining
 from tf_simclrv2.training.model_dir.checkpoints import refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.weights.loading import load_weights
 
@@ -136,9 +136,9 @@ def test_the_memory_is_in_the_checkpoint_and_not_in_the_network(tmp_path):
     saved = {name for name, _ in tf.train.list_variables(paths["remembering"]) if name.startswith("memory/")}
     assert len(saved) == len(remembering.checkpoint_state())
     assert "memory/queue/pointer/.ATTRIBUTES/VARIABLE_VALUE" in saved
-    with pytest.raises(ConfigError, match=r"0 variable\(s\) are missing there .* the first memory/"):
+    with pytest.raises(CheckpointError, match=r"0 variable\(s\) are missing there .* the first memory/"):
         refuse_foreign_checkpoint(training_checkpoint(plain), paths["remembering"])
-    with pytest.raises(ConfigError, match=r"and 0 unknown here, the first memory/"):
+    with pytest.raises(CheckpointError, match=r"and 0 unknown here, the first memory/"):
         refuse_foreign_checkpoint(training_checkpoint(remembering), paths["plain"])
     report = load_weights(plain.network, paths["remembering"])
     assert set(report.left) == {"supervised_head/kernel", "supervised_head/bias"}

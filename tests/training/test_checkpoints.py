@@ -10,7 +10,6 @@ import tensorflow as tf
 from tf_simclrv2 import (
     LARS,
     CheckpointError,
-    ConfigError,
     ExperimentConfig,
     ModelConfig,
     Pretraining,
@@ -144,7 +143,7 @@ def test_a_foreign_training_checkpoint_is_refused(pretrained):
     refuse_foreign_checkpoint(training_checkpoint(task), str(directory / "ckpt-7"))
     other = Pretraining(dataclasses.replace(task.config, model=dataclasses.replace(MODEL, num_classes=0)))
     other.compile(LARS(0.1))
-    with pytest.raises(ConfigError, match="does not fit this run"):
+    with pytest.raises(CheckpointError, match="does not fit this run"):
         refuse_foreign_checkpoint(training_checkpoint(other), str(directory / "ckpt-7"))
 
 

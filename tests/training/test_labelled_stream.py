@@ -14,7 +14,7 @@ from tests.data.image_files import write_images
 from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2.config import DataConfig, ExperimentConfig
 from tf_simclrv2.data import BatchOptions, Share, SkippedImages, distillation_batches, load_source
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, DataError
 from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.model_dir.adoption import adopt
 from tf_simclrv2.training.model_dir.run_identity import changed_settings
@@ -199,7 +199,7 @@ def test_labelled_images_of_classes_that_the_teacher_does_not_know(
     few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     known = Classes("the teacher", "", 2, "use another", ("blue", "yellow"))
-    with pytest.raises(ConfigError, match="label 1 is 'yellow' in the former and 'red' in the latter"):
+    with pytest.raises(DataError, match="label 1 is 'yellow' in the former and 'red' in the latter"):
         plan_run(in_folders(tmp_path, animals, few), 1, known)
 
 
@@ -227,7 +227,7 @@ def test_where_labelled_images_come_from() -> None:
 def test_labelled_images_that_are_not_there(
     few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path, changes: dict, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         plan_run(in_folders(tmp_path, animals, few, **changes), 1)
 
 
@@ -235,7 +235,7 @@ def test_labelled_images_without_labels(
     few: pathlib.Path, pictures: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     config = in_folders(tmp_path / "run", few, pictures / "many", mode="train")
-    with pytest.raises(ConfigError, match="many/train has no labels, but distill_alpha below 1 needs them"):
+    with pytest.raises(DataError, match="many/train has no labels, but distill_alpha below 1 needs them"):
         plan_run(config, 1)
 
 
@@ -256,6 +256,6 @@ def test_labelled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_
     skipped = SkippedImages(1000, 0.5)
     sources = load_source(pool, "train"), load_source(broken, "train")
     batches = distillation_batches(*sources, pool, BatchOptions(8, 2, skipped=skipped))
-    with pytest.raises(ConfigError, match="4 images are unreadable, but at most 2 may"), skipped.explained():
+    with pytest.raises(DataError, match="4 images are unreadable, but at most 2 may"), skipped.explained():
         next(iter(batches))
     assert skipped.count == len(skipped.names) >= 3

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
-from tf_simclrv2 import ConfigError, ExperimentConfig, UserError
+from tf_simclrv2 import CheckpointError, ConfigError, DataError, ExperimentConfig, UserError
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.report.event_files import read_scalars
 from tf_simclrv2.training.knn_curve import KnnCurve
@@ -233,7 +233,7 @@ def test_too_many_unreadable_images_stop_a_run_whose_checkpoint_stays(tmp_path):
     torn = {f"{i}.png" for i in range(3)}
     for name in torn:
         (images / name).write_bytes(b"not a picture")
-    with pytest.raises(ConfigError, match=r"3 of 20 images are unreadable, but at most 2 may be"):
+    with pytest.raises(DataError, match=r"3 of 20 images are unreadable, but at most 2 may be"):
         execute(config_for(tmp_path / "run", train_steps=40, **options))
     names = (tmp_path / "run" / "skipped.txt").read_text().splitlines()
     assert {name.rsplit("/", 1)[-1] for name in names} == torn
@@ -306,7 +306,7 @@ def test_a_model_dir_of_another_run_is_refused_untouched(finished, tmp_path):
     directory, *_ = finished
     shutil.copytree(directory, tmp_path / "other")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "other").rglob("*")}
-    with pytest.raises(ConfigError, match=r"another run: --resnet_depth=18 \(here it is 34\)"):
+    with pytest.raises(CheckpointError, match=r"another run: --resnet_depth=18 \(here it is 34\)"):
         execute(config_for(tmp_path / "other", resnet_depth=34))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "other").rglob("*")} == before
 
@@ -329,5 +329,5 @@ def test_fine_tuning_without_labels(tmp_path):
         train_split="train",
         eval_split="train",
     )
-    with pytest.raises(ConfigError, match="has no labels, but --train_mode=finetune needs them"):
+    with pytest.raises(DataError, match="has no labels, but --train_mode=finetune needs them"):
         execute(config)

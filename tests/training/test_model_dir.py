@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import (
+    CheckpointError,
     ConfigError,
     DataConfig,
     EvaluationConfig,
@@ -30,7 +31,7 @@ def test_a_memory_of_another_size_is_another_run(tmp_path, before, now):
     directory.refuse_other_run(new)  # Nothing has been trained yet.
     tf.train.Checkpoint(step=tf.Variable(0)).save(str(tmp_path / "ckpt"))
     directory.refuse_other_run(old)
-    with pytest.raises(ConfigError, match=rf"--memory_size={before} \(here it is {now}\)"):
+    with pytest.raises(CheckpointError, match=rf"--memory_size={before} \(here it is {now}\)"):
         directory.refuse_other_run(new)
 
 
@@ -97,7 +98,7 @@ def trained(tmp_path):
     ],
 )
 def test_what_may_not_change_is_named_with_both_values(trained, part, name, before, now):
-    with pytest.raises(ConfigError, match=rf"--{name}=") as refused:
+    with pytest.raises(CheckpointError, match=rf"--{name}=") as refused:
         trained.refuse_other_run(with_change(part, **{name: now}))
     assert f"--{name}={before} (here it is {now});" in str(refused.value)
 
@@ -125,7 +126,7 @@ def test_an_evaluation_must_only_be_of_the_same_network(trained):
         return dataclasses.replace(config, run=run, model=ModelConfig(**model))
 
     trained.refuse_other_run(evaluation(image_size=192))
-    with pytest.raises(ConfigError, match=r"--resnet_depth=50 \(here it is 18\)"):
+    with pytest.raises(CheckpointError, match=r"--resnet_depth=50 \(here it is 18\)"):
         trained.refuse_other_run(evaluation(resnet_depth=18))
 
 

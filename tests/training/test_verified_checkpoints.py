@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2 import CheckpointError, ConfigError
+from tf_simclrv2 import CheckpointError
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.verified_checkpoints import (
     new_checkpoints,
@@ -145,7 +145,7 @@ def test_leftovers_of_a_killed_save_are_removed(saved):
 def test_a_directory_that_changes_meanwhile(saved):
     survey = survey_checkpoints(str(saved))
     tf.train.Checkpoint(value=tf.Variable(0)).write(str(saved / "ckpt-4"))
-    with pytest.raises(ConfigError, match="another program has written checkpoints"):
+    with pytest.raises(CheckpointError, match="another program has written checkpoints"):
         set_aside_damaged(str(saved), survey, print)
 
 

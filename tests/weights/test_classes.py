@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.image_files import write_images
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import CheckpointError, ConfigError
+from tf_simclrv2 import CheckpointError, DataError
 from tf_simclrv2.export.exporter import ExportConfig, export
 from tf_simclrv2.weights.classes import Classes, class_names_of
 
@@ -88,7 +88,7 @@ def test_other_classes_are_refused_and_nothing_is_changed(run, tmp_path, name, t
     data = write_classes(tmp_path / "other", names)
     before = files(run)
     changes = {"mode": "eval"} if task == "eval" else {"train_steps": 3}
-    with pytest.raises(ConfigError, match=rf"the run in model_dir '.*run' has 3 classes and .*{message}"):
+    with pytest.raises(DataError, match=rf"the run in model_dir '.*run' has 3 classes and .*{message}"):
         execute(on(data, run, **changes))
     assert files(run) == before
 
@@ -96,7 +96,7 @@ def test_other_classes_are_refused_and_nothing_is_changed(run, tmp_path, name, t
 def test_names_in_another_order_are_refused(trained, run):
     (run / "labels.txt").write_text("green\nblue\nred\n")
     message = r"label 0 is 'green' in the former and 'blue' .* \(the same names, in another order\)"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         execute(on(trained[0], run, mode="eval"))
 
 
@@ -117,7 +117,7 @@ def test_a_run_whose_names_are_not_known(trained, run, tmp_path):
     _, lines, _ = execute(on(trained[0], run, train_steps=3))
     assert "has no labels.txt" in lines and not (run / "labels.txt").exists()
     more = write_classes(tmp_path / "more", (*CLASSES, "zebra"))
-    with pytest.raises(ConfigError, match=r"has 3 classes, but .*more/train has 4; use data with"):
+    with pytest.raises(DataError, match=r"has 3 classes, but .*more/train has 4; use data with"):
         execute(on(more, run, mode="eval"))
 
 
@@ -130,7 +130,7 @@ def test_another_number_of_names_than_of_classes(trained, run):
 def test_a_teacher_of_other_classes_is_refused(trained, tmp_path):
     data = write_classes(tmp_path / "other", OTHERS["renamed"][0])
     config = on(data, tmp_path / "run", train_mode="distill", teacher=str(trained[1]))
-    with pytest.raises(ConfigError, match=r"the teacher has 3 classes .* label 0 is 'blue' in the former"):
+    with pytest.raises(DataError, match=r"the teacher has 3 classes .* label 0 is 'blue' in the former"):
         execute(config)
     assert not (tmp_path / "run").exists()
 
@@ -143,7 +143,7 @@ def test_a_student_has_the_classes_of_its_teacher(trained, run, tmp_path):
     execute(config)
     assert class_names_of(str(tmp_path / "student")) == CLASSES
     (run / "labels.txt").write_text("green\nblue\nred\n")
-    with pytest.raises(ConfigError, match=r"the teacher has 3 .*model_dir .*student' has 3, and label 0 is"):
+    with pytest.raises(DataError, match=r"the teacher has 3 .*model_dir .*student' has 3, and label 0 is"):
         execute(config)
 
 
@@ -180,6 +180,6 @@ def test_classes_that_are_compared():
     known = Classes("the run", "", 2, "use other data", ("a", "b"))
     known.refuse_other("the data", ("a", "b"))
     known.refuse_other("unlabelled data", ())
-    with pytest.raises(ConfigError, match=r"the run has 2 classes and the data has 2, and label 1 is 'b' in"):
+    with pytest.raises(DataError, match=r"the run has 2 classes and the data has 2, and label 1 is 'b' in"):
         known.refuse_other("the data", ("a", "c"))
     assert not known.doubt and not Classes("the run", "", 0, "", None).doubt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 
 def refuse_other_class_names(
@@ -20,18 +20,18 @@ def refuse_other_class_names(
         cure: What would do, for the message.
 
     Raises:
-        ConfigError: They differ, and in which label first.
+        DataError: They differ, and in which label first.
 
     Example:
         >>> refuse_other_class_names("the run", ("cat", "dog"), "the data", ("cat", "cow"), "use other data")
-        ConfigError: the run has 2 classes and the data has 2, and label 1 is 'dog' in the former and 'cow'
+        DataError: the run has 2 classes and the data has 2, and label 1 is 'dog' in the former and 'cow'
         in the latter; use other data.
     """
     if tuple(names) == tuple(others):
         return
     label = first_differing_label(names, others)
     order = " (the same names, in another order)" if sorted(names) == sorted(others) else ""
-    raise ConfigError(
+    raise DataError(
         f"{former} has {len(names)} classes and {latter} has {len(others)}, and label {label} is "
         f"{_name(names, label)} in the former and {_name(others, label)} in the latter{order}; {cure}."
     )

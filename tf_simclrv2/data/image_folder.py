@@ -10,7 +10,7 @@ import types
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 UNLABELLED = -1
@@ -48,7 +48,7 @@ def list_image_files(data_dir: str, split: str) -> ImageFiles:
         split: A TFDS split expression over the names of folders.
 
     Raises:
-        ConfigError: A folder is missing, empty or mixes loose images with classes, or the
+        DataError: A folder is missing, empty or mixes loose images with classes, or the
             expression is wrong.
     """
     folders = {name: _split_folder(data_dir, name) for name in _split_names(split)}
@@ -68,7 +68,7 @@ def _split_names(split: str) -> list[str]:
     try:
         tfds.core.ReadInstruction.from_spec(split)
     except ValueError as error:
-        raise ConfigError(
+        raise DataError(
             f"The split is {split!r}, which is not a split expression; write for example 'train', "
             "'train[:10%]' or 'train+extra'."
         ) from error
@@ -81,10 +81,10 @@ def _select(split: str, files: dict[str, list[_File]]) -> list[_File]:
     try:
         parts = tfds.core.ReadInstruction.from_spec(split).to_absolute(sizes)
     except (ValueError, AttributeError) as error:  # A slice beyond the end; a slice in shards.
-        raise ConfigError(f"The split is {split!r}, but {counts}; choose a slice within.") from error
+        raise DataError(f"The split is {split!r}, but {counts}; choose a slice within.") from error
     chosen = [file for part in parts for file in files[part.splitname][part.from_ : part.to]]
     if not chosen:
-        raise ConfigError(f"The split is {split!r}, which is empty ({counts}); choose a larger slice.")
+        raise DataError(f"The split is {split!r}, which is empty ({counts}); choose a larger slice.")
     return chosen
 
 
@@ -94,14 +94,14 @@ def _split_folder(data_dir: str, name: str) -> str:
     if tf.io.gfile.isdir(folder):
         return folder
     if not tf.io.gfile.isdir(data_dir):
-        raise ConfigError(
+        raise DataError(
             f"The image folder {data_dir!r} does not exist; set --data_dir (--labelled_data_dir for labelled "
             "images) to an existing one."
         )
     if name == "train":
         return data_dir
     found = sorted(_names(data_dir, folders=True))
-    raise ConfigError(
+    raise DataError(
         f"The split {name!r} needs the folder {folder!r}, which does not exist; {data_dir!r} has "
         f"{', '.join(found) or 'no folders'}."
     )
@@ -112,11 +112,11 @@ def _files_by_class(folder: str) -> list[_File]:
     found = [(path.split("/")[0] if "/" in path else None, path) for path in _images_below(folder)]
     loose = [relative for name, relative in found if name is None]
     if not found:
-        raise ConfigError(
+        raise DataError(
             f"The folder {folder!r} holds no images; put files that end in {', '.join(EXTENSIONS)} there."
         )
     if loose and len(loose) < len(found):
-        raise ConfigError(
+        raise DataError(
             f"The folder {folder!r} mixes {len(loose)} loose images (such as {loose[0]!r}) with class "
             "folders; move them into a class, or all images into one flat folder."
         )

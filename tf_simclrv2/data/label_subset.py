@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.sources import Record, Source, require_labels
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 # Bytes of records up to which a subset stays in memory: 1 % of ImageNet, but not 10 %.
 KEPT_BYTES = 2**32
@@ -34,7 +34,7 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         A source of the chosen images in their old order; `source` itself where all labels may be used.
 
     Raises:
-        ConfigError: The source has no labels, or a class has too few images.
+        DataError: The source has no labels, or a class has too few images.
 
     Example:
         >>> config = DataConfig(dataset="digits", label_fraction=0.05)
@@ -120,7 +120,7 @@ def _refuse_small_classes(source: Source, labels: np.ndarray, per_class: int) ->
             if counts[smallest]
             else "choose a split that has images of every class"
         )
-        raise ConfigError(
+        raise DataError(
             f"{per_class} labels per class are requested, but {source.name} has only {counts[smallest]} of "
             f"class {source.class_names[smallest]!r}; {cure}."
         )

@@ -117,7 +117,7 @@ def finetuning_batches(
         "key": int64 [batch]}.
 
     Raises:
-        ConfigError: The source has no labels.
+        DataError: The source has no labels.
     """
     require_labels(source, "fine-tuning")
     return _training_batches(source, config, _cropping(config, options, "finetune"), options, start)
@@ -146,7 +146,7 @@ def distillation_batches(
         "labelled_image", "label" and "labelled_key", `options.labelled_batch_size` of each.
 
     Raises:
-        ConfigError: `labelled` has no labels.
+        DataError: `labelled` has no labels.
     """
     options = options.counting_skipped(source, config)
     crop = _cropping(config, options, "distill")

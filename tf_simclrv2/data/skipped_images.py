@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 _NAMES_SHOWN = 5
 
@@ -21,7 +21,7 @@ class SkippedImages:
 
     A pipeline omits an unreadable image and records it here. Once more than the tolerated
     number have failed, the pipeline's iterator raises a `tf.errors.OpError`; `check` then raises
-    the same sentence as a plain `ConfigError`, and so does whatever runs in the context `explained`.
+    the same sentence as a plain `DataError`, and so does whatever runs in the context `explained`.
 
     Args:
         num_examples: Images in the source.
@@ -80,7 +80,7 @@ class SkippedImages:
             False, the answer to "is it readable?".
 
         Raises:
-            ConfigError: More images than the limit are unreadable.
+            DataError: More images than the limit are unreadable.
         """
         with self._lock:
             self._names.setdefault(name.decode() if isinstance(name, bytes) else name)
@@ -91,11 +91,11 @@ class SkippedImages:
         """Raises if too many images are unreadable.
 
         Raises:
-            ConfigError: More images than the limit are unreadable.
+            DataError: More images than the limit are unreadable.
         """
         names = tuple(self._names)
         if len(names) > self.limit:
-            raise ConfigError(
+            raise DataError(
                 f"{len(names)} of {self.num_examples} images are unreadable, but at most {self.limit} may "
                 f"be (max_skipped_fraction={self.max_fraction}): {_shown(names)}; repair or remove them, or "
                 "raise the limit."
@@ -108,7 +108,7 @@ class SkippedImages:
         """Turns the error of a pipeline that gave up on its images into the sentence that says so.
 
         Raises:
-            ConfigError: More images than the limit are unreadable.
+            DataError: More images than the limit are unreadable.
         """
         try:
             yield

@@ -21,7 +21,7 @@ from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
 from tf_simclrv2.data.preparation import prepared
 from tf_simclrv2.data.shards import Shards
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import DataError
 
 # Most features that a message names as possible labels.
 MOST_FEATURES = 3
@@ -108,7 +108,7 @@ def load_source(config: DataConfig, split: str) -> Source:
         The source. The images themselves are read later.
 
     Raises:
-        ConfigError: The dataset, the split or its files do not exist, or hold no images.
+        DataError: The dataset, the split or its files do not exist, or hold no images.
 
     Example:
         >>> source = load_source(DataConfig(dataset="digits"), "train")
@@ -127,7 +127,7 @@ def check_same_classes(training: Source, evaluation: Source) -> None:
     Image folders number the classes that they hold, so one that lacks a class counts differently.
 
     Raises:
-        ConfigError: Both sources have labels, and their class names or their order differ.
+        DataError: Both sources have labels, and their class names or their order differ.
     """
     if training.has_labels and evaluation.has_labels:
         refuse_other_class_names(
@@ -147,7 +147,7 @@ def require_labels(source: Source, purpose: str) -> None:
         purpose: What needs the labels, for the message.
 
     Raises:
-        ConfigError: It has no labels, and why.
+        DataError: It has no labels, and why.
     """
     if source.has_labels:
         return
@@ -155,7 +155,7 @@ def require_labels(source: Source, purpose: str) -> None:
     if source.no_class_label:
         why = f" of a class ({source.no_class_label})"
         cure = "store the label as a tfds.features.ClassLabel with names, or choose a dataset that has one"
-    raise ConfigError(f"{source.name} has no labels{why}, but {purpose} needs them; {cure}.")
+    raise DataError(f"{source.name} has no labels{why}, but {purpose} needs them; {cure}.")
 
 
 def _folder_source(data_dir: str, split: str) -> Source:
@@ -192,7 +192,7 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
 
     num_examples = int(examples.cardinality())
     if num_examples == 0:
-        raise ConfigError(f"The split {split!r} of {name} chooses no images; choose a larger slice.")
+        raise DataError(f"The split {split!r} of {name} chooses no images; choose a larger slice.")
     return Source(
         name=f"{name}/{split}",
         num_examples=num_examples,
@@ -247,7 +247,7 @@ def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
         try:
             return prepared(lambda: Digits(data_dir=data_dir))
         except OSError as error:
-            raise ConfigError(
+            raise DataError(
                 f"The digits could not be written to {data_dir!r} ({error}); set --data_dir to a "
                 "directory that can be written to."
             ) from error
@@ -258,10 +258,10 @@ def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
     try:
         builder = tfds.builder(config.dataset, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
-        raise ConfigError(_unknown_dataset(config.dataset)) from error
+        raise DataError(_unknown_dataset(config.dataset)) from error
     except (ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(
+        raise DataError(
             f"The dataset {config.dataset!r} cannot be opened; check its config and version: {reason}"
         ) from error
     _image_key(builder, config.dataset)  # Refused before a download rather than after it.
@@ -269,7 +269,7 @@ def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
         return prepared(lambda: tfds.builder(config.dataset, data_dir=data_dir))
     except Exception as error:  # The network, the disk, a manual download: TFDS has no common type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(
+        raise DataError(
             f"Dataset {config.dataset!r} is not in {builder.data_path.parent.parent} and could not be "
             f"downloaded and prepared ({reason}); prepare it with the tfds program, or set --data_dir to "
             "the TFDS directory that has it."
@@ -291,7 +291,7 @@ def _check_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> No
         tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
     except (ValueError, KeyError) as error:
         available = ", ".join(f"{key} ({info.num_examples} images)" for key, info in splits.items())
-        raise ConfigError(
+        raise DataError(
             f"The split {split!r} of {name} cannot be read; choose from {available}, or a slice of one."
         ) from error
 
@@ -300,11 +300,11 @@ def _image_key(builder: tfds.core.DatasetBuilder, name: str) -> str:
     features = builder.info.features
     key = _feature_key(builder, tfds.features.Image, preferred="image")
     if key is None:
-        raise ConfigError(
+        raise DataError(
             f"The dataset {name!r} has no images (its features are {', '.join(features)}); choose another."
         )
     if features[key].np_dtype not in (np.uint8, np.uint16):
-        raise ConfigError(
+        raise DataError(
             f"The images of {name!r} are {features[key].np_dtype}, but only 8 and 16 bits are decoded; "
             "choose another dataset."
         )

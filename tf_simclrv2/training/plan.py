@@ -101,8 +101,9 @@ def plan_run(
         The plan.
 
     Raises:
-        ConfigError: The data is missing, lacks the labels that the stage needs or has other classes than
-            the teacher, or a batch cannot be divided among the replicas.
+        DataError: The data is missing, lacks the labels that the stage needs or has other classes than
+            the teacher.
+        ConfigError: A batch cannot be divided among the replicas, or is larger than the data.
     """
     for name, batch in (
         ("train_batch_size", config.training.train_batch_size),

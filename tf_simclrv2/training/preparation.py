@@ -67,8 +67,8 @@ def prepare(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> Prepa
         The prepared run. Its weights are as initialized.
 
     Raises:
-        ConfigError: The data, the teacher or the settings do not fit together, or the model_dir holds another
-            run, other classes, or no checkpoint that is whole.
+        UserError: The data, the teacher or the settings cannot be used together, or the model_dir holds
+            another run, other classes, or no checkpoint that is whole.
     """
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -11,7 +11,7 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.files import VERSIONS_FILE
 from tf_simclrv2.optimization import describe_groups, parameter_groups
 from tf_simclrv2.progress import Say
@@ -52,7 +52,7 @@ class Run:
         say: Where lines for the user go.
 
     Raises:
-        ConfigError: The run cannot be done, and why.
+        UserError: The run cannot be done, and why.
 
     Example:
         >>> result = Run(config).execute()
@@ -108,7 +108,7 @@ class Run:
             The result, as in `result.json`.
 
         Raises:
-            ConfigError: Too many images were unreadable, another program uses the directory, or there
+            UserError: Too many images were unreadable, another program uses the directory, or there
                 is nothing to evaluate.
             RunError: The loss was not finite, a checkpoint could not be saved, or a worker or a data service
                 went away; the last good checkpoint stays.
@@ -168,7 +168,7 @@ class Run:
     def _follow_checkpoints(self) -> Result:
         """Evaluates checkpoints as they appear, until the one of the last step."""
         if not tf.io.gfile.isdir(self.model_dir.path):
-            raise ConfigError(
+            raise CheckpointError(
                 f"model_dir is {self.model_dir.path!r}, which does not exist; "
                 "name the directory of a training."
             )
@@ -182,7 +182,7 @@ class Run:
             if self.step >= self.plan.steps:
                 break
         if not result:
-            raise ConfigError(
+            raise CheckpointError(
                 f"there is no checkpoint in model_dir {self.model_dir.path!r}, and none came within "
                 f"{EVAL_PATIENCE} s; start its training first."
             )

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.tasks import Teacher
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.loading import find_weights, load_network
@@ -47,13 +47,13 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
         precision: Dtype policy that it runs in, unless a SavedModel brings its own.
 
     Raises:
-        ConfigError: There is no model, it has no classifier, or its class names do not fit it.
+        CheckpointError: There is no model, it has no classifier, or its class names do not fit it.
     """
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         return _from_saved_model(path)
     weights = find_weights(path, setting="teacher")
     if weights.model is not None and weights.model.num_classes == 0:
-        raise ConfigError(_no_classifier(path))
+        raise CheckpointError(_no_classifier(path))
     network = load_network(weights, precision)
     return LoadedTeacher(
         lambda images: network(images, training=False)[LOGITS],
@@ -70,7 +70,7 @@ def _from_saved_model(path: str) -> LoadedTeacher:
     module = tf.saved_model.load(path)
     mode, outputs = _probe(module, path)
     if not isinstance(outputs, dict) or LOGITS not in outputs:
-        raise ConfigError(_no_classifier(path))
+        raise CheckpointError(_no_classifier(path))
     classes = _classes(path, int(outputs[LOGITS].shape[-1]))
     return LoadedTeacher(lambda images: module(images, **mode)[LOGITS], classes)
 
@@ -86,7 +86,7 @@ def _probe(module: Any, path: str) -> tuple[dict[str, bool], Any]:
             return {name: False}, module(image, **{name: False})
         except (TypeError, ValueError):
             continue
-    raise ConfigError(
+    raise CheckpointError(
         f"teacher is {path!r}, a SavedModel that cannot be called on images [N, H, W, 3]; "
         "export it with save_module."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX
@@ -28,7 +28,7 @@ def refuse_foreign_checkpoint(checkpoint: tf.train.Checkpoint, prefix: str) -> N
     """Checks that a training checkpoint is the one of this run before it is restored.
 
     Raises:
-        ConfigError: Variables are missing or superfluous, with the first names.
+        CheckpointError: Variables are missing or superfluous, with the first names.
     """
     saved = {key for key, _ in tf.train.list_variables(prefix) if key.endswith(KEY_SUFFIX)}
     ours = {f"{path}{KEY_SUFFIX}" for path in _leaf_paths(checkpoint)}
@@ -36,7 +36,7 @@ def refuse_foreign_checkpoint(checkpoint: tf.train.Checkpoint, prefix: str) -> N
     missing, extra = sorted(ours - saved - bookkeeping), sorted(saved - ours - bookkeeping)
     if missing or extra:
         name = (missing or extra)[0].removesuffix(KEY_SUFFIX)
-        raise ConfigError(
+        raise CheckpointError(
             f"{prefix} does not fit this run: {len(missing)} variable(s) are missing there and {len(extra)} "
             f"unknown here, the first {name}; use another --model_dir or the flags that it was made with."
         )

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Source
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE, write_atomically
 from tf_simclrv2.training.model_dir.run_identity import changed_settings
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
@@ -65,12 +65,12 @@ class ModelDir:
         """Checks that checkpoints here are of the run that is asked for, and not of another one.
 
         Raises:
-            ConfigError: They are not, naming what differs; or the earlier config cannot be read.
+            CheckpointError: They are not, naming what differs; or the earlier config cannot be read.
         """
         before = self.read_config() if checkpoint_steps(self.path) else None
         found = changed_settings(before, config) if before else []
         if found:
-            raise ConfigError(
+            raise CheckpointError(
                 f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(found)}; "
                 "use another --model_dir or those flags."
             )
@@ -79,7 +79,7 @@ class ModelDir:
         """Returns the classes of the checkpoints here; None without checkpoints or a config.
 
         Raises:
-            ConfigError: The config or the class names cannot be read, or do not fit together.
+            CheckpointError: The config or the class names cannot be read, or do not fit together.
         """
         before = self.read_config() if checkpoint_steps(self.path) else None
         if before is None:
@@ -92,7 +92,7 @@ class ModelDir:
         """Checks that checkpoints here have the classes of these sources, in the same order.
 
         Raises:
-            ConfigError: They do not, and which class is the first that differs.
+            DataError: They do not, and which class is the first that differs.
         """
         classes = self.classes()
         if classes is not None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from tf_simclrv2.errors import CheckpointError, ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.weights.checkpoint_reader import CheckpointReader
 
 STATE_FILE = "checkpoint"
@@ -105,10 +105,10 @@ def set_aside_damaged(directory: str, survey: Survey, say: Callable[[str], None]
         say: Where lines for the user go.
 
     Raises:
-        ConfigError: The directory has changed since it was surveyed.
+        CheckpointError: The directory has changed since it was surveyed.
     """
     if tuple(checkpoint_steps(directory)) != survey.steps:
-        raise ConfigError(
+        raise CheckpointError(
             f"another program has written checkpoints into model_dir {directory!r} while this one started; "
             "start it again."
         )

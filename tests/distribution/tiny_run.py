@@ -1,4 +1,4 @@
-"""`run.py` with a "ResNet-18" of two blocks: `python -m tests.distributed.tiny_run FLAGS`."""
+"""`run.py` with a "ResNet-18" of two blocks: `python -m tests.distribution.tiny_run FLAGS`."""
 
 from tf_simclrv2.cli.run import main
 from tf_simclrv2.models import resnet

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from tests.distributed.stages import EVALUATED, STEPS, changes_by_stage, run_all
-from tests.distributed.workers import pair, said
+from tests.distribution.stages import EVALUATED, STEPS, changes_by_stage, run_all
+from tests.distribution.workers import pair, said
 from tests.training.small_runs import weights_of
 
 PATIENCE = 600
@@ -18,7 +18,7 @@ def runs(tmp_path_factory):
     """Every stage by two workers and, meanwhile, by one process here."""
     alone, together = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("together")
     logs = tmp_path_factory.mktemp("logs")
-    with pair(["-m", "tests.distributed.stages", str(together)], logs) as workers:
+    with pair(["-m", "tests.distribution.stages", str(together)], logs) as workers:
         run_all(alone, "one_device")
         codes = [worker.wait(PATIENCE) for worker in workers]
     assert codes == [0, 0], said(logs, 0) + said(logs, 1)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.distributed.services import serving
+from tests.distribution.services import serving
 from tests.programs import SMALL_RUN, start, wait_for_step
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps, survey_checkpoints
 
@@ -14,7 +14,7 @@ STEPS, PATIENCE = 10_000, 120
 BOUND = 60
 FLAGS = [
     "-m",
-    "tests.distributed.tiny_run",
+    "tests.distribution.tiny_run",
     *SMALL_RUN,
     "--mode=train",
     "--train_mode=supervised",

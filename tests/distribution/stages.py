@@ -1,6 +1,6 @@
 """All stages as small runs, one after another in one process or in each of several workers.
 
-`python -m tests.distributed.stages DIR` runs them as TF_CONFIG says.
+`python -m tests.distribution.stages DIR` runs them as TF_CONFIG says.
 """
 
 from __future__ import annotations

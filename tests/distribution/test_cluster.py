@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.distributed.workers import free_ports, tf_config
+from tests.distribution.workers import free_ports, tf_config
 from tf_simclrv2 import ConfigError, RunConfig, RunError
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
 from tf_simclrv2.distribution.devices import split_cpu
