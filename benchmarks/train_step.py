@@ -44,7 +44,7 @@ from tf_simclrv2 import (
     RunConfig,
     TrainingConfig,
 )
-from tf_simclrv2.compilation import compiled
+from tf_simclrv2.distribution.compilation import compiled
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.setting import settings_of
 

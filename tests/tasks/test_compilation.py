@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from tests.conformance.tpu_refusals import graphs_of
 from tests.tasks.batches import batch_of, config_of
-from tf_simclrv2 import LARS, compilation, compilation_cache
-from tf_simclrv2.compilation import compile_mode, compiled, fused_on_gpu
-from tf_simclrv2.compilation_cache import keep_compiled_steps
+from tf_simclrv2 import LARS
+from tf_simclrv2.distribution import compilation, compilation_cache
+from tf_simclrv2.distribution.compilation import compile_mode, compiled, fused_on_gpu
+from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer

@@ -10,8 +10,8 @@ from tests.training.small_runs import config_for
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.models.variable_paths import named_variables
-from tf_simclrv2.training.interruptions.not_finite import REPORT_FILE, StopIfNotFinite
-from tf_simclrv2.training.loop_actions import LastOutput, WriteSkippedImages
+from tf_simclrv2.training.interruptions.not_finite import REPORT_FILE
+from tf_simclrv2.training.loop_actions import LastOutput, StopIfNotFinite, WriteSkippedImages
 from tf_simclrv2.training.model_dir.model_dir import SKIPPED_FILE, ModelDir
 from tf_simclrv2.training.preparation import prepare
 

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.compilation import fused_on_gpu
 from tf_simclrv2.data.seeds import uniform_of_seeds
 from tf_simclrv2.distribution import devices
+from tf_simclrv2.distribution.compilation import fused_on_gpu
 
 BLUR_PROBABILITY = 0.5
 SIGMA_RANGE = (0.1, 2.0)

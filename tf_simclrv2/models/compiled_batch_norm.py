@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_simclrv2.compilation import fused_on_gpu
 from tf_simclrv2.distribution.collectives import cross_replica_concat, cross_replica_mean
+from tf_simclrv2.distribution.compilation import fused_on_gpu
 from tf_simclrv2.precision import full_precision
 
 

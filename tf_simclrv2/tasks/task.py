@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.compilation import start_compiling
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.augmentation import check_unit_range
 from tf_simclrv2.distribution.collectives import num_replicas
+from tf_simclrv2.distribution.compilation import start_compiling
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.objectives.supervised import top_k_correct
 from tf_simclrv2.optimization.lars import LARS

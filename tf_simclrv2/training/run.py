@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.compilation_cache import keep_compiled_steps
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange

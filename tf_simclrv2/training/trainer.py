@@ -5,9 +5,9 @@ from __future__ import annotations
 import orbit
 import tensorflow as tf
 
-from tf_simclrv2.compilation import compiled
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.distribution.collectives import cross_replica_concat, cross_replica_mean
+from tf_simclrv2.distribution.compilation import compiled
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.performance import Performance

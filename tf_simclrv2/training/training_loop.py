@@ -14,10 +14,9 @@ from tf_simclrv2.errors import Preempted
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.evaluation import Result
 from tf_simclrv2.training.interruptions.lost_service import lost_service_explained
-from tf_simclrv2.training.interruptions.not_finite import StopIfNotFinite
 from tf_simclrv2.training.interruptions.preemption import Preemption
 from tf_simclrv2.training.knn_curve import KnnCurve
-from tf_simclrv2.training.loop_actions import LastOutput, WriteSkippedImages
+from tf_simclrv2.training.loop_actions import LastOutput, StopIfNotFinite, WriteSkippedImages
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.orbit_output import orbit_to_log, to_present_stdout

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.distribution.services import serving
+from tests.data.services import serving
 from tests.programs import SMALL_RUN, start, wait_for_step
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps, survey_checkpoints
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.distribution.services import serving
+from tests.data.services import serving
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import (
     BatchOptions,
