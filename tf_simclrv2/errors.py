@@ -23,7 +23,7 @@ class DataError(UserError):
 
 
 class CheckpointError(UserError):
-    """Saved weights, or the config saved with them, cannot be used: missing, damaged, of another network."""
+    """Saved weights, or their config, cannot be used: missing, damaged, or of another network."""
 
 
 class ExportError(UserError):

@@ -156,4 +156,4 @@ def test_a_training_alone_reports_on_its_own_images(tmp_path):
     page = ParsedPage(tmp_path / "report.html")
     assert "There is no result.json: the run has not been evaluated." in page.text
     assert "h of 10 images of digits/train[:40]" in page.text
-    assert "in the order of their classes" in page.text
+    assert "images, ordered by class" in page.text

@@ -594,9 +594,9 @@ def test_weights_of_unknown_architecture_are_not_converted(tmp_path):
     network.build((None, 8, 8, 3))
     save_module(network, str(tmp_path / "module"))
     (tmp_path / "module" / "simclr.json").unlink()
-    with pytest.raises(CheckpointError, match=r"no config\.json beside it"):
+    with pytest.raises(CheckpointError, match=r"no config\.json next to it"):
         convert(str(tmp_path / "module"), str(tmp_path / "out"))
-    with pytest.raises(CheckpointError, match=r"no config\.json beside it"):
+    with pytest.raises(CheckpointError, match=r"no config\.json next to it"):
         load_teacher(str(tmp_path / "module" / "variables" / "variables"))
 
 

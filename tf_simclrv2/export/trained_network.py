@@ -50,7 +50,7 @@ def load_trained_network(path: str) -> TrainedNetwork:
     step = _step(prefix)
     training = {"global_step": step, **_result(os.path.join(directory, f"result_{step}.json"))}
     network = load_network(weights, say=print)
-    classes = Classes.beside(
+    classes = Classes.read(
         path, network.config.num_classes, f"the network in {path!r}", "export the network of a run"
     )
     if classes.doubt:

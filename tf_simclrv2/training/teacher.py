@@ -63,7 +63,7 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
 
 
 def _classes(path: str, count: int) -> Classes:
-    return Classes.beside(path, count, "the teacher", "use a teacher that was fine-tuned on the same classes")
+    return Classes.read(path, count, "the teacher", "use a teacher that was fine-tuned on the same classes")
 
 
 def _from_saved_model(path: str) -> LoadedTeacher:

@@ -68,7 +68,7 @@ class Classes:
     names: tuple[str, ...] | None
 
     @classmethod
-    def beside(cls, path: str, count: int, owner: str, cure: str) -> Classes:
+    def read(cls, path: str, count: int, owner: str, cure: str) -> Classes:
         """Reads the class names saved with weights.
 
         Args:

@@ -86,7 +86,7 @@ class ModelDir:
             return None
         owner = f"the run in model_dir {self.path!r}"
         cure = "use data with its classes in their order, or another --model_dir"
-        return Classes.beside(self.path, before.model.num_classes, owner, cure)
+        return Classes.read(self.path, before.model.num_classes, owner, cure)
 
     def refuse_other_classes(self, sources: Iterable[Source]) -> None:
         """Checks that checkpoints here have the classes of these sources, in the same order.
