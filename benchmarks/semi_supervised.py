@@ -4,9 +4,9 @@
 
 Pretrains, fine-tunes from each layer of the projection head, distils the best teacher into itself and into a
 smaller network, trains both networks from scratch on the same labels, and prints one table; the same numbers
-go to OUTPUT/semi_supervised.json. Means are over three draws of the labels, 7 a class, from the first 80 % of
+go to OUTPUT/semi_supervised.json. Means are over three draws of the labels, 7 per class, from the first 80 % of
 the training images. The layer is chosen on the other 20 %, never on the test images. `--more_labels` also
-fine-tunes with 14 labels a class and with all labels of the 80 %. Every run has a process with one thread,
+fine-tunes with 14 labels per class and with all labels of the 80 %. Every run has a process with one thread,
 and as many run at once as there are cores. Typing it again resumes.
 """
 
@@ -43,7 +43,7 @@ LABEL_SEEDS = (0, 1, 2)
 HEAD_LAYERS = (0, 1, 2)
 SMALL = {"resnet_depth": 18}
 VALIDATION_SPLIT = "train[80%:]"
-# More labels a class (0: all), each with as many epochs as come to a few hundred steps.
+# More labels per class (0: all), each with as many epochs as come to a few hundred steps.
 MORE_LABELS = {
     14: {"labels_per_class": 14, "train_epochs": 75},
     0: {"labels_per_class": 0, "train_epochs": 18},

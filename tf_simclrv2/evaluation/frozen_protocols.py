@@ -117,7 +117,7 @@ def _protocols(config: ExperimentConfig, labels: np.ndarray) -> Iterator[Protoco
         yield Protocol("linear", f"{title}, all labels", every, linear)
         if few:
             rows = draw_per_class(labels, few, config.data.label_seed)
-            yield Protocol(f"linear_{few}_per_class", f"{title}, {few} labels a class", rows, linear)
+            yield Protocol(f"linear_{few}_per_class", f"{title}, {few} labels per class", rows, linear)
     if "knn" in config.evaluation.protocols:
         for k in NEIGHBORS:
             yield Protocol(f"knn_{k}", f"{k} nearest neighbors", every, functools.partial(knn_accuracy, k=k))
