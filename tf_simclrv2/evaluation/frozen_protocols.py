@@ -63,7 +63,7 @@ def run_frozen_protocols(
         `knn_20/…` and `knn_200/…`; empty if a split has no labels.
 
     Raises:
-        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+        DataError: More images are unreadable than `max_skipped_fraction` allows.
     """
     if not (train.has_labels and test.has_labels):
         say("evaluation of frozen features is off: both splits need labels")

@@ -30,7 +30,7 @@ def split_batches(source: Source, config: ExperimentConfig) -> Iterator[tf.data.
         Batches as `evaluation_batches` makes them. Read them within the context.
 
     Raises:
-        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+        DataError: More images are unreadable than `max_skipped_fraction` allows.
 
     Example:
         >>> with split_batches(source, config) as batches:
@@ -69,7 +69,7 @@ def split_features(
         none.
 
     Raises:
-        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+        DataError: More images are unreadable than `max_skipped_fraction` allows.
 
     Example:
         >>> features, labels = split_features(FeatureExtractor(network, ["final_avg_pool"]), source, config)

@@ -44,7 +44,7 @@ def observe(
         say: Receives progress lines.
 
     Raises:
-        ConfigError: More images are unreadable than `max_skipped_fraction` allows.
+        DataError: More images are unreadable than `max_skipped_fraction` allows.
     """
     images, outputs, labels = _look_at(task, source.sample(most), say)
     features = outputs[ENDPOINT]

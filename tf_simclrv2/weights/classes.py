@@ -99,7 +99,7 @@ class Classes:
             names: Class names by label; () if it has no labels.
 
         Raises:
-            ConfigError: The classes differ; the message names the first that does.
+            DataError: The classes differ; the message names the first that does.
         """
         if not (self.count and names):
             return

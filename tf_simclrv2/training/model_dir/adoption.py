@@ -26,7 +26,7 @@ def adopt(config: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
         The completed config; the same where no earlier config is found.
 
     Raises:
-        ConfigError: `config.run.checkpoint` holds no weights.
+        CheckpointError: `config.run.checkpoint` holds no weights.
     """
     if config.run.mode == "eval" and config.run.model_dir:
         before = ModelDir(config.run.model_dir).read_config()
