@@ -547,7 +547,7 @@ def test_converting_to_our_form(published, tmp_path, form):
     assert said.startswith("ResNet-18 1x, CIFAR stem, 3-layer head to 128, 10 classes on layer")
     assert "121 variables from" in said
     assert ("global_step" in said) == (form != "saved_model")
-    assert ("layer 0 is taken" in said) == (form != "tf1")
+    assert ("layer 0 is used" in said) == (form != "tf1")
     model = ExperimentConfig.from_json((output / CONFIG_FILE).read_text()).model
     assert model == dataclasses.replace(architecture("r18_32px"), ft_proj_selector=int(form == "tf1"))
     network = SimCLR(model, name="simclr")
