@@ -2,12 +2,12 @@
 
     python benchmarks/semi_supervised.py [--output=runs/semi_supervised] [--more_labels]
 
-Pretrains, fine-tunes from each layer of the projection head, distils the best teacher into itself and into a
+Pretrains, fine-tunes from each layer of the projection head, distills the best teacher into itself and into a
 smaller network, trains both networks from scratch on the same labels, and prints one table; the same numbers
-go to OUTPUT/semi_supervised.json. Means are over three draws of the labels, 7 per class, from the first 80 % of
-the training images. The layer is chosen on the other 20 %, never on the test images. `--more_labels` also
-fine-tunes with 14 labels per class and with all of the 80 %. Every run has a process with one thread,
-and as many run at once as there are cores. Typing it again resumes.
+go to OUTPUT/semi_supervised.json. Means are over three draws of the labels, 7 per class, from the first 80 %
+of the training images. The layer is chosen on the other 20 %, never on the test images. `--more_labels` also
+fine-tunes with 14 labels per class and with all of the 80 %. Every run has a process with one thread, and as
+many run at once as there are cores. Running it again resumes.
 """
 
 from __future__ import annotations
