@@ -179,7 +179,7 @@ def test_fine_tuning_from_a_pretrained_run(finished, tmp_path, block):
     assert f"variables loaded from {directory}/ckpt-4" in lines
     assert result["global_step"] == 2
     start = weights_of(directory)
-    key = "model/resnet/block_group4/block_2/conv_2/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    key = "model/resnet/block_group4/block_1/conv_2/kernel/.ATTRIBUTES/VARIABLE_VALUE"
     same = np.array_equal(weights_of(tmp_path, 2)[key], start[key])
     assert same == (block == 4)
     assert "proj_head_2" not in run.task.network(tf.zeros([1, 8, 8, 3]))
@@ -255,7 +255,7 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path):
         NotFiniteError, match=r"not finite at step (\d+); the last good checkpoint is .*ckpt-\d+"
     ) as stopped:
         execute(config)
-    assert f"{tmp_path}/not_finite.json tells" in str(stopped.value)
+    assert f"{tmp_path}/not_finite.json lists" in str(stopped.value)
     report = json.loads((tmp_path / "not_finite.json").read_text())
     assert f"at step {report['step']};" in str(stopped.value)
     assert report["loss"] in ("nan", "inf", "-inf")
