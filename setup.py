@@ -1,13 +1,25 @@
 """Packaging of tf_simclrv2. The wheel holds the library, its commands and the recipes."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
 readme = here / "README.md"
 version = re.search(r'VERSION = "(.+)"', (here / "tf_simclrv2" / "version.py").read_text(encoding="utf-8"))
+
+
+class BuildAnew(build_py):
+    """Empties the build folder first: else a module that has moved stays in the wheel at its old place."""
+
+    def run(self):
+        if not self.editable_mode:
+            shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
+
 
 setup(
     name="tf_simclrv2",
@@ -57,6 +69,7 @@ setup(
         "export": ["tensorflow-serving-api~=2.20.0"],  # export/ --format=serving
         "bench": ["lightly>=1.5", "tf_keras>=2.16", "torch>=2.4"],  # what benchmarks/ measures beside
     },
+    cmdclass={"build_py": BuildAnew},
     # A folder called build would collide with the file BUILD where names ignore case.
     options={"build": {"build_base": ".build"}},
 )

@@ -52,7 +52,7 @@ def check(done: subprocess.CompletedProcess, directory: pathlib.Path, expected: 
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: checkpoint {directory}/ckpt-4 could not be saved (")
     assert "{{" not in line and "[Op:" not in line
-    assert f"; the last one is {directory}/ckpt-2; make room" in line
+    assert f"; the last one is {directory}/ckpt-2; free some disk space" in line
     names = {path.name for path in directory.glob("*ckpt-*")} | {p.name for p in directory.glob("*tmp*")}
     assert names == {"ckpt-2.index", "ckpt-2.data-00000-of-00001"}
     assert why_damaged(str(directory / "ckpt-2")) is None

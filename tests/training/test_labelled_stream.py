@@ -47,7 +47,7 @@ def test_labelled_images_have_a_batch_size_of_their_own() -> None:
     batch = next(iter(batches_of(plan)))
     assert batch["image"].shape[0] == 16
     assert batch["labelled_image"].shape[0] == batch["label"].shape[0] == 4
-    assert "4 labelled images" in plan.describe()
+    assert "4 labeled images" in plan.describe()
     assert plan.config.images_per_step == 16 + 4
     alike = plan_run(config(labels_per_class=1), 1, TEACHER)
     assert next(iter(batches_of(alike)))["labelled_image"].shape[0] == 16

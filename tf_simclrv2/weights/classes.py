@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tf_simclrv2.data.class_names import refuse_other_class_names
-from tf_simclrv2.errors import CheckpointError, ConfigError
+from tf_simclrv2.errors import CheckpointError, DataError
 from tf_simclrv2.files import CLASS_NAMES_FILE
 
 
@@ -106,7 +106,7 @@ class Classes:
         if self.names is not None:
             refuse_other_class_names(self.owner, self.names, other, names, self.cure)
         elif len(names) != self.count:
-            raise ConfigError(
+            raise DataError(
                 f"{self.owner} has {self.count} classes, but {other} has {len(names)}; {self.cure}."
             )
 
