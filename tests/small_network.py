@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +9,12 @@ import pytest
 from tf_simclrv2.models import resnet
 
 
-@contextlib.contextmanager
+@pytest.fixture(autouse=True, scope="module")
 def small_network() -> Iterator[None]:
-    """Makes "ResNet-18" one narrow block a group, with h as wide as ever, while the context lasts."""
+    """Makes "ResNet-18" one narrow block a group, with h as wide as ever.
+
+    A folder none of whose tests is about depth imports it in its conftest.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 1, 1, 1))
         patch.setattr(resnet, "GROUP_WIDTHS", (16, 16, 16, 512))

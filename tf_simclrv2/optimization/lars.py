@@ -71,13 +71,14 @@ class LARS(keras.optimizers.Optimizer):
         use_nesterov: bool = False,
         classic_momentum: bool = True,
         trust_coefficient: float = 1e-3,
+        name: str = "lars",
         **kwargs: Any,
     ) -> None:
         for argument, value in (("momentum", momentum), ("weight_decay", weight_decay)):
             if value < 0:
                 raise ConfigError(f"{argument} is {value}; it must be at least 0.")
         # Keras's own weight decay is decoupled from the gradient; this one is not.
-        super().__init__(learning_rate=learning_rate, **{"name": "lars", **kwargs})
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.l2_weight_decay = weight_decay
         self.use_nesterov = use_nesterov
