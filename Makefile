@@ -31,10 +31,10 @@ claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, sma
 	$(python) benchmarks/paper_claims.py
 
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models)
-	$(python) -m pytest -n $(WORKERS) --dist worksteal --durations=20 $(TESTS)
+	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20 $(TESTS)
 
 coverage: $(installed) browser  ## Run the tests and tell how much of the library they run, a fifth slower
-	$(python) -m pytest -n $(WORKERS) --dist worksteal --cov=tf_simclrv2 --cov-report=term $(TESTS)
+	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov=tf_simclrv2 --cov-report=term $(TESTS)
 
 .build/docs/.installed: requirements-docs.lock
 	@$(PYTHON) -m venv .build/docs

@@ -12,6 +12,10 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As the package does; but here TensorFlow is imported before it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# Most programs run once or twice: LLVM's optimizations take longer than they save. Subprocesses inherit it.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import keras
 import numpy as np

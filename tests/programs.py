@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Arguments of Python, followed by a module and its own: `run` for `run.py`.
+SMALL_PROGRAM = ("-m", "tests.small_program")
 # A run of seconds, the same to the last bit however often it is stopped.
 SMALL_RUN = [
     "--dataset=digits",

@@ -6,6 +6,7 @@ import re
 import pytest
 import tensorflow as tf
 
+from tests.small_network import small_network as small_network
 from tests.training.small_runs import Lines, config_for, execute
 from tf_simclrv2 import progress
 from tf_simclrv2.progress import Progress, track

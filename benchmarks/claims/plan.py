@@ -102,7 +102,7 @@ def needed(stages: Sequence[Stage], claims: Iterable[Claim], seeds: Sequence[int
 
 
 def _pretraining(scale: Scale) -> Iterator[Stage]:
-    length = {"train_epochs": scale.pretrain_epochs, "checkpoint_epochs": scale.pretrain_epochs}
+    length = {"train_epochs": scale.pretrain_epochs, "checkpoint_epochs": 1}
     for name, network in pretrained_networks(scale).items():
         memory = {"memory_size": scale.memory_size, "memory_decay": scale.memory_decay}
         for seed in scale.seeds:
@@ -141,7 +141,7 @@ def _finetuning(scale: Scale) -> Iterator[Stage]:
 
 
 def _distillation(scale: Scale) -> Iterator[Stage]:
-    length = {"train_epochs": scale.distil_epochs, "checkpoint_epochs": scale.distil_epochs}
+    length = {"train_epochs": scale.distil_epochs, "checkpoint_epochs": 1}
     for student, depth in {"big": scale.big_depth, "small": scale.small_depth}.items():
         for alpha in ALPHAS:
             for seed in scale.seeds:

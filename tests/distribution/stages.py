@@ -22,7 +22,6 @@ COMMON = {
     "train_batch_size": 8,
     "eval_batch_size": 8,
     "eval_split": f"test[:{EVALUATED}]",
-    "keep_hub_module_max": 0,
     "mode": "train",
     "optimizer": "lars",
     "learning_rate": 0.1,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.distribution.workers import pair, said
-from tests.programs import SMALL_RUN, newest_step, values_of, wait_for_step
+from tests.programs import SMALL_PROGRAM, SMALL_RUN, newest_step, values_of, wait_for_step
 
 STEPS, INTERVAL, PATIENCE = 12, 2, 600
 # Between the loss of a worker and the end of the other; TensorFlow misses a heartbeat after 10 s.
@@ -36,7 +36,7 @@ class Ending:
 def run_pair(directory, logs, interrupt=None):
     """Two workers on a model_dir; `interrupt` is a step and the signal that the second one gets then."""
     logs.mkdir()
-    with pair(["-m", "tests.distribution.tiny_run", f"--model_dir={directory}", *FLAGS], logs) as workers:
+    with pair([*SMALL_PROGRAM, "run", f"--model_dir={directory}", *FLAGS], logs) as workers:
         if interrupt:
             step, number = interrupt
             wait_for_step(directory, step, workers, sorted(logs.iterdir()), PATIENCE)

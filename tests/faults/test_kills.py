@@ -17,7 +17,7 @@ import time
 import numpy as np
 import pytest
 
-from tests.programs import SMALL_RUN, newest_step, start, values_of, wait_for_step
+from tests.programs import SMALL_PROGRAM, SMALL_RUN, newest_step, start, values_of, wait_for_step
 
 SIGKILLS = int(os.environ.get("SIGKILLS", "2"))
 SIGTERMS = int(os.environ.get("SIGTERMS", "1"))
@@ -45,7 +45,7 @@ FLAGS = [
 
 
 def start_run(directory: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
-    return start(["run.py", f"--model_dir={directory}", *FLAGS], log)
+    return start([*SMALL_PROGRAM, "run", f"--model_dir={directory}", *FLAGS], log)
 
 
 def kill_behind_last_step(directory: pathlib.Path, log: pathlib.Path, after: float) -> int:

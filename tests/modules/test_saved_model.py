@@ -41,8 +41,10 @@ ENDPOINTS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_endpoint_is_the_networks(name, tmp_path, monkeypatch):
-    # Every kind of layer is there; more blocks of a kind only take longer.
+    # Every kind of layer is there; more and wider blocks only take longer.
+    monkeypatch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 2, 1, 1))
     monkeypatch.setitem(resnet.BLOCKS_PER_GROUP, 50, (1, 2, 1, 1))
+    monkeypatch.setattr(resnet, "GROUP_WIDTHS", (16, 24, 32, 48))
     for dtype, training, tolerance in (("float32", False, 1e-5), ("float64", True, 1e-9)):
         network = network_of(NETWORKS[name], dtype)
         save_module(network, str(tmp_path / dtype))

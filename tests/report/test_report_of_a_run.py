@@ -31,7 +31,6 @@ def finished(tmp_path_factory):
         use_blur=False,
         report_images=IMAGES,
         protocols=("online", "knn"),
-        keep_hub_module_max=0,
         steps_per_loop=1,
     )
     _, lines, run = execute(config)
@@ -144,7 +143,7 @@ def test_a_report_that_fails_is_told_and_fails_no_run(finished, monkeypatch):
         raise MemoryError("no room for pictures")
 
     monkeypatch.setattr(evaluation, "write_report", fails)
-    config = config_for(directory, use_blur=False, report_images=IMAGES, keep_hub_module_max=0)
+    config = config_for(directory, use_blur=False, report_images=IMAGES)
     result, lines, _ = execute(config)
     assert "the report could not be written (MemoryError: no room for pictures)" in lines
     assert result["global_step"] == STEPS and lines[-1].startswith("result: step 4")

@@ -1,6 +1,6 @@
-"""The number of replicas does not show in what a whole ResNet-18 learns.
+"""The number of replicas does not show in what a network of full width learns.
 
-`tests/conformance/test_tasks.py` says the same of every task, of small networks.
+`tests/conformance/test_tasks.py` says the same of every task, of narrow networks.
 """
 
 import keras
@@ -11,10 +11,16 @@ import tensorflow as tf
 from tests.goldens import assign_published_weights
 from tests.tasks.batches import RESNET_18, batch_of, config_of
 from tf_simclrv2 import LARS
+from tf_simclrv2.models import resnet
 from tf_simclrv2.tasks import build_task
 
-# The whole network, on images small enough to take it through every number of replicas.
+# A ResNet-18 of one block a group, on images small enough to take it through every number of replicas.
 NETWORK = {**RESNET_18, "image_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def _one_block_a_group(monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 1, 1, 1))
 
 
 def loss_and_weights(replicas, steps):

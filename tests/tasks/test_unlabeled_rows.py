@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.small_network import small_network as small_network
 from tests.tasks.batches import BATCH, config_of
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import LARS

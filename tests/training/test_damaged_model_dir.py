@@ -44,7 +44,7 @@ CONFIG_REFUSED = r"config\.json cannot be read|is not the config of a run|holds 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     directory = tmp_path_factory.mktemp("sound")
-    execute(config_for(directory))
+    execute(config_for(directory, keep_hub_module_max=1))
     return directory
 
 

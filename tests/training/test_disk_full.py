@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.programs import finished
+from tests.programs import SMALL_PROGRAM, finished
 from tests.training.small_runs import weights_of
 from tf_simclrv2.training.model_dir.verified_checkpoints import why_damaged
 
@@ -29,7 +29,14 @@ OPTIONS = [
 
 
 def train(model_dir: pathlib.Path, prefix: tuple[str, ...] = (), **options) -> subprocess.CompletedProcess:
-    command = [*prefix, sys.executable, "run.py", f"--model_dir={model_dir}", *OPTIONS]
+    command = [
+        *prefix,
+        sys.executable,
+        *SMALL_PROGRAM,
+        "run",
+        f"--model_dir={model_dir}",
+        *OPTIONS,
+    ]
     return finished(command, patience=600, **options)
 
 

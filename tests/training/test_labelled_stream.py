@@ -147,7 +147,6 @@ def in_folders(model_dir: pathlib.Path, pool: pathlib.Path, few: pathlib.Path, *
         "labelled_batch_size": 6,
         "eval_batch_size": 4,
         "train_steps": 3,
-        "keep_hub_module_max": 0,
     }
     return config_for(model_dir, **{**settings, **changes})
 

@@ -32,7 +32,9 @@ PUBLISHED_TAGS = {
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("finished")
-    config = config_for(directory, use_blur=False, protocols=("online", "knn"), knn_epochs=1)
+    config = config_for(
+        directory, use_blur=False, protocols=("online", "knn"), knn_epochs=1, keep_hub_module_max=1
+    )
     result, lines, _ = execute(config)
     return directory, result, lines
 
@@ -154,9 +156,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path):
 def test_evaluating_later_gives_the_same_result(finished, tmp_path):
     directory, result, _ = finished
     shutil.copytree(directory, tmp_path / "later", ignore=shutil.ignore_patterns("saved_model"))
-    later, lines, _ = execute(
-        config_for(tmp_path / "later", use_blur=False, mode="eval", eval_name="later", keep_hub_module_max=0)
-    )
+    later, lines, _ = execute(config_for(tmp_path / "later", use_blur=False, mode="eval", eval_name="later"))
     assert not (tmp_path / "later" / "saved_model").exists()
     written = json.loads((tmp_path / "later" / "later_result.json").read_text())
     assert lines[-1].endswith(f"({tmp_path}/later/later_result.json)")
@@ -201,6 +201,7 @@ def test_a_folder_without_labels_pretrains(tmp_path):
         eval_split="train",
         max_skipped_fraction=0.1,
         train_steps=2,
+        keep_hub_module_max=1,
     )
     result, lines, _ = execute(config)
     assert "has no labels: linear evaluation is off" in lines

@@ -6,15 +6,15 @@ import time
 import pytest
 
 from tests.data.services import serving
-from tests.programs import SMALL_RUN, start, wait_for_step
+from tests.programs import SMALL_PROGRAM, SMALL_RUN, start, wait_for_step
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps, survey_checkpoints
 
 STEPS, PATIENCE = 10_000, 120
 # A chunk is waited for 10 s before the service is looked for.
 BOUND = 60
 FLAGS = [
-    "-m",
-    "tests.distribution.tiny_run",
+    *SMALL_PROGRAM,
+    "run",
     *SMALL_RUN,
     "--mode=train",
     "--train_mode=supervised",

@@ -13,7 +13,13 @@ from tf_simclrv2.training.teacher import load_teacher
 @pytest.fixture(scope="module")
 def finetuned(tmp_path_factory):
     directory = tmp_path_factory.mktemp("teacher")
-    config = config_for(directory, train_mode="supervised", labels_per_class=3, train_split="train[:300]")
+    config = config_for(
+        directory,
+        train_mode="supervised",
+        labels_per_class=3,
+        train_split="train[:300]",
+        keep_hub_module_max=1,
+    )
     _, lines, run = execute(config)
     return directory, run.task.network, lines
 

@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 
 from tests.data.image_files import write_images
+from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import CheckpointError, DataError
 from tf_simclrv2.export.exporter import ExportConfig, export
 from tf_simclrv2.weights.classes import Classes, class_names_of
 
 CLASSES = ("blue", "green", "red")
-TINY = {"train_batch_size": 4, "eval_batch_size": 4, "train_steps": 2, "train_mode": "supervised"}
+TINY = {
+    "train_batch_size": 4,
+    "eval_batch_size": 4,
+    "train_steps": 2,
+    "train_mode": "supervised",
+    "keep_hub_module_max": 1,
+}
 
 
 def write_classes(root: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path:

@@ -273,7 +273,9 @@ def test_variable_schema(saved):
 
 
 def test_teachers_resumed_runs_and_exports_keep_theirs(tmp_path, digits):
-    config = config_for(tmp_path / "run", train_mode="supervised", train_steps=2, checkpoint_steps=1)
+    config = config_for(
+        tmp_path / "run", train_mode="supervised", train_steps=2, checkpoint_steps=1, keep_hub_module_max=1
+    )
     _, _, run = execute(config)
     images = tf.constant(image(3, 8, 3, 2))
     expected = run.task.network(images, training=False)["logits_sup"]
