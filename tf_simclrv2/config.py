@@ -29,6 +29,9 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+_COLORS = {"white": "255,255,255", "black": "0,0,0"}
+
+
 @documented
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -255,6 +258,11 @@ class DataConfig:
         "is.",
     )
     eval_split: str = setting("validation", "Split of the evaluation images.")
+    background: str = setting(
+        "white",
+        "Color on which transparent images are laid: white, black, or red, green and blue from 0 to 255, as "
+        "in 200,200,200.",
+    )
     crop_min_area: float = setting(
         0.08,
         "Smallest fraction of an image's area that a random crop covers (the paper: 0.08). Objects that fill "
@@ -296,6 +304,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_settings(self)
         _require(bool(self.dataset), "dataset is empty; name a TFDS dataset, 'image_folder' or 'digits'.")
+        self.background_color  # noqa: B018  It is checked by being read.
         _require(bool(self.train_split), "train_split is empty; name a split, for example 'train'.")
         _require(
             not (self.labels_per_class and self.label_fraction < 1.0),
@@ -315,6 +324,24 @@ class DataConfig:
             all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
             f"tf_data_service is {self.tf_data_service!r}; write grpc://host:port, or several with commas.",
         )
+
+    @property
+    def background_color(self) -> tuple[float, float, float]:
+        """Red, green and blue of `background`, in [0, 1].
+
+        Raises:
+            ConfigError: It is neither a name nor three numbers from 0 to 255.
+        """
+        written = _COLORS.get(self.background, self.background)
+        numbers = re.fullmatch(r"(\d{1,3}),(\d{1,3}),(\d{1,3})", written)
+        color = [int(number) for number in numbers.groups()] if numbers else []
+        _require(
+            bool(color) and max(color) <= 255,
+            f"background is {self.background!r}; write white, black, or three numbers from 0 to 255 with "
+            "commas, as in 200,200,200.",
+        )
+        red, green, blue = (number / 255 for number in color)
+        return red, green, blue
 
     @property
     def labelled(self) -> DataConfig:

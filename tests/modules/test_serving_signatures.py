@@ -31,6 +31,13 @@ def test_signatures(exported, module):
         assert all(relative(found[endpoint], expected[endpoint]) < 1e-5 for endpoint in endpoints)
 
 
+def on_white(image: tf.Tensor) -> tf.Tensor:
+    """RGB of gray, RGB or RGBA."""
+    if image.shape[-1] == 4:
+        return image[..., :3] * image[..., 3:] + 1 - image[..., 3:]
+    return tf.broadcast_to(image, [*image.shape[:2], 3])
+
+
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_image_bytes_are_preprocessed_as_in_evaluation(exported, module, kind, channels):
@@ -40,7 +47,7 @@ def test_image_bytes_are_preprocessed_as_in_evaluation(exported, module, kind, c
     contents = [encoded(picture(40, 50, channels), kind), encoded(picture(9, 300, channels), kind)]
     # At 32 pixels and below, evaluation takes the whole image; see tests/data for the central crop.
     resized = [
-        tf.image.resize(tf.image.decode_image(content, 3, tf.float32), [32, 32], "bicubic")
+        tf.image.resize(on_white(tf.image.decode_image(content, dtype=tf.float32)), [32, 32], "bicubic")
         for content in contents
     ]
     expected = network(np.clip(np.stack(resized), 0, 1), training=False)

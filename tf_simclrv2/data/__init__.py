@@ -15,7 +15,7 @@ from tf_simclrv2.data.augmentation import (
 )
 from tf_simclrv2.data.blur import batch_random_blur, gaussian_blur
 from tf_simclrv2.data.digits import Digits
-from tf_simclrv2.data.encoded_images import check_not_empty, decode_image, decode_request
+from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import ImageFiles, list_image_files
 from tf_simclrv2.data.label_subset import draw_per_class, label_subset
 from tf_simclrv2.data.pipeline import (
@@ -26,6 +26,7 @@ from tf_simclrv2.data.pipeline import (
     num_evaluation_batches,
     pretraining_batches,
 )
+from tf_simclrv2.data.request_images import check_not_empty, decode_request
 from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
 from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.share import Share

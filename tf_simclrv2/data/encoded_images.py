@@ -1,102 +1,67 @@
-"""Encoded image files: how they become pixels, and which ones a server accepts."""
+"""From an image file's bytes to the picture that a viewer shows."""
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.data.augmentation import evaluation_view
+from tf_simclrv2.data.exif_orientation import exif_orientation, turned_upright
+from tf_simclrv2.data.other_formats import decode_with_pillow
 
-# A request's image may not take more memory than this many pixels do: 12 bytes each while it is resized.
-MAX_PIXELS = 50_000_000
-# Nothing can be seen in less.
-MIN_SIDE = 2
+Color = tuple[float, float, float]
+WHITE: Color = (1.0, 1.0, 1.0)
+
 _JPEG_MAGIC = b"\xff\xd8\xff"
+# An EXIF block lies in one of the file's first segments, each of which has at most 64 KiB.
+_SEGMENT_BYTES = 2 * 2**16
+_NAMES_EXIF = r"\C*Exif\x00\x00\C*"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# A PNG file's width and height: two big-endian 32-bit numbers after signature and chunk head.
-_PNG_SIZE_AT, _PNG_HEAD = 16, 24
+# PNG begins with a signature and chunks of length, type, data and checksum. The first chunk is the header.
+_PNG_HEAD, _COLOR_TYPE_AT, _SECOND_CHUNK = 33, 25, 33
+_GRAY_WITH_ALPHA, _RGB_WITH_ALPHA = 4, 6
+_CHUNK_FRAME = 12
 
 
-def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, GIF (its first frame) or BMP of 8 or 16 bits to RGB, whether gray or transparent.
+def decode_image(contents: tf.Tensor, background: Color = WHITE, *, portable: bool = False) -> tf.Tensor:
+    """Decodes an image file as a viewer shows it: upright, and laid on a background where it is transparent.
+
+    JPEG and PNG of 8 or 16 bits are decoded by TensorFlow, everything else by Pillow: GIF, BMP, WebP, TIFF
+    and AVIF. The format is told by the file's first bytes. Of several frames the first one is decoded.
 
     Args:
         contents: string [], a file's bytes.
+        background: Red, green and blue in [0, 1] behind what is transparent; white by default.
+        portable: Whether the graph has to run in another program, which knows JPEG and PNG alone.
 
     Returns:
         float32 [height, width, 3] in [0, 1].
 
     Raises:
         tf.errors.InvalidArgumentError: The bytes are not such an image, or end too early.
+
+    Example:
+        >>> decode_image(tf.io.read_file("owl.png"), background=(0.0, 0.0, 0.0)).dtype
+        tf.float32
     """
-    image = tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
+    other = _refused if portable else _by_pillow
+    image = tf.cond(
+        is_jpeg(contents),
+        lambda: _decode_jpeg(contents),
+        lambda: tf.cond(
+            is_png(contents), lambda: _decode_png(contents, background), lambda: other(contents, background)
+        ),
+    )
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def decode_request(contents: tf.Tensor, size: int) -> tf.Tensor:
-    """Decodes a request's images, looking at each one's size before any memory is taken for it.
-
-    Args:
-        contents: string [N], JPEG or PNG files.
-        size: Side of the result in pixels.
-
-    Returns:
-        float32 [N, size, size, 3] in [0, 1], as evaluation sees them.
-
-    Raises:
-        tf.errors.InvalidArgumentError: There is no image; or one is neither JPEG nor PNG, incomplete,
-            below `MIN_SIDE` pixels a side or above `MAX_PIXELS` in all.
-
-    Example:
-        >>> decode_request(tf.constant([png]), 224).shape
-        TensorShape([1, 224, 224, 3])
-    """
-
-    def decode(index: tf.Tensor) -> tf.Tensor:
-        with tf.control_dependencies([_check_size(contents[index], index)]):
-            image = decode_image(tf.identity(contents[index]))
-        return evaluation_view(image, size)
-
-    with tf.control_dependencies([check_not_empty(contents)]):
-        indices = tf.range(tf.size(contents))
-    return tf.map_fn(
-        decode,
-        indices,
-        # Two images at a time: a core each, and never more than two large ones in memory.
-        parallel_iterations=2,
-        fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32),
-    )
+def is_jpeg(contents: tf.Tensor) -> tf.Tensor:
+    """Returns whether a file, string [], begins as JPEG does."""
+    return _starts_with(contents, _JPEG_MAGIC)
 
 
-def check_not_empty(batch: tf.Tensor) -> tf.Operation:
-    """Refuses a batch of nothing.
-
-    Args:
-        batch: [N, ...].
-
-    Raises:
-        tf.errors.InvalidArgumentError: N is 0.
-    """
-    return _refuse_unless(tf.shape(batch)[0] > 0, ["The request holds no images; send at least one."])
-
-
-def _check_size(contents: tf.Tensor, index: tf.Tensor) -> tf.Operation:
-    is_jpeg = _starts_with(contents, _JPEG_MAGIC)
-    is_png = _starts_with(contents, _PNG_MAGIC) & (tf.strings.length(contents) >= _PNG_HEAD)
-    known = _refuse_unless(is_jpeg | is_png, ["Image", index, "of the request is neither JPEG nor PNG."])
-    with tf.control_dependencies([known]):
-        height, width = tf.cond(is_jpeg, lambda: _jpeg_size(contents), lambda: _png_size(contents))
-    accepted = (
-        (tf.minimum(height, width) >= MIN_SIDE)
-        # As float64, since the product of two 32-bit numbers may not fit into an integer.
-        & (tf.cast(height, tf.float64) * tf.cast(width, tf.float64) <= MAX_PIXELS)
-    )
-    message = [f"pixels; sides must be at least {MIN_SIDE}, and all pixels together at most {MAX_PIXELS}."]
-    return _refuse_unless(accepted, ["Image", index, "of the request has", height, "x", width, *message])
-
-
-def _refuse_unless(condition: tf.Tensor, message: list) -> tf.Operation:
-    # As an op in a graph, so that the caller can order what must not run before it.
-    return tf.group(tf.debugging.Assert(condition, message))
+def is_png(contents: tf.Tensor) -> tf.Tensor:
+    """Returns whether a file, string [], begins as PNG does, with its header."""
+    return _starts_with(contents, _PNG_MAGIC) & (tf.strings.length(contents) >= _PNG_HEAD)
 
 
 def _starts_with(contents: tf.Tensor, magic: bytes) -> tf.Tensor:
@@ -105,12 +70,74 @@ def _starts_with(contents: tf.Tensor, magic: bytes) -> tf.Tensor:
     return start == magic
 
 
-def _jpeg_size(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    height, width, _ = tf.unstack(tf.cast(tf.io.extract_jpeg_shape(contents), tf.int64), num=3)
-    return height, width
+def _three_channels(contents: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
 
 
-def _png_size(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    numbers = tf.io.decode_raw(tf.strings.substr(contents, _PNG_SIZE_AT, 8), tf.int32, little_endian=False)
-    width, height = tf.unstack(tf.cast(numbers, tf.int64), num=2)
-    return height, width
+def _decode_jpeg(contents: tf.Tensor) -> tf.Tensor:
+    # Most files have no orientation, and looking for this name is the quickest way to see that.
+    begin = tf.strings.substr(contents, 0, tf.minimum(tf.strings.length(contents), _SEGMENT_BYTES))
+    return tf.cond(
+        tf.strings.regex_full_match(begin, _NAMES_EXIF),
+        lambda: turned_upright(_three_channels(contents), exif_orientation(contents)),
+        lambda: _three_channels(contents),
+    )
+
+
+def _decode_png(contents: tf.Tensor, background: Color) -> tf.Tensor:
+    def flattened() -> tf.Tensor:
+        pixels = tf.io.decode_png(contents, channels=4, dtype=tf.uint16)
+        return _laid_on(tf.cast(pixels, tf.float32) / tf.uint16.max, background)
+
+    return tf.cond(_png_is_transparent(contents), flattened, lambda: _three_channels(contents))
+
+
+def _laid_on(image: tf.Tensor, background: Color) -> tf.Tensor:
+    """The alpha channel's mixture of an image [height, width, 4] and a color."""
+    colors, alpha = image[..., :3], image[..., 3:]
+    return colors * alpha + tf.constant(background, tf.float32) * (1.0 - alpha)
+
+
+def _png_is_transparent(contents: tf.Tensor) -> tf.Tensor:
+    """Whether a PNG file has an alpha channel, or a `tRNS` chunk before its pixels.
+
+    To others TensorFlow would add a wrong alpha where a sample has fewer than 8 bits.
+    """
+    color_type = tf.io.decode_raw(tf.strings.substr(contents, _COLOR_TYPE_AT, 1), tf.uint8)[0]
+    size = tf.cast(tf.strings.length(contents), tf.int64)
+
+    def is_searching(position: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+        return ~found & (position > 0) & (position + _CHUNK_FRAME <= size)
+
+    def next_chunk(position: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        head = tf.strings.substr(contents, tf.cast(position, tf.int32), 8)
+        (length,) = tf.unstack(
+            tf.io.decode_raw(tf.strings.substr(head, 0, 4), tf.int32, little_endian=False), num=1
+        )
+        name = tf.strings.substr(head, 4, 4)
+        behind = position + _CHUNK_FRAME + tf.cast(length, tf.int64)
+        return tf.where((name == b"IDAT") | (length < 0), tf.constant(0, tf.int64), behind), name == b"tRNS"
+
+    _, has_chunk = tf.cond(
+        (color_type == _GRAY_WITH_ALPHA) | (color_type == _RGB_WITH_ALPHA),
+        lambda: (tf.constant(0, tf.int64), tf.constant(True)),
+        lambda: tf.while_loop(
+            is_searching, next_chunk, (tf.constant(_SECOND_CHUNK, tf.int64), tf.constant(False))
+        ),
+    )
+    return has_chunk
+
+
+def _by_pillow(contents: tf.Tensor, background: Color) -> tf.Tensor:
+    def decode(contents: bytes | np.ndarray) -> np.ndarray:
+        # Outside of a graph TensorFlow passes an array of one object.
+        return decode_with_pillow(contents if isinstance(contents, bytes) else contents.item())
+
+    image = tf.numpy_function(decode, [contents], tf.float32, stateful=False)
+    return _laid_on(tf.ensure_shape(image, [None, None, 4]), background)
+
+
+def _refused(contents: tf.Tensor, background: Color) -> tf.Tensor:
+    del contents, background
+    with tf.control_dependencies([tf.debugging.Assert(False, ["The image is neither JPEG nor PNG."])]):
+        return tf.zeros([1, 1, 3])

@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from tf_simclrv2.errors import DataError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif")
 UNLABELLED = -1
 
 _File = tuple[str | None, str]  # Class name, or None, and path.

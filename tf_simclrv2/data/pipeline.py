@@ -198,7 +198,7 @@ def evaluation_batches(
         image = evaluation_view(example["image"], image_size)
         return {"image": image, "label": example["label"], "mask": tf.constant(True)}
 
-    prepare = _decoded_then(whole_view, source.read)
+    prepare = _decoded_then(whole_view, lambda record: decode_image(source.read(record), source.background))
     batches = num_evaluation_batches(source, batch_size, steps)
     return (
         _readable(_in_parallel(share.of(source.records, batch_size), prepare), skipped)
@@ -261,7 +261,12 @@ def _training_batches(
     shards = source.shards if buffer < source.num_examples else None
     stream = _endless_stream(records, source.num_examples, buffer, options.seed, start, shards)
     compute = options.service.examples if options.service else _in_parallel
-    examples = compute(share.of(stream, batch_size), _decoded_then(augment, read))
+    portable = options.service is not None
+
+    def decode(record: Record) -> tf.Tensor:
+        return decode_image(read(record), source.background, portable=portable)
+
+    examples = compute(share.of(stream, batch_size), _decoded_then(augment, decode))
     return (
         _readable(examples, options.skipped)
         .batch(share.batch_size(batch_size), drop_remainder=True)
@@ -308,16 +313,16 @@ def _in_parallel(records: tf.data.Dataset, prepare: Callable[[Record], Record]) 
 
 
 def _decoded_then(
-    transform: Callable[[Record], Record], read: Callable[[Record], tf.Tensor]
+    transform: Callable[[Record], Record], decode: Callable[[Record], tf.Tensor]
 ) -> Callable[[Record], Record]:
     """Turns a record into its example, and one that cannot be decoded into a black one, marked."""
     black = (tf.zeros([1, 1, 3]), tf.constant(False))
 
-    def decode(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
-        return decode_image(read(record)), tf.constant(True)
+    def attempt(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
+        return decode(record), tf.constant(True)
 
     def prepare(record: Record) -> Record:
-        image, readable = _or_else(decode, record, black)
+        image, readable = _or_else(attempt, record, black)
         return transform(record | {"image": image}) | {"path": record["path"], "readable": readable}
 
     return prepare

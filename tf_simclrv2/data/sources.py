@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
+from tf_simclrv2.data.encoded_images import WHITE, Color
 from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
 from tf_simclrv2.data.preparation import prepared
 from tf_simclrv2.data.shards import Shards
@@ -49,6 +50,7 @@ class Source:
         read: Turns a record into the encoded image, string [].
         light: Whether records hold no image, so that shuffling and skipping them costs nothing.
         no_class_label: For an unlabeled TFDS dataset: features that are not class labels, for messages.
+        background: Red, green and blue in [0, 1] on which transparent images are laid.
         shards: The same records in several files, mixed differently in every epoch of training; None if they
             are in one file or in memory.
 
@@ -63,6 +65,7 @@ class Source:
     read: Callable[[Record], tf.Tensor]
     light: bool
     no_class_label: str = ""
+    background: Color = WHITE
     shards: Shards | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ def load_source(config: DataConfig, split: str) -> Source:
     """Opens the split of a dataset.
 
     Args:
-        config: Only `dataset` and `data_dir` are used.
+        config: Only `dataset`, `data_dir` and `background` are used.
         split: A TFDS split expression, for example `train`, `train[:10%]` or `train+test`.
 
     Returns:
@@ -116,9 +119,11 @@ def load_source(config: DataConfig, split: str) -> Source:
         ('digits/train', 1437, 10)
     """
     if config.dataset == "image_folder":
-        return _folder_source(config.data_dir, split)
-    builder = _digits_builder(config) if config.dataset == "digits" else _named_builder(config)
-    return _tfds_source(builder, config.dataset, split)
+        source = _folder_source(config.data_dir, split)
+    else:
+        builder = _digits_builder(config) if config.dataset == "digits" else _named_builder(config)
+        source = _tfds_source(builder, config.dataset, split)
+    return dataclasses.replace(source, background=config.background_color)
 
 
 def check_same_classes(training: Source, evaluation: Source) -> None:

@@ -44,7 +44,7 @@ def sample_images(source: Source, most: int = MOST) -> ImageSample:
     sides, brightest, constant, unreadable = [], 0.0, 0, 0
     for record in few.records:
         try:
-            image = decode_image(source.read(record)).numpy()
+            image = decode_image(source.read(record), source.background).numpy()
         except tf.errors.OpError:
             unreadable += 1
             continue

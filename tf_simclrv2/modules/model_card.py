@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tf_simclrv2.config import ExperimentConfig, ModelConfig
+from tf_simclrv2.config import DataConfig, ExperimentConfig, ModelConfig
 from tf_simclrv2.data.augmentation import EVALUATION_PROPORTION
-from tf_simclrv2.data.encoded_images import MAX_PIXELS, MIN_SIDE
+from tf_simclrv2.data.request_images import MAX_PIXELS, MIN_SIDE
 from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE, write_atomically
 from tf_simclrv2.version import VERSION
 from tf_simclrv2.versions import versions
@@ -102,6 +102,7 @@ class ModelCard:
                 "image_size": size,
                 "central_crop": EVALUATION_PROPORTION if size > 32 else None,
                 "resize": "bicubic",
+                "background": list(self.data.background_color),
                 "range": [0.0, 1.0],
                 "dtype": self.dtype,
                 "min_side": MIN_SIDE,
@@ -114,8 +115,6 @@ class ModelCard:
         }
 
     def _readme(self) -> str:
-        size = self.model.image_size
-        crop = f"the central {EVALUATION_PROPORTION:.1%} and " if size > 32 else ""
         task = (
             f"A classifier of {self.model.num_classes} classes"
             if self.model.num_classes
@@ -127,14 +126,25 @@ class ModelCard:
             version=VERSION,
             call=_CALLS[self.api],
             dtype=self.dtype,
-            size=size,
+            size=self.model.image_size,
             min_side=MIN_SIDE,
             max_megapixels=MAX_PIXELS // 1_000_000,
-            preprocessing=f"{crop}a bicubic resize to {size} x {size}",
+            preprocessing=self._preprocessing(),
             endpoints="\n".join(f"| `{name}` | {width} |" for name, width in self.endpoint_widths.items()),
             training="\n".join(f"- {name}: {value}" for name, value in self._history().items()),
             versions=", ".join(f"{name} {version}" for name, version in versions().items()),
         )
+
+    @property
+    def data(self) -> DataConfig:
+        """How the run read its images; the defaults if the run is not known."""
+        return self.run.data if self.run else DataConfig()
+
+    def _preprocessing(self) -> str:
+        size = self.model.image_size
+        crop = f"the central {EVALUATION_PROPORTION:.1%}, " if size > 32 else ""
+        steps = f"{crop}a bicubic resize to {size} x {size}"
+        return f"orientation as in EXIF, transparency laid on {self.data.background}, {steps}"
 
     def _title(self) -> str:
         extras = {"selective kernels": self.model.sk_ratio, "squeeze-and-excitation": self.model.se_ratio}

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
+from tf_simclrv2.data.encoded_images import WHITE, Color
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import CLASS_NAMES_FILE
 from tf_simclrv2.models.simclr import SimCLR
@@ -62,7 +63,7 @@ def save_module(
     """
     network = exported_network(network, api, endpoint)
     card = describe(network, config, api, class_names, training)
-    module, signatures = reusable_module(network, api)
+    module, signatures = reusable_module(network, api, card.data.background_color)
     with tempfile.TemporaryDirectory() as folder:
         if card.class_names:
             card.write_class_names(folder)
@@ -153,13 +154,14 @@ def _copy(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy) 
 
 
 def reusable_module(
-    network: SimCLR, api: Api = "endpoints"
+    network: SimCLR, api: Api = "endpoints", background: Color = WHITE
 ) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
     """Wraps a network in TF-Hub's reusable SavedModel interface.
 
     Args:
         network: A built network that ends at the last endpoint of the API.
         api: See `save_module`.
+        background: Red, green and blue in [0, 1] behind what is transparent in an image file.
 
     Returns:
         The module and its signatures (see `serving_signatures`). The module has `variables`,
@@ -175,7 +177,7 @@ def reusable_module(
     module.trainable_variables = [variable.value for variable in network.trainable_variables]
     module.regularization_losses = []
     size = network.config.image_size
-    return module, serving_signatures(modes[False], images, size, network.endpoint_widths)
+    return module, serving_signatures(modes[False], images, size, network.endpoint_widths, background)
 
 
 def _mode(network: SimCLR, images: tf.TensorSpec, training: bool) -> Infer:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 
-from tf_simclrv2.data.encoded_images import check_not_empty, decode_request
+from tf_simclrv2.data.encoded_images import WHITE, Color
+from tf_simclrv2.data.request_images import check_not_empty, decode_request
 
 # Signatures whose name is not that of their endpoint.
 _SIGNATURES = {"final_avg_pool": "encoder", "logits_sup": "logits"}
@@ -18,7 +19,11 @@ Infer = Callable[[tf.Tensor], Endpoints]
 
 
 def serving_signatures(
-    infer: Infer, images: tf.TensorSpec, image_size: int, endpoints: Iterable[str]
+    infer: Infer,
+    images: tf.TensorSpec,
+    image_size: int,
+    endpoints: Iterable[str],
+    background: Color = WHITE,
 ) -> dict[str, Callable[..., Endpoints]]:
     """Makes signatures for all features and logits together, for each alone, and for image files.
 
@@ -27,6 +32,7 @@ def serving_signatures(
         images: The spec of its input.
         image_size: Side of the training images in pixels; image files are resized to it.
         endpoints: Names of the outputs of `infer`.
+        background: Red, green and blue in [0, 1] behind what is transparent in an image file.
 
     Returns:
         Functions of one named tensor that return named tensors. Of `images`: `serving_default`,
@@ -48,7 +54,7 @@ def serving_signatures(
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def of_files(image_bytes: tf.Tensor) -> Endpoints:
-        outputs = infer(tf.cast(decode_request(image_bytes, image_size), images.dtype))
+        outputs = infer(tf.cast(decode_request(image_bytes, image_size, background), images.dtype))
         return {name: outputs[name] for name in everything}
 
     return {
