@@ -12,13 +12,12 @@ Color = tuple[float, float, float]
 WHITE: Color = (1.0, 1.0, 1.0)
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
-# An EXIF block lies in one of the file's first segments, each of which has at most 64 KiB.
-_SEGMENT_BYTES = 2 * 2**16
-_NAMES_EXIF = r"\C*Exif\x00\x00\C*"
+# Notes about an image stand in front of its pixels, in segments of JPEG of at most 64 KiB.
+_BEGIN_BYTES = 2 * 2**16
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # PNG begins with a signature and chunks of length, type, data and checksum. The first chunk is the header.
 _PNG_HEAD, _COLOR_TYPE_AT, _SECOND_CHUNK = 33, 25, 33
-_GRAY_WITH_ALPHA, _RGB_WITH_ALPHA = 4, 6
+_GRAY_WITH_ALPHA, _RGB_WITH_ALPHA = b"\4", b"\6"
 _CHUNK_FRAME = 12
 
 
@@ -46,12 +45,59 @@ def decode_image(contents: tf.Tensor, background: Color = WHITE, *, portable: bo
     other = _refused if portable else _by_pillow
     image = tf.cond(
         is_jpeg(contents),
-        lambda: _decode_jpeg(contents),
+        lambda: turned_as_noted(decode_rgb(contents), contents),
         lambda: tf.cond(
             is_png(contents), lambda: _decode_png(contents, background), lambda: other(contents, background)
         ),
     )
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def decode_rgb(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes a file by a single op: neither turned nor laid on a background.
+
+    Args:
+        contents: string [], a file's bytes.
+
+    Returns:
+        float32 [height, width, 3] in [0, 1]; the right picture if `is_opaque`, once it is `turned_as_noted`.
+    """
+    image = tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def is_opaque(contents: tf.Tensor) -> tf.Tensor:
+    """Returns whether a file, string [], is a JPEG, or a PNG that is opaque for certain; bool []."""
+    return tf.cond(is_jpeg(contents), lambda: True, lambda: _is_opaque_png(_begin(contents)))
+
+
+def _is_opaque_png(begin: tf.Tensor) -> tf.Tensor:
+    png = is_png(begin)
+    color_type = tf.strings.substr(begin, tf.where(png, _COLOR_TYPE_AT, 0), tf.cast(png, tf.int32))
+    has_alpha_channel = (color_type == _GRAY_WITH_ALPHA) | (color_type == _RGB_WITH_ALPHA)
+    # The chunk of transparent colors would come before the pixels.
+    return png & ~has_alpha_channel & _has(begin, "IDAT") & ~_has(begin, "tRNS")
+
+
+def turned_as_noted(image: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
+    """Turns an image [height, width, 3] as its JPEG file, string [], notes in EXIF; others stay."""
+
+    # Not inlined, for most files have no note, and ops that are not run take time too.
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def turned(image: tf.Tensor, contents: tf.Tensor) -> tf.Tensor:
+        return turned_upright(image, exif_orientation(contents))
+
+    has_note = _has(_begin(contents), r"Exif\x00\x00")
+    image = tf.cond(has_note, lambda: turned(image, contents), lambda: image)
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _begin(contents: tf.Tensor) -> tf.Tensor:
+    return tf.strings.substr(contents, 0, tf.minimum(tf.strings.length(contents), _BEGIN_BYTES))
+
+
+def _has(begin: tf.Tensor, word: str) -> tf.Tensor:
+    return tf.strings.regex_full_match(begin, rf"\C*{word}\C*")  # \C is any byte.
 
 
 def is_jpeg(contents: tf.Tensor) -> tf.Tensor:
@@ -65,23 +111,7 @@ def is_png(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _starts_with(contents: tf.Tensor, magic: bytes) -> tf.Tensor:
-    long_enough = tf.strings.length(contents) >= len(magic)
-    start = tf.cond(long_enough, lambda: tf.strings.substr(contents, 0, len(magic)), lambda: tf.constant(b""))
-    return start == magic
-
-
-def _three_channels(contents: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(contents, channels=3, dtype=tf.float32, expand_animations=False)
-
-
-def _decode_jpeg(contents: tf.Tensor) -> tf.Tensor:
-    # Most files have no orientation, and looking for this name is the quickest way to see that.
-    begin = tf.strings.substr(contents, 0, tf.minimum(tf.strings.length(contents), _SEGMENT_BYTES))
-    return tf.cond(
-        tf.strings.regex_full_match(begin, _NAMES_EXIF),
-        lambda: turned_upright(_three_channels(contents), exif_orientation(contents)),
-        lambda: _three_channels(contents),
-    )
+    return tf.strings.substr(contents, 0, tf.minimum(tf.strings.length(contents), len(magic))) == magic
 
 
 def _decode_png(contents: tf.Tensor, background: Color) -> tf.Tensor:
@@ -89,7 +119,7 @@ def _decode_png(contents: tf.Tensor, background: Color) -> tf.Tensor:
         pixels = tf.io.decode_png(contents, channels=4, dtype=tf.uint16)
         return _laid_on(tf.cast(pixels, tf.float32) / tf.uint16.max, background)
 
-    return tf.cond(_png_is_transparent(contents), flattened, lambda: _three_channels(contents))
+    return tf.cond(_png_is_transparent(contents), flattened, lambda: decode_rgb(contents))
 
 
 def _laid_on(image: tf.Tensor, background: Color) -> tf.Tensor:
@@ -103,7 +133,7 @@ def _png_is_transparent(contents: tf.Tensor) -> tf.Tensor:
 
     To others TensorFlow would add a wrong alpha where a sample has fewer than 8 bits.
     """
-    color_type = tf.io.decode_raw(tf.strings.substr(contents, _COLOR_TYPE_AT, 1), tf.uint8)[0]
+    color_type = tf.strings.substr(contents, _COLOR_TYPE_AT, 1)
     size = tf.cast(tf.strings.length(contents), tf.int64)
 
     def is_searching(position: tf.Tensor, found: tf.Tensor) -> tf.Tensor:

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
 
 import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
-from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.data.service_client import ServiceClient
@@ -24,8 +22,8 @@ from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.shuffle import shuffled
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.sources import Record, Source, require_labels
+from tf_simclrv2.data.tolerant_decoding import decoded_then, or_else
 
-_Value = TypeVar("_Value")
 _LAST = tf.int64.max
 WHOLE = Share()
 
@@ -198,7 +196,7 @@ def evaluation_batches(
         image = evaluation_view(example["image"], image_size)
         return {"image": image, "label": example["label"], "mask": tf.constant(True)}
 
-    prepare = _decoded_then(whole_view, lambda record: decode_image(source.read(record), source.background))
+    prepare = decoded_then(whole_view, source.read, source.background)
     batches = num_evaluation_batches(source, batch_size, steps)
     return (
         _readable(_in_parallel(share.of(source.records, batch_size), prepare), skipped)
@@ -261,12 +259,8 @@ def _training_batches(
     shards = source.shards if buffer < source.num_examples else None
     stream = _endless_stream(records, source.num_examples, buffer, options.seed, start, shards)
     compute = options.service.examples if options.service else _in_parallel
-    portable = options.service is not None
-
-    def decode(record: Record) -> tf.Tensor:
-        return decode_image(read(record), source.background, portable=portable)
-
-    examples = compute(share.of(stream, batch_size), _decoded_then(augment, decode))
+    prepare = decoded_then(augment, read, source.background, portable=options.service is not None)
+    examples = compute(share.of(stream, batch_size), prepare)
     return (
         _readable(examples, options.skipped)
         .batch(share.batch_size(batch_size), drop_remainder=True)
@@ -301,7 +295,7 @@ def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tens
     """Records that hold the encoded images in memory, and how to read them."""
 
     def with_contents(record: Record) -> Record:
-        contents = _or_else(source.read, record, tf.constant(b""))  # Nothing is never readable.
+        contents = or_else(source.read, record, tf.constant(b""))  # Nothing is never readable.
         return {"path": record["path"], "label": record["label"], "contents": contents}
 
     records = source.records.map(with_contents, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -310,22 +304,6 @@ def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tens
 
 def _in_parallel(records: tf.data.Dataset, prepare: Callable[[Record], Record]) -> tf.data.Dataset:
     return records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-
-
-def _decoded_then(
-    transform: Callable[[Record], Record], decode: Callable[[Record], tf.Tensor]
-) -> Callable[[Record], Record]:
-    """Turns a record into its example, and one that cannot be decoded into a black one, marked."""
-    black = (tf.zeros([1, 1, 3]), tf.constant(False))
-
-    def attempt(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
-        return decode(record), tf.constant(True)
-
-    def prepare(record: Record) -> Record:
-        image, readable = _or_else(attempt, record, black)
-        return transform(record | {"image": image}) | {"path": record["path"], "readable": readable}
-
-    return prepare
 
 
 def _readable(examples: tf.data.Dataset, skipped: SkippedImages) -> tf.data.Dataset:
@@ -342,12 +320,6 @@ def _readable(examples: tf.data.Dataset, skipped: SkippedImages) -> tf.data.Data
         return {name: value for name, value in example.items() if name not in ("path", "readable")}
 
     return examples.filter(is_readable).map(without_mark)
-
-
-def _or_else(function: Callable[[Record], _Value], argument: Record, fallback: _Value) -> _Value:
-    """function(argument), or the fallback if an op of it fails."""
-    attempt = tf.data.Dataset.from_tensors(argument).map(function).ignore_errors()
-    return attempt.concatenate(tf.data.Dataset.from_tensors(fallback)).take(1).get_single_element()
 
 
 def _options() -> tf.data.Options:
