@@ -187,6 +187,7 @@ class DistillationConfig:
         None,
         "Teacher network, which distillation requires: a model_dir, a ckpt-N, a SavedModel or published "
         "weights.",
+        is_path=True,
     )
     distill_temperature: float = setting(
         1.0,
@@ -245,7 +246,9 @@ class DataConfig:
 
     dataset: str = setting("imagenet2012", "Name of a TFDS dataset, image_folder or digits.")
     data_dir: str | None = setting(
-        None, "Directory of the image folder, or TFDS's data directory; by default TFDS chooses it."
+        None,
+        "Directory of the image folder, or TFDS's data directory; by default TFDS chooses it.",
+        is_path=True,
     )
     train_split: str = setting("train", "Split of the training images, for example train or train[:90%].")
     labelled_split: str = setting("train", "Split of the labeled images in distillation.")
@@ -256,8 +259,12 @@ class DataConfig:
         None,
         "Directory of labelled_dataset; by default data_dir, if both datasets are image folders or neither "
         "is.",
+        is_path=True,
     )
     eval_split: str = setting("validation", "Split of the evaluation images.")
+    ignore_empty_classes: bool = setting(
+        False, "Let a class folder without images be no class, instead of refusing it."
+    )
     background: str = setting(
         "white",
         "Color on which transparent images are laid: white, black, or red, green and blue from 0 to 255, as "
@@ -466,11 +473,14 @@ class RunConfig:
     mode: Literal["train", "eval", "train_then_eval"] = setting(
         "train", "What to do; eval follows the checkpoints of a training run."
     )
-    model_dir: str | None = setting(None, "Directory to which the run writes its files; required.")
+    model_dir: str | None = setting(
+        None, "Directory to which the run writes its files; required.", is_path=True
+    )
     checkpoint: str | None = setting(
         None,
         "Weights to start from: a model_dir, a ckpt-N, a SavedModel or published weights. By default, "
         "training starts from random weights.",
+        is_path=True,
     )
     variable_schema: str | None = setting(
         None,

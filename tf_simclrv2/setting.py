@@ -53,6 +53,7 @@ class Setting:
         maximum: Largest allowed number.
         below: All allowed numbers are smaller than this.
         zero_is_off: Whether the minimum, 0, turns off what the setting is about.
+        is_path: Whether it is a path, in which a flag replaces `~` by the home directory.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Setting:
     maximum: float | None = None
     below: float | None = None
     zero_is_off: bool = False
+    is_path: bool = False
 
     @property
     def limits(self) -> str:

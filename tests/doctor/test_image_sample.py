@@ -31,3 +31,14 @@ def test_twelve_bits_in_a_file_of_sixteen_are_nearly_black(tmp_path):
     sample = sample_of(tmp_path)
     assert sample.count == 1 and sample.constant == 0
     assert sample.brightest == pytest.approx(4095 / 65535, rel=1e-3)
+
+
+def test_transparent_images_are_counted(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, [20, 20, 4], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "transparent.png")
+    Image.fromarray(np.dstack([pixels[..., :3], np.full([20, 20], 255, np.uint8)])).save(
+        tmp_path / "opaque.png"
+    )
+    Image.fromarray(pixels[..., :3]).save(tmp_path / "plain.png")
+    sample = sample_of(tmp_path)
+    assert (sample.count, sample.transparent) == (3, 1)

@@ -50,6 +50,7 @@ class Source:
         read: Turns a record into the encoded image, string [].
         light: Whether records hold no image, so that shuffling and skipping them costs nothing.
         no_class_label: For an unlabeled TFDS dataset: features that are not class labels, for messages.
+        summary: What a folder holds, and which files in it were not taken; "" for other datasets.
         background: Red, green and blue in [0, 1] on which transparent images are laid.
         shards: The same records in several files, mixed differently in every epoch of training; None if they
             are in one file or in memory.
@@ -65,6 +66,7 @@ class Source:
     read: Callable[[Record], tf.Tensor]
     light: bool
     no_class_label: str = ""
+    summary: str = ""
     background: Color = WHITE
     shards: Shards | None = None
 
@@ -104,7 +106,7 @@ def load_source(config: DataConfig, split: str) -> Source:
     """Opens the split of a dataset.
 
     Args:
-        config: Only `dataset`, `data_dir` and `background` are used.
+        config: Only `dataset`, `data_dir`, `ignore_empty_classes` and `background` are used.
         split: A TFDS split expression, for example `train`, `train[:10%]` or `train+test`.
 
     Returns:
@@ -119,7 +121,7 @@ def load_source(config: DataConfig, split: str) -> Source:
         ('digits/train', 1437, 10)
     """
     if config.dataset == "image_folder":
-        source = _folder_source(config.data_dir, split)
+        source = _folder_source(config, split)
     else:
         builder = _digits_builder(config) if config.dataset == "digits" else _named_builder(config)
         source = _tfds_source(builder, config.dataset, split)
@@ -163,10 +165,11 @@ def require_labels(source: Source, purpose: str) -> None:
     raise DataError(f"{source.name} has no labels{why}, but {purpose} needs them; {cure}.")
 
 
-def _folder_source(data_dir: str, split: str) -> Source:
-    files = list_image_files(data_dir, split)
+def _folder_source(config: DataConfig, split: str) -> Source:
+    files = list_image_files(config.data_dir, split, ignore_empty_classes=config.ignore_empty_classes)
     return Source(
-        name=f"{data_dir}/{split}",
+        name=f"{config.data_dir}/{split}",
+        summary=files.summary,
         num_examples=len(files.paths),
         class_names=files.class_names,
         records=tf.data.Dataset.from_tensor_slices(

@@ -151,6 +151,17 @@ def images_unreadable(case: Case) -> str | None:
     )
 
 
+def images_transparent(case: Case) -> str | None:
+    """Names the color behind transparent images, which a network sees as part of the picture."""
+    if not case.images.transparent:
+        return None
+    return (
+        f"images: {case.images.transparent} of {case.images.count} that were examined are transparent and are "
+        f"laid on {case.plan.config.data.background}; choose another color with --background=R,G,B if they "
+        "are hard to see on it."
+    )
+
+
 def images_enlarged(case: Case) -> str | None:
     """Warns of enlarged images, which cost more and hold no more information."""
     size, side = case.plan.config.model.image_size, case.images.median_side
@@ -345,6 +356,7 @@ RULES: tuple[Rule, ...] = (
     images_of_one_color,
     images_nearly_black,
     images_unreadable,
+    images_transparent,
     images_enlarged,
     evaluation_without_labels,
     batch_larger_than_dataset,

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.data import Source, decode_image
+from tf_simclrv2.data.encoded_images import Color
 
 MOST = 32
 # An image whose values differ by less than one step of 8 bits is constant.
@@ -24,6 +25,7 @@ class ImageSample:
         constant: The number of images of a single color.
         brightest: The largest value in any of them, in [0, 1].
         median_side: The median of their shorter sides, in pixels.
+        transparent: The number of images through which the background shows.
     """
 
     count: int
@@ -31,6 +33,7 @@ class ImageSample:
     constant: int
     brightest: float
     median_side: float
+    transparent: int = 0
 
 
 def sample_images(source: Source, most: int = MOST) -> ImageSample:
@@ -41,15 +44,24 @@ def sample_images(source: Source, most: int = MOST) -> ImageSample:
         most: The number of images to decode; 32 by default.
     """
     few = source.sample(most)
-    sides, brightest, constant, unreadable = [], 0.0, 0, 0
+    sides, brightest, constant, unreadable, transparent = [], 0.0, 0, 0, 0
     for record in few.records:
         try:
-            image = decode_image(source.read(record), source.background).numpy()
+            contents = source.read(record)
+            image = decode_image(contents, source.background).numpy()
+            shows_through = np.any(decode_image(contents, _another(source.background)) != image)
         except tf.errors.OpError:
             unreadable += 1
             continue
         sides.append(min(image.shape[:2]))
         brightest = max(brightest, float(image.max()))
+        transparent += bool(shows_through)
         constant += bool(np.ptp(image, axis=(0, 1)).max() < ONE_STEP)
     median = float(np.median(sides)) if sides else 0.0
-    return ImageSample(len(sides), unreadable, constant, brightest, median)
+    return ImageSample(len(sides), unreadable, constant, brightest, median, transparent)
+
+
+def _another(color: Color) -> Color:
+    """A color that differs from the given one in every channel."""
+    red, green, blue = (0.0 if value > 0.5 else 1.0 for value in color)
+    return red, green, blue

@@ -72,6 +72,8 @@ class RunPlan:
             f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of "
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
+        summaries = {source.name: source.summary for source in self.sources if source.summary}
+        lines += [f"{name}: {summary}" for name, summary in summaries.items()]
         if self.labelled_source is not None:
             lines.append(
                 f"{self.config.labelled_batch_size} labeled images of {self.labelled_source.name} per step, "

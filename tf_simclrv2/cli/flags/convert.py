@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from absl import flags
 
+from tf_simclrv2.cli.flags.paths import define_path
+
 FORMATS = ("checkpoint", "published")
 
 
 def define() -> None:
     """Defines the flags."""
-    flags.DEFINE_string(
+    define_path(
         "input", None, "Weights to convert: a published SavedModel or checkpoint, a model_dir or a ckpt-N."
     )
-    flags.DEFINE_string("output", None, "Directory to create.")
+    define_path("output", None, "Directory to create.")
     flags.DEFINE_enum(
         "format",
         "checkpoint",

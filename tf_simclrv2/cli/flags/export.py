@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from absl import flags
 
+from tf_simclrv2.cli.flags.paths import define_path
+
 
 def define() -> None:
     """Defines the flags."""
-    flags.DEFINE_string("model_dir", None, "What to export: a model_dir, a ckpt-N or a SavedModel.")
-    flags.DEFINE_string("output", None, "Path of the export; for --format=hub it ends in .tar.gz.")
+    define_path("model_dir", None, "What to export: a model_dir, a ckpt-N or a SavedModel.")
+    define_path("output", None, "Path of the export; for --format=hub it ends in .tar.gz.")
     flags.DEFINE_enum(
         "format",
         "saved_model",

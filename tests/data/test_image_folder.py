@@ -1,0 +1,116 @@
+"""What a folder holds, what of it is taken, and what is said about the rest."""
+
+import os
+import pathlib
+
+import pytest
+
+from tests.data.image_files import encoded, write_images
+from tf_simclrv2 import DataConfig, DataError
+from tf_simclrv2.data import load_source
+from tf_simclrv2.data.folder_walk import FolderWalk
+from tf_simclrv2.data.image_folder import list_image_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of two images, and other files between them."""
+    for number, name in enumerate(("cat", "dog")):
+        write_images(tmp_path / "train" / name, 2, first=10 * number)
+    for name in ("cat/a.txt", "cat/b.TXT", "dog/bark.ogg", "dog/c.txt", "dog/purr.OGG", "LICENSE"):
+        (tmp_path / "train" / name).touch()
+    (tmp_path / "train" / "dog" / ".hidden.png").touch()
+    return tmp_path
+
+
+def classes_of(found) -> list[str]:
+    return sorted(pathlib.Path(path).parent.name for path in found.paths)
+
+
+def test_what_is_not_taken_is_counted(folder):
+    summary = list_image_files(str(folder), "train").summary
+    assert summary == (
+        "4 images in 2 classes (cat, dog); 6 other files ignored: 3 .txt, 2 .ogg, 1 without extension"
+    )
+
+
+def test_a_run_says_it_in_one_line(folder):
+    source = load_source(DataConfig(dataset="image_folder", data_dir=str(folder)), "train")
+    assert "6 other files ignored" in source.summary and "\n" not in source.summary
+
+
+def test_where_everything_is_taken(tmp_path):
+    write_images(tmp_path / "train", 3)
+    assert list_image_files(str(tmp_path), "train").summary == "3 images without classes; no files ignored"
+
+
+def test_a_class_without_images_is_refused_by_name(folder):
+    (folder / "train" / "owl").mkdir()
+    (folder / "train" / "owl" / "hoot.ogg").touch()
+    with pytest.raises(DataError, match=r"holds no images of owl; .* or pass --ignore_empty_classes"):
+        list_image_files(str(folder), "train")
+    found = list_image_files(str(folder), "train", ignore_empty_classes=True)
+    assert found.class_names == ("cat", "dog") and found.summary.endswith("; no image in: owl")
+
+
+def test_a_flat_folder_may_hold_other_folders(tmp_path):
+    write_images(tmp_path / "train", 3)
+    (tmp_path / "train" / "notes").mkdir()
+    assert list_image_files(str(tmp_path), "train").class_names == ()
+
+
+def test_a_link_in_a_circle_ends(folder):
+    os.symlink(folder / "train", folder / "train" / "dog" / "again")
+    found = list_image_files(str(folder), "train")
+    assert len(found.paths) == 4 and "1 links to what is listed already" in found.summary
+
+
+def test_a_file_is_listed_once_and_where_it_is(folder):
+    """A link does not take a picture away from its class, even if the link is met first."""
+    os.symlink(folder / "train" / "dog" / "010.png", folder / "train" / "cat" / "000a.png")
+    os.symlink(folder / "train" / "dog", folder / "train" / "cat" / "also")
+    found = list_image_files(str(folder), "train")
+    assert classes_of(found) == ["cat", "cat", "dog", "dog"]
+    assert "2 links to what is listed already" in found.summary
+
+
+def test_a_link_out_of_the_folder_is_followed(folder):
+    write_images(folder / "elsewhere", 2, first=50)
+    os.symlink(folder / "elsewhere", folder / "train" / "owl")
+    found = list_image_files(str(folder), "train")
+    assert found.class_names == ("cat", "dog", "owl") and len(found.paths) == 6
+
+
+def test_a_broken_link_is_listed_like_a_broken_image(folder):
+    os.symlink(folder / "nowhere.png", folder / "train" / "cat" / "gone.png")
+    assert len(list_image_files(str(folder), "train").paths) == 5
+
+
+ODD_NAMES = ["with space.png", "#1.png", "[1].png", "a*b?.png", "~.png", "ü.png", "100%.PNG", "'quoted\".png"]
+
+
+def test_odd_names_are_read(folder):
+    for number, name in enumerate(ODD_NAMES):
+        (folder / "train" / "cat" / name).write_bytes(encoded(seed=number))
+    source = load_source(DataConfig(dataset="image_folder", data_dir=str(folder)), "train")
+    contents = {record["path"].numpy().decode(): source.read(record).numpy() for record in source.records}
+    assert {str(folder / "train" / "cat" / name) for name in ODD_NAMES} <= contents.keys()
+    assert all(contents.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (b"caf\xe9.png", r"holds the name b'caf\\xe9\.png', which is not UTF-8; rename it"),
+        (b"a\nb.png", r"holds the name 'a\\nb\.png', which has a line break; rename it"),
+    ],
+)
+def test_names_that_are_no_text_are_refused_by_name(folder, name, message):
+    pathlib.Path(os.fsdecode(os.fsencode(folder / "train" / "cat") + b"/" + name)).touch()
+    with pytest.raises(DataError, match=message):
+        list_image_files(str(folder), "train")
+
+
+def test_names_of_files_that_are_not_taken_do_not_matter(folder):
+    pathlib.Path(os.fsdecode(os.fsencode(folder / "train") + b"/caf\xe9.txt")).touch()
+    assert FolderWalk(str(folder / "train")).others[".txt"] == 4
