@@ -230,3 +230,11 @@ def test_paper_recipe():
     assert config.optimizer.learning_rate_scaling == "sqrt"
     assert config.optimizer.warmup_epochs == 40 and config.optimizer.weight_decay == 1e-4
     assert config.model.num_proj_layers == 3 and config.objective.temperature == 0.1
+
+
+def test_a_tilde_is_the_home_directory(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    config = config_of("--model_dir=~/runs/a", "--checkpoint=~/b", "--dataset=image_folder", "--data_dir=~/c")
+    assert (config.run.model_dir, config.run.checkpoint) == ("/home/somebody/runs/a", "/home/somebody/b")
+    assert config.data.data_dir == "/home/somebody/c"
+    assert config_of("--model_dir=gs://bucket/~/a").run.model_dir == "gs://bucket/~/a"

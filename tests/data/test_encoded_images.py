@@ -18,6 +18,7 @@ from tests.data.formats import (
     transparent,
     with_segments,
 )
+from tf_simclrv2 import ConfigError, DataConfig
 from tf_simclrv2.data.encoded_images import WHITE, decode_image
 
 
@@ -126,3 +127,17 @@ def test_a_portable_graph_calls_no_python():
         np.testing.assert_array_equal(decode_elsewhere(FILES[name]), decode(FILES[name]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="neither JPEG nor PNG"):
         decode_elsewhere(FILES["gif"])
+
+
+@pytest.mark.parametrize(
+    ("written", "color"),
+    [("white", (1, 1, 1)), ("black", (0, 0, 0)), ("51,102,255", (0.2, 0.4, 1.0))],
+)
+def test_the_background_of_a_config(written, color):
+    assert DataConfig(background=written).background_color == pytest.approx(color)
+
+
+@pytest.mark.parametrize("written", ["", "blue", "1,2", "1,2,256", "1,2,3,4", "#ffffff"])
+def test_no_background(written):
+    with pytest.raises(ConfigError, match=rf"background is '{written}'; write white, black"):
+        DataConfig(background=written)

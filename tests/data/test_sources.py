@@ -80,7 +80,6 @@ def test_class_folders(tmp_path):
     write_images(tmp_path / "validation" / "ant" / "deeper", 1)
     write_images(tmp_path / "train" / ".hidden", 1)
     (tmp_path / "train" / "notes.txt").write_text("no image")
-    (tmp_path / "train" / "empty").mkdir()
     train = load_source(folder(tmp_path), "train")
     assert train.class_names == ("ant", "zebra") and train.num_examples == 5
     for record in train.records:

@@ -28,7 +28,7 @@ def _flags() -> set[str]:
     settings = {
         setting.flag for area in AREAS.values() for setting in settings_of(area).values() if setting.flag
     }
-    absl = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)
+    absl = re.findall(r'(?:DEFINE_\w+|define_path)\(\s*"(\w+)"', text)
     return {*settings, *absl, *re.findall(r'add_argument\(\s*"--([\w-]+)"', text)}
 
 

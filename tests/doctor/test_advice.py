@@ -159,6 +159,12 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     ),
     (advice.images_unreadable, case_of(images=images(unreadable=2)), "2 of 34", case_of()),
     (
+        advice.images_transparent,
+        case_of(images=images(transparent=30)),
+        "30 of 32 that were examined are transparent and are laid on white",
+        case_of(),
+    ),
+    (
         advice.images_enlarged,
         case_of(images=images(median_side=32.0)),
         "are 32 px and would be enlarged to 224, which costs 49 times as much",

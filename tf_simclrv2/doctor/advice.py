@@ -156,9 +156,9 @@ def images_transparent(case: Case) -> str | None:
     if not case.images.transparent:
         return None
     return (
-        f"images: {case.images.transparent} of {case.images.count} that were examined are transparent and are "
-        f"laid on {case.plan.config.data.background}; choose another color with --background=R,G,B if they "
-        "are hard to see on it."
+        f"images: {case.images.transparent} of {case.images.count} that were examined are transparent and "
+        f"are laid on {case.plan.config.data.background}; choose another color with --background=R,G,B if "
+        "they are hard to see on it."
     )
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.data import Source, decode_image
 from tf_simclrv2.data.encoded_images import Color
+from tf_simclrv2.data.sources import Record
 
 MOST = 32
 # An image whose values differ by less than one step of 8 bits is constant.
@@ -44,12 +45,17 @@ def sample_images(source: Source, most: int = MOST) -> ImageSample:
         most: The number of images to decode; 32 by default.
     """
     few = source.sample(most)
+
+    @tf.function(input_signature=[few.records.element_spec])
+    def decode(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
+        contents = source.read(record)
+        image = decode_image(contents, source.background)
+        return image, tf.reduce_any(decode_image(contents, _another(source.background)) != image)
+
     sides, brightest, constant, unreadable, transparent = [], 0.0, 0, 0, 0
     for record in few.records:
         try:
-            contents = source.read(record)
-            image = decode_image(contents, source.background).numpy()
-            shows_through = np.any(decode_image(contents, _another(source.background)) != image)
+            image, shows_through = (tensor.numpy() for tensor in decode(record))
         except tf.errors.OpError:
             unreadable += 1
             continue
