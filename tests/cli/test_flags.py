@@ -232,9 +232,9 @@ def test_paper_recipe():
     assert config.model.num_proj_layers == 3 and config.objective.temperature == 0.1
 
 
-def test_a_tilde_is_the_home_directory(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/somebody")
+def test_a_tilde_is_the_home_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     config = config_of("--model_dir=~/runs/a", "--checkpoint=~/b", "--dataset=image_folder", "--data_dir=~/c")
-    assert (config.run.model_dir, config.run.checkpoint) == ("/home/somebody/runs/a", "/home/somebody/b")
-    assert config.data.data_dir == "/home/somebody/c"
+    found = (config.run.model_dir, config.run.checkpoint, config.data.data_dir)
+    assert found == (f"{tmp_path}/runs/a", f"{tmp_path}/b", f"{tmp_path}/c")
     assert config_of("--model_dir=gs://bucket/~/a").run.model_dir == "gs://bucket/~/a"

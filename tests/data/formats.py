@@ -114,10 +114,9 @@ REFUSED = {
 }
 
 
-def exif(orientation: int, **others) -> Image.Exif:
+def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
-    for tag, value in {274: orientation, **others}.items():
-        tags[int(tag)] = value
+    tags[0x0112] = orientation
     return tags
 
 
