@@ -1,0 +1,83 @@
+"""Planted copies are found, in the right groups, and nothing else."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.embedding.made_up import embeddings_of, written
+from tf_simclrv2 import ConfigError, DataError
+from tf_simclrv2.embedding import duplicates
+from tf_simclrv2.embedding.duplicates import DuplicatesConfig, find_duplicates
+from tf_simclrv2.embedding.embeddings import Origin
+
+RNG = np.random.default_rng(5)
+WIDTH = 32
+
+
+def names_in(found):
+    return {frozenset(image.name for image in group) for group in found.groups}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Rows 3 and 40 of the first file are copies but for noise, and row 8 of it and 1 of the second."""
+    first, second = RNG.standard_normal([60, WIDTH]), RNG.standard_normal([20, WIDTH])
+    first[40] = 2 * first[3] + 1e-3 * RNG.standard_normal(WIDTH)
+    second[1] = first[8] + 1e-3 * RNG.standard_normal(WIDTH)
+    classes = ["cat"] * 60
+    classes[40] = "dog"
+    return (
+        written(embeddings_of(first, "train", classes), tmp_path / "train.npz"),
+        written(embeddings_of(second, "test"), tmp_path / "test.parquet"),
+    )
+
+
+def test_copies_are_found_within_and_between_files(files, tmp_path):
+    outputs = (str(tmp_path / "found.csv"), str(tmp_path / "found.html"))
+    found = find_duplicates(DuplicatesConfig(files, outputs=outputs), print)
+    assert names_in(found) == {frozenset({"train 3", "train 40"}), frozenset({"train 8", "test 1"})}
+    assert found.summary == (
+        "2 groups of near-duplicates with 4 of 80 images; 1 of them in several files; "
+        "1 with different classes"
+    )
+    assert {image.file for image in found.groups[0]} == set(files)  # Those of several files come first.
+    with open(outputs[0]) as table:
+        rows = list(csv.DictReader(table))
+    assert [row["group"] for row in rows] == ["1", "1", "2", "2"]
+    assert all(float(row["cosine"]) > 0.999 for row in rows)
+    assert "of different classes: cat, dog" in (tmp_path / "found.html").read_text()
+
+
+def test_groups_join_what_is_linked(tmp_path):
+    """a is like b and b like c, so the three are one group."""
+    angles = np.array([0.0, 0.1, 0.2, 1.5])
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    path = written(embeddings_of(circle), tmp_path / "circle.csv")
+    found = find_duplicates(DuplicatesConfig((path,), above=0.99), print)
+    assert names_in(found) == {frozenset({"image 0", "image 1", "image 2"})}
+    assert [round(image.cosine, 4) for image in found.groups[0]] == [0.995] * 3
+    assert find_duplicates(DuplicatesConfig((path,), above=0.999), print).groups == ()
+
+
+def test_the_same_file_in_two_embeddings_is_no_duplicate(tmp_path):
+    vectors = RNG.standard_normal([5, WIDTH])
+    one = dataclasses.replace(embeddings_of(vectors), origin=Origin(folder="/pictures"))
+    paths = tuple(written(one, tmp_path / f"{name}.npz") for name in ("a", "b"))
+    found = find_duplicates(DuplicatesConfig(paths), print)
+    assert found.groups == () and found.summary == "no near-duplicates among 5 images"
+
+
+def test_a_network_that_finds_everything_alike_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 100)
+    path = written(embeddings_of(np.ones([30, 4])), tmp_path / "alike.npz")
+    with pytest.raises(DataError, match=r"more than 100 pairs of images have a cosine above 0\.99"):
+        find_duplicates(DuplicatesConfig((path,)), print)
+
+
+def test_settings_that_cannot_be_used(files):
+    with pytest.raises(ConfigError, match=r"above is 1\.0; pass a cosine, at least -1 and below 1"):
+        DuplicatesConfig(files, above=1.0)
+    with pytest.raises(ConfigError, match="there is no embedding file"):
+        DuplicatesConfig(())

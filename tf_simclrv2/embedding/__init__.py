@@ -1,0 +1,1 @@
+"""Work done with a trained network: pictures embedded, searched, compared and chosen for labeling."""

@@ -1,0 +1,83 @@
+"""Writes one result as a page, as CSV or as JSON, as the extensions of the outputs say."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.files import write_atomically
+from tf_simclrv2.progress import Say
+from tf_simclrv2.setting import as_path
+
+EXTENSIONS = (".html", ".csv", ".json")
+# Makes a page that lies in the directory that it is given.
+Page = Callable[[str], str]
+Table = Iterable[Sequence[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Writers:
+    """A result in every form.
+
+    Attributes:
+        page: HTML.
+        table: Returns rows, the first of which has the names of the columns.
+        values: What JSON holds.
+    """
+
+    page: Page
+    table: Callable[[], Table]
+    values: Any
+
+    def text(self, path: str) -> str:
+        """Returns the content of an output file."""
+        extension = os.path.splitext(path)[1].lower()
+        if extension == ".html":
+            return self.page(os.path.dirname(path))
+        if extension == ".json":
+            return json.dumps(self.values, indent=1, ensure_ascii=False) + "\n"
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows(self.table())
+        return file.getvalue()
+
+
+def check_outputs(outputs: Sequence[str]) -> None:
+    """Refuses outputs that cannot be written.
+
+    Raises:
+        ConfigError: The extension of one is unknown, or its folder does not exist.
+    """
+    for output in outputs:
+        path = as_path("output", output)
+        if os.path.splitext(path)[1].lower() not in EXTENSIONS:
+            raise ConfigError(f"output is {output!r}; its name ends in {', '.join(EXTENSIONS)}.")
+        folder = os.path.dirname(path)
+        if folder and not tf.io.gfile.isdir(folder):
+            raise ConfigError(
+                f"output is {output!r}, but the folder {folder!r} does not exist; make it first."
+            )
+
+
+def write_outputs(outputs: Sequence[str], writers: Writers, say: Say) -> None:
+    """Writes the outputs, replacing what is there, and says where.
+
+    Raises:
+        ConfigError: One cannot be written.
+    """
+    for output in outputs:
+        path = as_path("output", output)
+        try:
+            write_atomically(path, writers.text(path))
+        except tf.errors.OpError as error:
+            raise ConfigError(
+                f"output is {output!r}, which cannot be written ({error.message}); choose another."
+            ) from error
+        say(f"written to {path}")
