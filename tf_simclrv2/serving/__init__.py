@@ -1,0 +1,1 @@
+"""An HTTP server for exported modules that answers as TensorFlow Serving's REST API does."""

@@ -1,0 +1,67 @@
+"""What to serve, where, and within which limits; each flag of `simclrv2 serve` is a field."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.setting import check_settings, documented, set_path, setting
+
+# What the extra `serve` of setup.py installs.
+_PACKAGES = ("httptools", "orjson", "starlette", "uvicorn")
+MEBIBYTE = 2**20
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class ServeConfig:
+    """A module to serve, and the limits of requests.
+
+    Raises:
+        ConfigError: A value cannot be used.
+    """
+
+    module: str = dataclasses.field(
+        metadata={
+            "help": "A SavedModel, the .tar.gz of one, or a folder of versions: NAME/1, NAME/2, …",
+            "flag": None,
+        }
+    )
+    host: str = setting("127.0.0.1", "Address to listen at; 0.0.0.0 lets other machines in.")
+    port: int = setting(8501, "Port to listen at; 0 takes any that is free.", minimum=0, maximum=65535)
+    name: str | None = setting(None, "Name of the model in the address; by default that of the folder.")
+    batch_size: int = setting(32, "Most examples that are computed together.", minimum=1)
+    batch_timeout: float = setting(
+        2.0, "Milliseconds that a request waits for others to be computed with it.", minimum=0
+    )
+    max_body: int = setting(
+        64 * MEBIBYTE, "Most bytes of a request; a larger one is refused unread.", minimum=1
+    )
+    max_images: int = setting(256, "Most examples of a request.", minimum=1)
+    max_pixels: int = setting(
+        50_000_000,
+        "Most pixels of an image file; a larger one is refused before it is decoded.",
+        minimum=1,
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        set_path(self, "module")
+        if self.name is not None and (not self.name or set(self.name) & set("/:?#%")):
+            raise ConfigError(
+                f"name is {self.name!r}; a served model needs a name without any of the characters / : ? # %."
+            )
+
+
+def require_packages() -> None:
+    """Checks that what only the server needs is installed.
+
+    Raises:
+        ConfigError: A package is missing.
+    """
+    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ConfigError(
+            f'the server needs {", ".join(missing)}; install with pip install "tf_simclrv2[serve]".'
+        )
