@@ -1,0 +1,13 @@
+"""Tests of what JAX and libtpu compile are collected where these are installed: `make rehearse-test`."""
+
+import importlib.util
+import os
+
+from tests.small_network import small_network as small_network
+
+NEED_COMPILER = ["test_compiler.py", "test_numerics.py"]
+collect_ignore = [] if importlib.util.find_spec("libtpu") else NEED_COMPILER
+
+# As many CPUs as cores that are compared; JAX reads it when it starts.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+os.environ["JAX_PLATFORMS"] = "cpu"

@@ -1,0 +1,144 @@
+"""What the TPU's compiler makes of a step; it runs in a process of its own, and results are kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+from tf_simclrv2.errors import ConfigError, RunError
+from tf_simclrv2.files import write_atomically
+from tf_simclrv2.rehearsal import compiler_process
+from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
+
+EXTRA = "pip install 'tf_simclrv2[tpu-rehearsal]'"
+_NEEDED = ("jax", "libtpu")
+# All that is said of a program that does not fit: "Used 27.47G of 15.75G hbm", or "the total memory required
+# for HLO temporaries (16.07G) exceeds available HBM (15.75G)".
+_TOO_LARGE = re.compile(r"(?:[Uu]sed |temporaries \()([\d.]+)([KMG]?)\D+([\d.]+)([KMG]?)\)?(?: hbm|\.)")
+# Where each operation of StableHLO comes from, and the functions in it.
+_PLACES = re.compile(r"^#loc.*\n|\s*loc\((?:#loc\d*|\"[^\"]*\"(?:\(#loc\d*\))?)\)", re.MULTILINE)
+_FUNCTIONS = re.compile(r"@[\w.$]+")
+_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30}
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledStep:
+    """A step as the TPU's compiler sees it, of one core.
+
+    Attributes:
+        fits: Whether it fits into a core's memory.
+        used: Bytes of that memory in use at most.
+        limit: Bytes that a program may use; by the generation's memory if the compiler does not say it.
+        arguments: Bytes of the batch, the weights and the optimizer's state.
+        temporaries: Bytes of activations and other intermediate results.
+        code: Bytes of the program.
+        flops: Floating-point operations of a step.
+        accessed: Bytes that a step reads from and writes to memory.
+        all_reduces: Sums over all cores in a step.
+        all_reduced: Bytes of a core in these sums.
+        seconds: How long compiling took.
+    """
+
+    fits: bool
+    used: float
+    limit: float
+    arguments: float = 0.0
+    temporaries: float = 0.0
+    code: float = 0.0
+    flops: float = 0.0
+    accessed: float = 0.0
+    all_reduces: int = 0
+    all_reduced: float = 0.0
+    seconds: float = 0.0
+
+
+def refuse_without_compiler() -> None:
+    """Checks that the TPU's compiler is installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)} cannot be imported, which a rehearsal needs to compile for TPUs; "
+            f"install them with {EXTRA}, best in an environment of their own."
+        )
+
+
+def compile_step(text: str, tpu: TpuSlice, cache: str) -> CompiledStep:
+    """Compiles a core's program for all cores of a slice, which takes minutes.
+
+    The compiler is there: `refuse_without_compiler` was called.
+
+    Args:
+        text: StableHLO.
+        tpu: The slice.
+        cache: A directory, made if need be, in which results are kept and looked for.
+
+    Raises:
+        ConfigError: The compiler knows no such slice.
+        RunError: It refuses the program, or it crashed.
+    """
+    versions = [importlib.metadata.version(name) for name in _NEEDED]
+    path = pathlib.Path(cache) / f"{_key(text, tpu, versions)}.json"
+    if path.exists():
+        return CompiledStep(**json.loads(path.read_text()))
+    step = _step(_in_a_process(text, tpu), tpu)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(str(path), json.dumps(dataclasses.asdict(step)))
+    return step
+
+
+def _key(text: str, tpu: TpuSlice, versions: list[str]) -> str:
+    return hashlib.sha256("\n".join([*versions, tpu.topology, _nameless(text)]).encode()).hexdigest()[:32]
+
+
+def _nameless(text: str) -> str:
+    """The program without what TensorFlow counts on from trace to trace: names of functions and of layers."""
+    names: dict[str, str] = {}
+    text = _PLACES.sub("", text)
+    return _FUNCTIONS.sub(lambda found: names.setdefault(found[0], f"@{len(names)}"), text)
+
+
+def _in_a_process(text: str, tpu: TpuSlice) -> dict[str, float | str]:
+    with tempfile.TemporaryDirectory() as folder:
+        program, result = os.path.join(folder, "step.mlir"), os.path.join(folder, "result.json")
+        pathlib.Path(program).write_text(text)
+        words = [sys.executable, compiler_process.__file__, program, tpu.topology, str(tpu.replicas), result]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if not os.path.exists(result):
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RunError(
+                f"the TPU's compiler ended with code {done.returncode} ({last}); "
+                "try a smaller batch, or another version of libtpu."
+            )
+        return json.loads(pathlib.Path(result).read_text())
+
+
+def _step(found: dict, tpu: TpuSlice) -> CompiledStep:
+    limit = tpu.generation.hbm
+    if "error" not in found:
+        outputs, shared = found["outputs"], found["shared"]
+        used = found["arguments"] + outputs - shared + found["temporaries"] + found["code"]
+        known = {field.name: found[field.name] for field in dataclasses.fields(CompiledStep)[3:]}
+        return CompiledStep(used <= limit, used, limit, **known)
+    too_large = _TOO_LARGE.search(found["error"])
+    if too_large:
+        used, unit, limit, unit_of_limit = too_large.groups()
+        return CompiledStep(False, float(used) * _UNITS[unit], float(limit) * _UNITS[unit_of_limit])
+    reason = found["error"].splitlines()[0]
+    if "opology" in reason:
+        raise ConfigError(
+            f"tpu is {tpu.name!r}, which the TPU's compiler does not know ({reason}); try another."
+        )
+    raise RunError(f"the TPU's compiler refuses the step ({reason}); report it, or try another slice.")

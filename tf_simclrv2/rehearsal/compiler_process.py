@@ -1,0 +1,107 @@
+"""Compiles a program with the TPU's compiler: `python compiler_process.py PROGRAM TOPOLOGY REPLICAS RESULT`.
+
+It is a process of its own, because the compiler writes its messages straight to the terminal, and may end the
+process that it runs in. It needs JAX and libtpu, and neither TensorFlow nor this package.
+"""
+
+from __future__ import annotations
+
+# JAX is in the extra `tpu-rehearsal`, not in the lock.
+# pyright: reportMissingImports=false
+import json
+import math
+import os
+import pathlib
+import re
+import sys
+import time
+
+# Neither a TPU nor a cloud that describes one is looked for, and others may compile at the same time.
+os.environ.update(
+    TPU_SKIP_MDS_QUERY="1",
+    TPU_WORKER_HOSTNAMES="localhost",
+    JAX_PLATFORMS="cpu",
+    ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+)
+
+CHIPS_PER_HOST = 4
+_SHAPE = re.compile(r"(pred|bf16|[fsu]\d+)\[([\d,]*)\]")
+# `%sum = (f32[8]{0}, f32[4]{0}) all-reduce(…)`. One that runs beside other work starts and ends apart.
+_ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
+
+
+def main() -> None:
+    """Compiles, and writes what the compiler says of the result, or why it refuses, as JSON."""
+    program, topology, replicas, result = sys.argv[1:]
+    found = compile_program(pathlib.Path(program).read_text(), topology, int(replicas))
+    pathlib.Path(result).write_text(json.dumps(found))
+
+
+def compile_program(text: str, topology: str, replicas: int) -> dict[str, float | str]:
+    """Compiles StableHLO for the first devices of a topology.
+
+    Args:
+        text: The program of one device.
+        topology: For example `v5e:2x4`.
+        replicas: Devices.
+
+    Returns:
+        Numbers by name: bytes (`arguments`, `outputs`, `shared` by both, `temporaries`, `code`), `flops`,
+        `accessed` (bytes read and written), `all_reduces` and `all_reduced` (their bytes), and `seconds` of
+        compiling. Or what the compiler refused: `error`.
+    """
+    import jax.errors
+    import numpy as np
+    from jax.experimental.topologies import get_topology_desc
+    from jax.interpreters.mlir import make_ir_context
+    from jaxlib import xla_client
+    from jaxlib.mlir import ir
+
+    options = xla_client.CompileOptions()
+    options.num_replicas, options.num_partitions = replicas, 1
+    options.device_assignment = xla_client.DeviceAssignment.create(np.arange(replicas).reshape(replicas, 1))
+    start = time.perf_counter()
+    try:
+        devices = get_topology_desc(topology, platform="tpu", **_of_less_than_a_host(topology)).devices
+        with make_ir_context():
+            module = ir.Module.parse(text)
+        compiled = devices[0].client.compile(
+            module, xla_client.DeviceList(tuple(devices[:replicas])), options
+        )
+    except jax.errors.JaxRuntimeError as error:
+        return {"error": str(error)}
+    memory, cost = compiled.get_compiled_memory_stats(), compiled.cost_analysis()
+    sums = _ALL_REDUCE.findall(compiled.hlo_modules()[0].to_string())
+    return {
+        "arguments": memory.argument_size_in_bytes,
+        "outputs": memory.output_size_in_bytes,
+        "shared": memory.alias_size_in_bytes,
+        "temporaries": memory.temp_size_in_bytes,
+        "code": memory.generated_code_size_in_bytes,
+        "flops": cost["flops"],
+        "accessed": cost["bytes accessed"],
+        "all_reduces": len(sums),
+        "all_reduced": sum(map(_bytes, sums)),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _of_less_than_a_host(topology: str) -> dict[str, list[int]]:
+    """What the compiler wants to know of a slice of less than the four chips of a host."""
+    chips = [int(axis) for axis in topology.partition(":")[2].split("x")]
+    return {"chips_per_host_bounds": [*chips, 1][:3]} if math.prod(chips) < CHIPS_PER_HOST else {}
+
+
+def _bytes(shapes: str) -> int:
+    """The bytes of arrays that are written as in `(f32[8,4]{1,0}, bf16[2])`."""
+    total = 0
+    for dtype, axes in _SHAPE.findall(shapes):
+        size = 8 if dtype == "pred" else int(re.sub(r"\D", "", dtype))
+        for axis in filter(None, axes.split(",")):
+            size *= int(axis)
+        total += size // 8
+    return total
+
+
+if __name__ == "__main__":
+    main()

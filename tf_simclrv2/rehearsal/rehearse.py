@@ -1,0 +1,179 @@
+"""Compiles the step of a run for a slice, and finds the largest batch that fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.progress import Say, phase, say_at_once
+from tf_simclrv2.rehearsal.compiled_step import CompiledStep, compile_step, refuse_without_compiler
+from tf_simclrv2.rehearsal.run_step import run_step
+from tf_simclrv2.rehearsal.step_program import step_program
+from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
+from tf_simclrv2.training.plan import refuse_uneven_batches, with_classes
+
+# A TPU's registers hold 8 rows, so that other batches waste some of it.
+ROWS = 8
+# How often a smaller batch is compiled in search of the largest that fits.
+ATTEMPTS = 4
+# A first guess leaves this share of memory unused: not all of a program's memory shrinks with its batch.
+SPARED = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What was found about a run on a slice.
+
+    Attributes:
+        tpu: The slice.
+        config: The run, with its number of classes.
+        step: The compiled step.
+        largest_batch: The images of a core in the largest batch for which a program was found to fit; None
+            if the batch that was asked for fits, 0 if none was found.
+        largest_step: The compiled step of that batch.
+    """
+
+    tpu: TpuSlice
+    config: ExperimentConfig
+    step: CompiledStep
+    largest_batch: int | None = None
+    largest_step: CompiledStep | None = None
+
+    @property
+    def images_per_core(self) -> int:
+        """Images of a core in each batch."""
+        return batch_size(self.config) // self.tpu.replicas
+
+    @property
+    def seconds_of_arithmetic(self) -> float:
+        """The least time of a step if only its arithmetic took time."""
+        return self.step.flops / self.tpu.generation.flops
+
+    @property
+    def seconds_of_memory(self) -> float:
+        """The least time of a step if only reading and writing memory took time."""
+        return self.step.accessed / self.tpu.generation.bandwidth
+
+    @property
+    def lower_bound(self) -> float:
+        """Seconds that a step takes at least."""
+        return max(self.seconds_of_arithmetic, self.seconds_of_memory)
+
+
+def rehearse(
+    config: ExperimentConfig, tpu: TpuSlice, classes: int, cache: str, say: Say = say_at_once
+) -> Rehearsal:
+    """Compiles what each core of a slice would run, and looks for a smaller batch if that does not fit.
+
+    It needs minutes and no data. Only the shapes matter: weights are as initialized.
+
+    Args:
+        config: The run.
+        tpu: The slice.
+        classes: How many classes the labels have.
+        cache: The directory in which results are kept, so that the same step is compiled once.
+        say: Receives a line now and then; prints it by default.
+
+    Raises:
+        ConfigError: The cores cannot share a batch, the compiler is not installed, or the step has an
+            operation that a TPU cannot run.
+        RunError: The compiler refuses the step for another reason.
+    """
+    refuse_without_compiler()
+    refuse_uneven_batches(config, tpu.replicas)
+    training = config.training
+    if training.precision == "float64":
+        raise ConfigError("precision is 'float64', in which TPUs cannot sum; use float32 or mixed_bfloat16.")
+    if training.train_mode == "pretrain" and not training.lineareval_while_pretraining:
+        classes = 0
+    config = with_classes(config, classes)
+
+    def compiled(images: int) -> CompiledStep:
+        return _compile(with_batch(config, images * tpu.replicas), tpu, cache, say)
+
+    images = batch_size(config) // tpu.replicas
+    step = compiled(images)
+    if step.fits:
+        return Rehearsal(tpu, config, step)
+    largest = largest_that_fits(compiled, images, step)
+    return Rehearsal(tpu, config, step, *(largest or (0, None)))
+
+
+def largest_that_fits(
+    compiled: Callable[[int], CompiledStep], images: int, step: CompiledStep
+) -> tuple[int, CompiledStep] | None:
+    """Finds the largest batch that fits, as a multiple of 8 images, from a few programs.
+
+    The memory of a program is close to a linear function of its batch, so each attempt follows the line
+    through the two programs whose memory is closest to the limit.
+
+    Args:
+        compiled: Compiles the step for a number of images.
+        images: A number that does not fit.
+        step: Its step.
+
+    Returns:
+        The largest number of images that was found to fit, and its step; None if there is none.
+    """
+    known = [(images, step.used)]
+    best, too_large = None, images
+    for _ in range(ATTEMPTS):
+        smallest, largest = (best[0] if best else 0) + ROWS, (too_large - 1) // ROWS * ROWS
+        guess = int(_images_for(step.limit, known)) // ROWS * ROWS
+        if largest < smallest or (best and guess < smallest):
+            break
+        guess = min(max(guess, smallest), largest)
+        found = compiled(guess)
+        known.append((guess, found.used))
+        if found.fits:
+            best = (guess, found)
+        else:
+            too_large = guess
+    return best
+
+
+def _images_for(limit: float, known: list[tuple[int, float]]) -> float:
+    """The number of images with which a program would use all memory."""
+    if len(known) == 1:
+        [(images, used)] = known
+        return images * limit * (1 - SPARED) / used
+    (x, y), (x_2, y_2) = sorted(known, key=lambda point: abs(point[1] - limit))[:2]
+    return x + (limit - y) * (x_2 - x) / (y_2 - y) if y != y_2 else x
+
+
+def batch_size(config: ExperimentConfig) -> int:
+    """Returns the batch of the mode that is rehearsed."""
+    if config.run.mode == "eval":
+        return config.evaluation.eval_batch_size
+    return config.training.train_batch_size
+
+
+def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
+    """Returns the config with another batch, and the labeled and the micro-batches in proportion."""
+    if config.run.mode == "eval":
+        evaluation = dataclasses.replace(config.evaluation, eval_batch_size=batch)
+        return dataclasses.replace(config, evaluation=evaluation)
+    old = config.training.train_batch_size
+    training = dataclasses.replace(
+        config.training,
+        train_batch_size=batch,
+        microbatch_size=config.training.microbatch_size * batch // old,
+    )
+    distillation = dataclasses.replace(
+        config.distillation, labelled_batch_size=config.labelled_batch_size * batch // old
+    )
+    return dataclasses.replace(config, training=training, distillation=distillation)
+
+
+def _compile(config: ExperimentConfig, tpu: TpuSlice, cache: str, say: Say) -> CompiledStep:
+    images = batch_size(config) // tpu.replicas
+    with phase(f"tracing the step with {images} images per core", say):
+        strategy = CompileOnlyStrategy(tpu.replicas)
+        run = run_step(config, strategy)
+        program = step_program(run.step, run.specs, strategy)
+        del run
+    with phase(f"compiling the step with {images} images per core for {tpu.name}", say):
+        return compile_step(program.text, tpu, cache)

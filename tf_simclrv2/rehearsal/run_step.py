@@ -1,0 +1,92 @@
+"""The step of a run and the shapes of its batches, which follow from the config alone; no data is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.optimization import build_optimizer
+from tf_simclrv2.optimization.schedules import WarmupCosine
+from tf_simclrv2.tasks import Task, Teacher, build_task
+from tf_simclrv2.training.trainer import Trainer
+
+# A schedule's length is a number in the program; any other gives the same program but for this number.
+IMAGES = 1_281_167  # Of ImageNet.
+
+Step = Callable[[dict[str, tf.Tensor]], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunStep:
+    """What a core runs, over and over.
+
+    Attributes:
+        task: The compiled task.
+        step: Takes a core's batch.
+        specs: Of such a batch, by name.
+    """
+
+    task: Task
+    step: Step
+    specs: dict[str, tf.TensorSpec]
+
+
+def run_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> RunStep:
+    """Builds the step of a run: of training, or of evaluating the classifier for `--mode=eval`.
+
+    The teacher of a distillation is a network like the student.
+
+    Args:
+        config: The run, with its number of classes.
+        strategy: On which it would run.
+    """
+    training = config.training
+    with strategy.scope():
+        teacher = _teacher(config) if training.train_mode == "distill" else None
+        task = build_task(config, teacher)
+        schedule = WarmupCosine.from_config_values(config.optimizer, training, IMAGES)
+        task.compile(build_optimizer(config.optimizer, schedule))
+        trainer = Trainer(task, None, strategy)
+    replicas = strategy.num_replicas_in_sync
+    if config.run.mode == "eval":
+        return RunStep(task, task.test_step, evaluation_specs(config, replicas))
+    return RunStep(task, trainer.replica_step, training_specs(config, replicas))
+
+
+def training_specs(config: ExperimentConfig, replicas: int) -> dict[str, tf.TensorSpec]:
+    """Returns what a core's training batch holds."""
+    n, labelled = config.training.train_batch_size // replicas, config.labelled_batch_size // replicas
+    images, numbers = _images(config, n), tf.TensorSpec([n], tf.int64)
+    if config.training.train_mode == "pretrain":
+        return {"view_1": images, "view_2": images, "label": numbers, "key": numbers}
+    if config.training.train_mode != "distill":
+        return {"image": images, "label": numbers, "key": numbers}
+    specs = {"image": images, "key": numbers}
+    if labelled:
+        few = tf.TensorSpec([labelled], tf.int64)
+        specs |= {"labelled_image": _images(config, labelled), "label": few, "labelled_key": few}
+    return specs
+
+
+def evaluation_specs(config: ExperimentConfig, replicas: int) -> dict[str, tf.TensorSpec]:
+    """Returns what a core's evaluation batch holds."""
+    n = config.evaluation.eval_batch_size // replicas
+    return {
+        "image": _images(config, n),
+        "label": tf.TensorSpec([n], tf.int64),
+        "mask": tf.TensorSpec([n], tf.bool),
+    }
+
+
+def _images(config: ExperimentConfig, count: int) -> tf.TensorSpec:
+    return tf.TensorSpec([count, config.model.image_size, config.model.image_size, 3], tf.float32)
+
+
+def _teacher(config: ExperimentConfig) -> Teacher:
+    network = SimCLR(config.model, name="teacher", dtype=config.training.precision)
+    network.build((None, config.model.image_size, config.model.image_size, 3))
+    return lambda images: network(images, training=False)["logits_sup"]

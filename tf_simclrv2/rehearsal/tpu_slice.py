@@ -1,0 +1,127 @@
+"""TPU slices by name: their cores, and what a core can do according to Google's documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+from tf_simclrv2.errors import ConfigError
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """A generation of TPUs.
+
+    Attributes:
+        cores_per_chip: Devices that a program sees on each chip.
+        counts_cores: Whether a slice's name, such as v4-16, counts two cores for each chip.
+        bounds: Axes of a slice: 2 in a plane, 3 in a cube.
+        hbm: Bytes of memory of a device.
+        flops: Most bfloat16 operations per second of a device.
+        bandwidth: Bytes per second between a device and its memory.
+    """
+
+    cores_per_chip: int
+    counts_cores: bool
+    bounds: int
+    hbm: float
+    flops: float
+    bandwidth: float
+
+
+# From https://cloud.google.com/tpu/docs, the page of each generation. Up to v4, each of a chip's two cores is
+# a device with half of what the chip has.
+GENERATIONS = {
+    "v2": Generation(2, True, 2, 8 * GIB, 46e12 / 2, 700e9 / 2),
+    "v3": Generation(2, True, 2, 16 * GIB, 123e12 / 2, 900e9 / 2),
+    "v4": Generation(2, True, 3, 16 * GIB, 275e12 / 2, 1228e9 / 2),
+    "v5e": Generation(1, False, 2, 16 * GIB, 197e12, 819e9),
+    "v5p": Generation(1, True, 3, 95 * GIB, 459e12, 2765e9),
+    "v6e": Generation(1, False, 2, 32 * GIB, 918e12, 1640e9),
+}
+_BY_COUNT = re.compile(r"(v\w+?)-(\d+)")
+_BY_SHAPE = re.compile(r"(v\w+?):(\d+(?:x\d+){1,2})")
+
+
+@dataclasses.dataclass(frozen=True)
+class TpuSlice:
+    """A slice of a TPU pod.
+
+    Attributes:
+        name: As it was asked for, for example `v5e-8`.
+        kind: The name of its generation, for example `v5e`.
+        shape: Chips along each axis.
+
+    Example:
+        >>> tpu = parse_slice("v3-8")
+        >>> tpu.topology, tpu.replicas
+        ('v3:2x2', 8)
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def generation(self) -> Generation:
+        """What its devices can do."""
+        return GENERATIONS[self.kind]
+
+    @property
+    def topology(self) -> str:
+        """Its name in the TPU's compiler."""
+        return f"{self.kind}:{'x'.join(map(str, self.shape))}"
+
+    @property
+    def replicas(self) -> int:
+        """Devices, each with a replica of its own."""
+        return math.prod(self.shape) * self.generation.cores_per_chip
+
+
+def parse_slice(name: str) -> TpuSlice:
+    """Reads the name of a slice: by its size (`v5e-8`, `v3-32`) or its shape in chips (`v5e:4x8`).
+
+    Raises:
+        ConfigError: There is no such generation, or no slice of that size.
+    """
+    by_count, by_shape = _BY_COUNT.fullmatch(name), _BY_SHAPE.fullmatch(name)
+    found = by_count or by_shape
+    if found is None or found[1] not in GENERATIONS:
+        raise ConfigError(
+            f"tpu is {name!r}, which names no TPU slice; use one of {', '.join(GENERATIONS)} with a size, as "
+            "in v3-8 or v5e-8, or with a shape, as in v5e:4x8 or v4:2x2x2."
+        )
+    generation = GENERATIONS[found[1]]
+    if by_shape:
+        shape = tuple(map(int, found[2].split("x")))
+        if len(shape) != generation.bounds or not all(shape):
+            example = "x".join("2" * generation.bounds)
+            raise ConfigError(
+                f"tpu is {name!r}, but a slice of {found[1]} has {generation.bounds} axes of at least one "
+                f"chip; use, for example, {found[1]}:{example}."
+            )
+        return TpuSlice(name, found[1], shape)
+    return TpuSlice(name, found[1], _shape(name, int(found[2]), generation))
+
+
+def _shape(name: str, size: int, generation: Generation) -> tuple[int, ...]:
+    """The shape of a slice of that size that is as square as possible, in powers of two."""
+    chips = size // (2 if generation.counts_cores else 1)
+    doublings = chips.bit_length() - 1
+    if chips < 1 or chips != 2**doublings or (generation.counts_cores and size % 2):
+        smaller = 2 ** max(size.bit_length() - 1, 1)
+        kind = name.rpartition("-")[0]
+        raise ConfigError(
+            f"tpu is {name!r}, but slices have a power of two of chips; use {kind}-{smaller}, or give the "
+            "shape in chips."
+        )
+    # Of the doublings, the last axis gets what the others do not share evenly.
+    axes = [doublings // generation.bounds] * generation.bounds
+    for i in range(doublings % generation.bounds):
+        axes[-1 - i] += 1
+    if generation.bounds == 3 and chips == 4:
+        axes = [1, 1, 0]  # A host's own four chips lie in a plane.
+    return tuple(2**n for n in axes)
