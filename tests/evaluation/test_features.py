@@ -1,11 +1,21 @@
 """Features are the network's endpoints, row by row."""
 
+from collections.abc import Callable
+
+import keras
+import ml_dtypes
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.goldens import image
-from tf_simclrv2 import ModelConfig, SimCLR
-from tf_simclrv2.evaluation import extract_features
+from tests.small_network import small_network as small_network
+from tf_simclrv2 import ConfigError, DataConfig, EvaluationConfig, ExperimentConfig, ModelConfig, SimCLR
+from tf_simclrv2.data import load_source
+from tf_simclrv2.evaluation import FeatureExtractor, split_features
+from tf_simclrv2.evaluation.split_features import split_batches
+from tf_simclrv2.models.batch_norm import BatchNormRelu
+from tf_simclrv2.models.private_api import layers_within
 
 
 def test_features_of_padded_batches():
@@ -20,9 +30,87 @@ def test_features_of_padded_batches():
             "mask": tf.constant([True, True, False, False]),
         },
     ]
-    features, labels = extract_features(network, batches, ("final_avg_pool", "proj_head_1", "raw_pixels"))
+    extract = FeatureExtractor(network, ("final_avg_pool", "proj_head_1", "raw_pixels"))
+    features, labels = extract(batches, most=6)
     assert labels.tolist() == [3, 1, 2, 0, 1, 2]
     expected = network(images)
     for name in ("final_avg_pool", "proj_head_1"):
         np.testing.assert_allclose(features[name], expected[name], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(features["raw_pixels"], images.reshape(6, -1))
+
+
+@pytest.fixture
+def network() -> Callable[[tf.distribute.Strategy, str], SimCLR]:
+    """Makes the same network under each strategy."""
+
+    def build(strategy: tf.distribute.Strategy, precision: str = "float32") -> SimCLR:
+        keras.utils.set_random_seed(3)
+        with strategy.scope():
+            made = SimCLR(ModelConfig(resnet_depth=18, image_size=8), dtype=precision)
+            made.build((None, 8, 8, 3))
+        for norm in (layer for layer in layers_within(made) if isinstance(layer, BatchNormRelu)):
+            norm.gamma.assign(tf.ones_like(norm.gamma))
+        return made
+
+    return build
+
+
+CONFIG = ExperimentConfig(
+    model=ModelConfig(resnet_depth=18, image_size=8), evaluation=EvaluationConfig(eval_batch_size=16)
+)
+
+
+def test_all_replicas_find_what_one_finds(network: Callable, strategy: Callable) -> None:
+    """45 images are no multiple of a batch, nor of a replica's part of it."""
+    source = load_source(DataConfig(dataset="digits"), "train[:45]")
+    alone = FeatureExtractor(network(strategy(1)), ["final_avg_pool", "raw_pixels"])
+    expected, labels = split_features(alone, source, CONFIG)
+    several = strategy(4)
+    together = FeatureExtractor(network(several), ["final_avg_pool", "raw_pixels"], several)
+    found, found_labels = split_features(together, source, CONFIG)
+    np.testing.assert_array_equal(found_labels, labels)
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def test_fewer_images_than_replicas(strategy: Callable) -> None:
+    source = load_source(DataConfig(dataset="digits"), "train[:3]")
+    extract = FeatureExtractor(lambda images, training: {}, ["raw_pixels"], strategy(4))
+    found, labels = split_features(extract, source, CONFIG)
+    assert found["raw_pixels"].shape == (3, 192) and len(labels) == 3
+
+
+def test_a_compiled_pass_finds_the_same(network: Callable, strategy: Callable) -> None:
+    source = load_source(DataConfig(dataset="digits"), "train[:20]")
+    made = network(strategy(1))
+    expected, _ = split_features(FeatureExtractor(made, ["final_avg_pool"]), source, CONFIG)
+    compiled = FeatureExtractor(made, ["final_avg_pool"], compile="xla")
+    found, _ = split_features(compiled, source, CONFIG)
+    np.testing.assert_allclose(found["final_avg_pool"], expected["final_avg_pool"], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="2 replicas exchange sums"):
+        FeatureExtractor(network(strategy(2)), ["final_avg_pool"], strategy(2), "xla")
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        ("float32", np.float32),
+        ("mixed_bfloat16", ml_dtypes.bfloat16),
+        ("mixed_float16", np.float16),
+        ("float64", np.float32),
+    ],
+)
+def test_half_precision_takes_half_the_memory(
+    network: Callable, strategy: Callable, precision: str, dtype: type
+) -> None:
+    source = load_source(DataConfig(dataset="digits"), "train[:20]")
+    made = network(strategy(1), precision)
+    found, _ = split_features(FeatureExtractor(made, ["final_avg_pool", "logits_sup"]), source, CONFIG)
+    assert found["final_avg_pool"].dtype == dtype
+    assert found["logits_sup"].dtype == np.float32
+    with split_batches(source, CONFIG) as batches:
+        (first, _) = batches
+    h = made(first["image"])["final_avg_pool"]
+    np.testing.assert_allclose(
+        found["final_avg_pool"][:16].astype(np.float64), tf.cast(h, tf.float64), rtol=1e-2, atol=1e-2
+    )

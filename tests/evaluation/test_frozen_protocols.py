@@ -4,6 +4,7 @@ import dataclasses
 import math
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,11 +18,12 @@ from tf_simclrv2 import (
     EvaluationConfig,
     ExperimentConfig,
     ModelConfig,
+    SimCLR,
     TrainingConfig,
 )
 from tf_simclrv2.data import evaluation_batches, label_subset, load_source
 from tf_simclrv2.evaluation import frozen_protocols, linear_probe, run_frozen_protocols
-from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
+from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints, refuse_many_pixels
 
 HEAD = ("final_avg_pool", "proj_head_1", "proj_head_2", "proj_head_3")
 
@@ -70,11 +72,11 @@ def test_few_labels_are_those_that_fine_tuning_takes(monkeypatch):
     source = load_source(DataConfig(dataset="digits"), "train[:200]")
     fitted = []
 
-    def linear_probe(features, labels, *test, seed):
+    def linear_predictions(features, labels, test, **options):
         fitted.append((features, labels))
-        return SimpleNamespace(accuracy=0.0)
+        return np.zeros(len(test), np.int64)
 
-    monkeypatch.setattr(frozen_protocols, "linear_probe", linear_probe)
+    monkeypatch.setattr(frozen_protocols, "linear_predictions", linear_predictions)
     for label_seed in (0, 3):
         data = DataConfig(dataset="digits", labels_per_class=2, label_seed=label_seed)
         config = ExperimentConfig(
@@ -107,12 +109,12 @@ def test_images_without_a_label_take_no_part():
 
         records = source.records.enumerate().map(forgetful)
         train = dataclasses.replace(source, records=records)
-        return run_frozen_protocols(network, train, source, config, lines)
+        return run_frozen_protocols(network, train, source, config, lines).scores
 
     # Half of the images find themselves, and the others must not vote as a class.
     found = protocols(lambda index: index >= 40)
     head = dataclasses.replace(source, records=source.records.take(40), num_examples=40)
-    assert found == run_frozen_protocols(network, head, source, config, lines)
+    assert found == run_frozen_protocols(network, head, source, config, lines).scores
     assert protocols(lambda index: index >= 0) == {}
     assert "off: no image of digits/train[:80] has a label" in lines
 
@@ -137,7 +139,11 @@ def test_unreadable_images_count_against_the_limit_that_was_set(tmp_path):
         run_frozen_protocols(Pixels(config.model), source, source, config, lines)
         return lines
 
-    assert "20 nearest neighbors, top-1 on 8 images:" in protocols(0.5)
+    lines = protocols(0.5)
+    assert "20 nearest neighbors, top-1 on 8 images:" in lines
+    named = [line for line in lines if "4 of 12 images of" in line]
+    assert len(named) == 2, "once for each split"
+    assert all(f"{i}.png" in named[0] for i in range(4))
     with pytest.raises(DataError, match="4 of 12 images are unreadable, but at most 3 may be"):
         protocols(0.25)
 
@@ -169,7 +175,53 @@ def test_one_class_cannot_be_separated():
         evaluation=EvaluationConfig(eval_batch_size=40, protocols=("linear", "knn")),
     )
     lines = Lines()
-    result = run_frozen_protocols(Pixels(config.model), source, source, config, lines)
+    result = run_frozen_protocols(Pixels(config.model), source, source, config, lines).scores
     assert "linear evaluation is off: all images of digits/train[:40] are of one class" in lines
-    assert result and set(result.values()) == {1.0}
+    assert result and all(value in (1.0, {"3": 1.0}) for value in result.values())
     assert not any(name.startswith("linear") for name in result)
+
+
+def test_several_replicas_evaluate_as_one_does(strategy):
+    """The random encoder too, whose statistics are those of one batch."""
+    data = DataConfig(dataset="digits")
+    train, test = (load_source(data, split) for split in ("train[:150]", "test[:50]"))
+    config = ExperimentConfig(
+        model=ModelConfig(resnet_depth=18, image_size=8),
+        evaluation=EvaluationConfig(eval_batch_size=64, protocols=("knn",), probe_baselines=True),
+    )
+
+    def protocols(replicas):
+        keras.utils.set_random_seed(0)
+        with strategy(replicas).scope():
+            network = SimCLR(config.model)
+            network.build((None, 8, 8, 3))
+        return run_frozen_protocols(network, train, test, config, Lines(), strategy(replicas)).scores
+
+    alone, together = protocols(1), protocols(2)
+    assert alone.keys() == together.keys()
+    for name in (name for name in alone if name.endswith("/top_1_accuracy")):
+        # Rounding may turn a vote or two.
+        assert together[name] == pytest.approx(alone[name], abs=2.1 / 50), name
+
+
+def test_more_pixels_than_memory_holds_are_refused_before_training(tmp_path, monkeypatch):
+    changes = {"protocols": ("knn",), "probe_baselines": True}
+    # 40 and 30 images of 8 pixels: 52.5 KiB.
+    monkeypatch.setattr(frozen_protocols, "MOST_PIXELS", 70 * 8 * 8 * 3 * 4 - 1)
+    with pytest.raises(ConfigError, match=r"raw pixels of 70 images of 8 px would take 0\.0 GiB.*=false"):
+        execute(config_for(tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(frozen_protocols, "MOST_PIXELS", 70 * 8 * 8 * 3 * 4)
+    config = config_for(tmp_path / "run", **changes)
+    refuse_many_pixels(config, *(load_source(config.data, split) for split in ("train[:40]", "test[:30]")))
+    imagenet = dataclasses.replace(
+        ExperimentConfig(), evaluation=EvaluationConfig(protocols=("linear",), probe_baselines=True)
+    )
+    sources = SimpleNamespace(num_examples=1_281_167), SimpleNamespace(num_examples=50_000)
+    monkeypatch.setattr(frozen_protocols, "MOST_PIXELS", 4 * 2**30)
+    with pytest.raises(
+        ConfigError, match=r"1,331,167 images of 224 px would take 746\.\d GiB, and at most 4 GiB"
+    ):
+        refuse_many_pixels(imagenet, *sources)
+    for free in (EvaluationConfig(protocols=("linear",)), EvaluationConfig(probe_baselines=True)):
+        refuse_many_pixels(dataclasses.replace(imagenet, evaluation=free), *sources)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tf_simclrv2 import progress
 from tf_simclrv2.data import draw_per_class
 from tf_simclrv2.evaluation import linear_probe
 
@@ -17,6 +18,14 @@ def blobs(examples, separation, seed=0):
 def test_separable_classes_are_told_apart():
     x, y = blobs(300, separation=20.0)
     assert linear_probe(x[:200], y[:200], x[200:], y[200:]).accuracy == 1.0
+
+
+def test_iterations_are_told(monkeypatch):
+    """A fit to a large set takes minutes."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    (x, y), lines = blobs(60, separation=20.0), []
+    linear_probe(x[:40], y[:40], x[40:], y[40:], say=lines.append)
+    assert sum(line.startswith("linear probe, iteration ") for line in lines) > 1
 
 
 def test_noise_stays_at_chance():

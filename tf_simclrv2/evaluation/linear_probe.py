@@ -6,17 +6,16 @@ import dataclasses
 import math
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+
+from tf_simclrv2.evaluation.logistic_regression import fit_logistic_regressions
+from tf_simclrv2.progress import Say
 
 # Inverse strengths of the L2 penalty to try.
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 HELD_OUT = 0.2
 # Used if no class has a second row to hold out.
 DEFAULT_STRENGTH = 1.0
-MAX_ITERATIONS = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +37,13 @@ def linear_probe(
     test_features: np.ndarray,
     test_labels: np.ndarray,
     seed: int = 0,
+    say: Say | None = None,
 ) -> ProbeResult:
     """Fits logistic regression to standardized features and tests it.
 
-    The strength of the penalty is chosen by a sweep: classifiers are fitted to four fifths of the training
-    rows and compared on the other fifth, stratified by class. The only row of a class is never held out. The
-    final fit uses all rows.
+    The strength of the penalty is chosen by a sweep: classifiers of all strengths are fitted together to four
+    fifths of the training rows and compared on the other fifth, stratified by class. The only row of a class
+    is never held out. The final fit uses all rows and starts from the best of these classifiers.
 
     Args:
         train_features: [N, D].
@@ -51,31 +51,60 @@ def linear_probe(
         test_features: [M, D].
         test_labels: int [M].
         seed: Seed of the choice of held-out rows.
+        say: Receives progress lines; None shows nothing.
 
     Returns:
         The accuracy on the test rows and the chosen strength.
 
     Reference: SimCLR section 4, "linear evaluation protocol".
     """
-    strength = _best_strength(train_features, train_labels, seed)
-    model = _classifier(strength).fit(train_features, train_labels)
-    return ProbeResult(float(model.score(test_features, test_labels)), strength)
+    predicted, strength = _fit_and_predict(train_features, train_labels, test_features, seed, say)
+    return ProbeResult(float(np.mean(predicted == test_labels)), strength)
 
 
-def _classifier(strength: float) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=MAX_ITERATIONS))
+def linear_predictions(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    seed: int = 0,
+    say: Say | None = None,
+) -> np.ndarray:
+    """Predicts the classes of test rows by the classifier of `linear_probe`; arguments as there.
+
+    Returns:
+        Classes, int [M].
+    """
+    return _fit_and_predict(train_features, train_labels, test_features, seed, say)[0]
 
 
-def _best_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> float:
-    classes, counts = np.unique(labels, return_counts=True)
-    alone = np.isin(labels, classes[counts == 1])
+def _fit_and_predict(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    seed: int,
+    say: Say | None,
+) -> tuple[np.ndarray, float]:
+    """Returns the predicted classes and the strength of the penalty."""
+    classes, labels = np.unique(train_labels, return_inverse=True)
+    strength, start = DEFAULT_STRENGTH, None
+    fit, held = _split(labels, seed)
+    if len(held):
+        sweep = fit_logistic_regressions(train_features, labels, STRENGTHS, fit, say=say)
+        scores = np.mean(sweep.predict(train_features, held) == labels[held], axis=1)
+        best = int(np.argmax(scores))
+        strength, start = STRENGTHS[best], sweep.weights[best : best + 1]
+    model = fit_logistic_regressions(train_features, labels, [strength], start=start, say=say)
+    return classes[model.predict(test_features)[0]], strength
+
+
+def _split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses the rows of the sweep, sorted: those to fit to and those held out, possibly none."""
+    counts = np.bincount(labels)
+    alone = counts[labels] == 1
     if alone.all():
-        return DEFAULT_STRENGTH
+        return np.arange(len(labels)), np.arange(0)
     size = max(math.ceil(HELD_OUT * np.sum(~alone)), int(np.sum(counts > 1)))
     fit, held = train_test_split(
         np.flatnonzero(~alone), test_size=size, stratify=labels[~alone], random_state=seed
     )
-    fit = np.concatenate([fit, np.flatnonzero(alone)])
-    fit_x, fit_y, held_x, held_y = features[fit], labels[fit], features[held], labels[held]
-    scores = [_classifier(strength).fit(fit_x, fit_y).score(held_x, held_y) for strength in STRENGTHS]
-    return STRENGTHS[int(np.argmax(scores))]
+    return np.sort(np.concatenate([fit, np.flatnonzero(alone)])), np.sort(held)
