@@ -1,6 +1,7 @@
 """One picture in every format and mode, and what Pillow sees in it."""
 
 import io
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -111,6 +112,8 @@ REFUSED = {
     "jpeg, half": FILES["jpeg"][: len(FILES["jpeg"]) // 2],
     "gif, half": FILES["gif"][:40],
     "tiff of floating-point numbers": encoded(Image.fromarray(np.ones(SIZE, np.float32)), "TIFF"),
+    "tiff of 32 bits": encoded(Image.fromarray(np.full(SIZE, 7, np.int32)), "TIFF"),
+    "tiff of signed numbers": encoded(picture().convert("L"), "TIFF", tiffinfo={339: 2}),
 }
 
 
@@ -139,3 +142,10 @@ def with_segments(contents: bytes, *segments: tuple[int, bytes]) -> bytes:
         bytes([0xFF, marker]) + (len(data) + 2).to_bytes(2, "big") + data for marker, data in segments
     )
     return contents[:2] + written + contents[2:]
+
+
+def with_chunk(contents: bytes, name: bytes, data: bytes, where: str = "before") -> bytes:
+    """A PNG file with another chunk before its pixels or behind them."""
+    chunk = len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+    at = {"before": contents.index(b"IDAT") - 4, "behind": contents.index(b"IEND") - 4}[where]
+    return contents[:at] + chunk + contents[at:]

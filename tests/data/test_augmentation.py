@@ -246,3 +246,20 @@ def test_check_unit_range():
     for wrong in ([0.0, 255.0], [-1.0, 1.0], [0.0, float("nan")]):
         with pytest.raises(tf.errors.InvalidArgumentError, match="0 to 1"):
             augmentation.check_unit_range(tf.constant(wrong))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "inside"),
+    [(300, 500, (29, 48)), (7, 7, (48, 48)), (900, 90, (48, 5)), (900, 3, (48, 1))],
+)
+def test_a_thumbnail_holds_all_of_an_image_in_its_own_proportions(height, width, inside):
+    image = np.zeros([height, width, 3], np.float32)
+    image[: height // 2], image[height // 2 :] = (1, 0, 0), (0, 0, 1)
+    found = augmentation.contained(tf.constant(image), 48).numpy()
+    seen = np.argwhere(found[..., 3] == 1)
+    (top, left), (bottom, right) = seen.min(axis=0), seen.max(axis=0)
+    assert (bottom - top + 1, right - left + 1) == inside and len(seen) == inside[0] * inside[1]
+    assert abs(top + bottom - 47) <= 1 and abs(left + right - 47) <= 1, "in the middle"
+    assert not found[found[..., 3] < 1].any(), "the rest is transparent"
+    np.testing.assert_allclose(found[top, left], [1, 0, 0, 1], atol=0.01)
+    np.testing.assert_allclose(found[bottom, right], [0, 0, 1, 1], atol=0.01)

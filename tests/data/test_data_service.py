@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.data.services import serving
 from tf_simclrv2.config import DataConfig
@@ -45,14 +46,15 @@ def own_service(tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Forty images in two classes, and three files that are none."""
+    """Forty images of five formats in two classes, and three files that are none."""
     root = tmp_path_factory.mktemp("folder")
     noise = np.random.default_rng(0)
     for name in ("a", "b"):
         (root / name).mkdir()
         for number in range(20):
             pixels = noise.integers(0, 256, (10, 14, 3), dtype=np.uint8)
-            (root / name / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+            kind = ("png", "gif", "bmp", "webp", "tiff")[number % 5]
+            Image.fromarray(pixels).save(root / name / f"{number}.{kind}")
     for name in ("a/empty.png", "a/text.png", "b/torn.png"):
         (root / name).write_bytes(b"this is no image" if "text" in name else b"")
     config = DataConfig(dataset="image_folder", data_dir=str(root), max_skipped_fraction=0.1)

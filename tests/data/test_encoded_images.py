@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.data.formats import (
     BLUE,
@@ -11,11 +12,13 @@ from tests.data.formats import (
     encoded,
     exif,
     expected,
+    gray16,
     laid_on,
     picture,
     png16,
     tiff_block,
     transparent,
+    with_chunk,
     with_segments,
 )
 from tf_simclrv2 import ConfigError, DataConfig
@@ -60,10 +63,17 @@ def test_png_of_16_bits(channels):
     assert len(np.unique(values[..., 0])) > 200, "more steps than 8 bits would leave of these"
 
 
+def test_a_tiff_of_16_bits_in_which_zero_is_white():
+    """Pillow turns only 8 bits over."""
+    values = np.asarray(gray16())
+    contents = encoded(Image.fromarray(65535 - values), "TIFF", tiffinfo={262: 0})
+    np.testing.assert_allclose(decode(contents), values[..., None].repeat(3, -1) / 65535, atol=1e-6)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
 def test_a_photograph_is_turned_upright(kind, orientation):
-    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {})
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}, "AVIF": {"quality": 100}}.get(kind, {})
     contents = encoded(picture(), kind, exif=exif(orientation), **options)
     found, want = decode(contents).numpy(), expected(contents, WHITE)
     assert found.shape == want.shape
@@ -87,6 +97,31 @@ def test_an_orientation_behind_other_segments():
     np.testing.assert_array_equal(decode(contents), np.rot90(decode(PLAIN), 2))
 
 
+@pytest.mark.parametrize("where", ["before", "behind"])
+@pytest.mark.parametrize("name", ["png", "png palette", "png alpha", "png gray of 16 bits"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_png_is_turned_wherever_it_says_so(name, orientation, where):
+    contents = with_chunk(FILES[name], b"eXIf", tiff_block("MM", 3, orientation), where)
+    want = expected(contents, WHITE)
+    assert want.shape != decode(FILES[name]).shape or orientation == 3
+    np.testing.assert_allclose(decode(contents), want, atol=1e-6)
+
+
+def test_a_png_whose_note_is_behind_many_pixels():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    contents = encoded(Image.fromarray(noise), "PNG")
+    assert len(contents) > 300_000
+    turned = with_chunk(contents, b"eXIf", tiff_block("II", 3, 8), "behind")
+    np.testing.assert_array_equal(decode(turned), np.rot90(decode(contents)))
+
+
+@pytest.mark.parametrize("repeated", [b"Exif\0\0", b""])
+def test_a_png_note_with_and_without_its_name(repeated):
+    contents = with_chunk(FILES["png"], b"eXIf", repeated + tiff_block("II", 3, 6))
+    np.testing.assert_allclose(decode(contents), expected(contents, WHITE), atol=1e-6)
+    np.testing.assert_array_equal(decode(contents), np.rot90(decode(FILES["png"]), -1))
+
+
 BROKEN_BLOCKS = {
     "nothing": b"",
     "its beginning": b"MM\0*",
@@ -101,6 +136,8 @@ BROKEN_BLOCKS = {
 def test_a_broken_note_is_no_note(block):
     contents = with_segments(PLAIN, (0xE1, b"Exif\0\0" + block))
     np.testing.assert_array_equal(decode(contents), decode(PLAIN))
+    contents = with_chunk(FILES["png"], b"eXIf", block)
+    np.testing.assert_array_equal(decode(contents), decode(FILES["png"]))
 
 
 def test_the_name_in_the_pixels_is_no_note():

@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from tests.data.image_files import encoded, write_images
+from tests.data.mutations import claiming
 from tf_simclrv2 import DataConfig, DataError
 from tf_simclrv2.data import load_source
 from tf_simclrv2.data.folder_walk import FolderWalk
@@ -30,13 +31,21 @@ def classes_of(found) -> list[str]:
 def test_what_is_not_taken_is_counted(folder):
     summary = list_image_files(str(folder), "train").summary
     assert summary == (
-        "4 images in 2 classes (cat, dog); 6 other files ignored: 3 .txt, 2 .ogg, 1 without extension"
+        "4 images in 2 classes (cat, dog); "
+        "7 other files ignored: 3 .txt, 2 .ogg, 1 without extension, 1 hidden"
     )
+
+
+def test_pictures_of_other_formats_are_counted_among_many_kinds_of_files(folder):
+    for name in ("a.HEIC", "b.svg", "c.heic", *(f"{i}.{i}{j}" for i in range(9) for j in range(2))):
+        (folder / "train" / "cat" / name).touch()
+    summary = list_image_files(str(folder), "train").summary
+    assert "; 3 pictures in formats that are not read: 2 .heic, 1 .svg; 25 other files ignored: " in summary
 
 
 def test_a_run_says_it_in_one_line(folder):
     source = load_source(DataConfig(dataset="image_folder", data_dir=str(folder)), "train")
-    assert "6 other files ignored" in source.summary and "\n" not in source.summary
+    assert "7 other files ignored" in source.summary and "\n" not in source.summary
 
 
 def test_where_everything_is_taken(tmp_path):
@@ -47,10 +56,32 @@ def test_where_everything_is_taken(tmp_path):
 def test_a_class_without_images_is_refused_by_name(folder):
     (folder / "train" / "owl").mkdir()
     (folder / "train" / "owl" / "hoot.ogg").touch()
-    with pytest.raises(DataError, match=r"holds no images of owl; .* or pass --ignore_empty_classes"):
+    with pytest.raises(DataError, match=r"holds no image of owl that can be read; .*--ignore_empty_classes"):
         list_image_files(str(folder), "train")
     found = list_image_files(str(folder), "train", ignore_empty_classes=True)
     assert found.class_names == ("cat", "dog") and found.summary.endswith("; no image in: owl")
+
+
+BROKEN = {
+    "empty": b"",
+    "words": b"no picture",
+    "half": encoded()[:60],
+    "huge": claiming(encoded(), 40_000, 40_000),
+}
+
+
+@pytest.mark.parametrize("contents", BROKEN.values(), ids=BROKEN)
+def test_a_class_without_a_readable_image_is_refused_by_name(folder, contents):
+    (folder / "train" / "owl").mkdir()
+    for name in ("a.png", "b.jpg"):
+        (folder / "train" / "owl" / name).write_bytes(contents)
+    with pytest.raises(DataError, match=r"holds no image of owl that can be read; .*--ignore_empty_classes"):
+        list_image_files(str(folder), "train")
+    found = list_image_files(str(folder), "train", ignore_empty_classes=True)
+    assert found.class_names == ("cat", "dog") and len(found.paths) == 4
+    assert found.summary.endswith("; no image in: owl")
+    (folder / "train" / "owl" / "z.webp").write_bytes(encoded(kind="WEBP"))
+    assert list_image_files(str(folder), "train").class_names == ("cat", "dog", "owl")
 
 
 def test_a_flat_folder_may_hold_other_folders(tmp_path):
@@ -62,7 +93,7 @@ def test_a_flat_folder_may_hold_other_folders(tmp_path):
 def test_a_link_in_a_circle_ends(folder):
     os.symlink(folder / "train", folder / "train" / "dog" / "again")
     found = list_image_files(str(folder), "train")
-    assert len(found.paths) == 4 and "1 links to what is listed already" in found.summary
+    assert len(found.paths) == 4 and "1 link to what is listed already" in found.summary
 
 
 def test_a_file_is_listed_once_and_where_it_is(folder):
@@ -98,6 +129,16 @@ def test_odd_names_are_read(folder):
     assert all(contents.values())
 
 
+@pytest.mark.parametrize("name", ["lr=[0.1]", "x*", "x?", "back\\slash", "new\nline", "~", "a b#"])
+def test_a_folder_of_any_name_is_read(tmp_path, name):
+    folder = tmp_path / name
+    write_images(folder / "train" / "cat", 2)
+    (tmp_path / "xy" / "train" / "dog").mkdir(parents=True)
+    source = load_source(DataConfig(dataset="image_folder", data_dir=str(folder)), "train")
+    assert source.class_names == ("cat",)
+    assert [source.read(record).numpy()[:4] for record in source.records] == [b"\x89PNG"] * 2
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -114,3 +155,32 @@ def test_names_that_are_no_text_are_refused_by_name(folder, name, message):
 def test_names_of_files_that_are_not_taken_do_not_matter(folder):
     pathlib.Path(os.fsdecode(os.fsencode(folder / "train") + b"/caf\xe9.txt")).touch()
     assert FolderWalk(str(folder / "train")).others[".txt"] == 4
+
+
+def test_a_link_to_itself_is_refused_by_name(folder):
+    os.symlink("b", folder / "train" / "cat" / "a")
+    os.symlink("a", folder / "train" / "cat" / "b")
+    with pytest.raises(
+        DataError, match=r"/train/cat/[ab]' cannot be read \(Too many levels of symbolic links\)"
+    ):
+        list_image_files(str(folder), "train")
+
+
+def test_a_folder_that_may_not_be_read_is_refused_by_name(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"/train/dog' cannot be read \(Permission denied\); "):
+        list_image_files(str(folder), "train")
+
+
+def test_what_is_no_file_is_not_waited_for(folder):
+    os.mkfifo(folder / "train" / "cat" / "pipe.png")
+    os.symlink("pipe.png", folder / "train" / "cat" / "link.png")
+    found = list_image_files(str(folder), "train")
+    assert len(found.paths) == 4 and "2 special" in found.summary

@@ -119,12 +119,43 @@ def test_unlabelled_rows_are_not_a_class():
 
 
 def test_more_than_a_class_has():
-    with pytest.raises(
-        DataError, match=r"150 labels per class .* has only 1\d\d of class '\d'; ask for at most 1\d\d"
-    ):
-        subset(labels_per_class=150)
-    with pytest.raises(DataError, match=r"only 0 of class '.'; choose a split that has images of every"):
+    counts = np.bincount([label for _, label in rows_of(load_source(DIGITS, "train"))])
+    small = sorted((count, label) for label, count in enumerate(counts.tolist()) if count < 144)
+    with pytest.raises(DataError) as refused:
+        subset(labels_per_class=144)
+    listed = ", ".join(f"{label} ({count})" for count, label in small)
+    assert (
+        f"144 labels per class are requested, but digits/train has fewer of {len(small)} classes: {listed};"
+        in str(refused.value)
+    )
+    assert "--labels_per_class_at_most" in str(refused.value)
+    assert f"--labels_per_class={small[0][0]}." in str(refused.value)
+    with pytest.raises(DataError, match=r"fewer of \d classes: . \(0\), .*choose a split that has images of"):
         subset("train[:8]", label_fraction=0.5)
+
+
+def test_up_to_so_many_labels_of_a_class():
+    """A class that has fewer gives all it has; the others give what they give without it."""
+    whole, strict = (
+        rows_of(load_source(DIGITS, "train[:100]")),
+        rows_of(subset("train[:100]", labels_per_class=3)),
+    )
+    counts = np.bincount([label for _, label in whole])
+    source = subset("train[:100]", labels_per_class=10, labels_per_class_at_most=True)
+    rows = rows_of(source)
+    assert np.bincount([label for _, label in rows]).tolist() == np.minimum(counts, 10).tolist()
+    assert len(rows) == source.num_examples and set(strict) <= set(rows) <= set(whole)
+    assert source.name == "digits/train[:100] (up to 10 labels per class)"
+    for label, count in enumerate(counts):
+        assert (f"{label} ({count})" in source.summary) == (count < 10)
+    enough = subset(labels_per_class=3, labels_per_class_at_most=True)
+    assert rows_of(enough) == rows_of(subset(labels_per_class=3))
+    assert enough.name == "digits/train (3 labels per class)" and not enough.summary
+
+
+def test_a_class_without_images_gives_none():
+    rows = rows_of(subset("train[:8]", labels_per_class=8, labels_per_class_at_most=True))
+    assert rows == rows_of(load_source(DIGITS, "train[:8]"))
 
 
 def test_without_labels(tmp_path):

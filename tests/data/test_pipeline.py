@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -235,6 +236,35 @@ def test_evaluation_leaves_unreadable_images_out(classes):
     skipped = SkippedImages(source.num_examples, 0.2)
     batches = take(evaluation_batches(source, image_size=SIZE, batch_size=8, skipped=skipped), 99)
     assert sum(batch["mask"].sum() for batch in batches) == 20 and skipped.count == 3
+
+
+def test_named_batches_name_the_image_of_each_row(classes):
+    """Though some files cannot be read, and the last batch is filled up."""
+    broken = break_images(classes)
+    source, config = folder(classes, max_skipped_fraction=0.5)
+    named = dataclasses.replace(source, named=True, thumbnail_size=6)
+    paths = [record["path"].numpy() for record in source.records]
+    readable = [path for path in paths if path.decode().rsplit("/", 1)[1] not in broken]
+    skipped = SkippedImages(20, 0.5)
+    (batch,) = evaluation_batches(named, image_size=SIZE, batch_size=25, skipped=skipped)
+    assert batch["path"].numpy().tolist() == readable + [b""] * (25 - len(readable))
+    opaque = batch["thumbnail"].numpy()[..., 3] == 1
+    assert opaque.shape == (25, 6, 6) and opaque.any(axis=(1, 2)).sum() == len(readable) == 20
+    for row, path in enumerate(readable):
+        (alone,) = evaluation_batches(only(source, path), image_size=SIZE, batch_size=1)
+        np.testing.assert_array_equal(batch["image"][row], alone["image"][0])
+    options = BatchOptions(SIZE, 10, skipped=SkippedImages(20, 0.5))
+    plain = by_key(take(finetuning_batches(source, config, options), 4))
+    both = by_key(take(finetuning_batches(named, config, options), 4))
+    labels = {record["path"].numpy(): int(record["label"]) for record in source.records}
+    for key, row in both.items():
+        assert labels[row.pop("path")] == row["label"]
+        np.testing.assert_array_equal(row["image"], plain[key]["image"])
+
+
+def only(source, path):
+    records = source.records.filter(lambda record: record["path"] == path)
+    return dataclasses.replace(source, records=records, num_examples=1)
 
 
 def test_too_many_unreadable_images_stop_the_run(classes):

@@ -61,6 +61,16 @@ def test_digits_are_prepared_once_and_quietly(digits, capfd):
     assert labels(again) == labels(load_source(digits, "train"))
 
 
+@pytest.mark.parametrize("name", ["x*", "x[1]"])
+def test_a_data_dir_is_no_pattern(tmp_path, name):
+    """TFDS takes `x*` for prepared where `x1` is."""
+    beside, own = (DataConfig(dataset="digits", data_dir=str(tmp_path / part)) for part in ("x1", name))
+    expected = labels(load_source(beside, "train"))
+    for _ in range(2):
+        assert labels(load_source(own, "train")) == expected
+    assert (tmp_path / name / "digits").is_dir()
+
+
 def test_split_expressions(digits):
     train = labels(load_source(digits, "train"))
     assert labels(load_source(digits, "train[:10%]")) == train[:144]
@@ -197,7 +207,7 @@ NO_CLASSES = {
     "number": ({"label": F.Scalar(np.float32)}, r"'label' is Scalar\(shape=\(\), dtype=float32\)"),
     "unnamed": (
         {"label": F.Scalar(np.int64), "kind": F.ClassLabel(num_classes=2)},
-        r"'label' is Scalar\(shape=\(\), dtype=int64\)",
+        r"'label' is Scalar\(shape=\(\), dtype=int64\); --label_key=kind would do",
     ),
     "several": (
         {"labels": F.Sequence(F.ClassLabel(num_classes=2)), "id": F.Text()},
@@ -263,3 +273,9 @@ def test_processes_that_start_at_once_prepare_a_dataset_once(tmp_path):
     processes = [start(["-c", program], log) for log in logs]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert [log.read_text().splitlines()[-1] for log in logs] == ["1437 360"] * 3
+
+
+@pytest.mark.parametrize("split", ["train[:0]", "train[5:5]", "train[90%:10%]", "test+train[7:7]"])
+def test_an_empty_slice_is_refused(digits, split):
+    with pytest.raises(DataError, match=r"chooses no images; choose a larger slice of train \(1437 images\)"):
+        load_source(digits, split)

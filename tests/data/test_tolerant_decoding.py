@@ -1,28 +1,42 @@
 """A pipeline sees every file as `decode_image` does, and marks what it cannot decode."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from tests.data.formats import BLUE, FILES, REFUSED, encoded, exif, picture, tiff_block, with_segments
+from tests.data.formats import (
+    BLUE,
+    FILES,
+    REFUSED,
+    encoded,
+    exif,
+    picture,
+    tiff_block,
+    with_chunk,
+    with_segments,
+)
 from tf_simclrv2.data.encoded_images import decode_image
 from tf_simclrv2.data.tolerant_decoding import decoded_then
 
 NOTED = {
     **{f"jpeg, orientation {n}": encoded(picture(), "JPEG", exif=exif(n)) for n in range(1, 9)},
+    **{
+        f"png, orientation {n} {where} its pixels": with_chunk(
+            FILES["png"], b"eXIf", tiff_block("MM", 3, n), where
+        )
+        for n in (1, 6)
+        for where in ("before", "behind")
+    },
     "jpeg, far behind": with_segments(
         FILES["jpeg"], (0xE2, bytes(60_000)), (0xE1, b"Exif\0\0" + tiff_block("MM", 3, 8))
     ),
 }
 
 
-def through_a_pipeline(files: dict[str, bytes], **options) -> dict[str, dict[str, np.ndarray]]:
+def through_a_pipeline(files: dict[str, bytes]) -> dict[str, dict[str, np.ndarray]]:
     """What comes out, by name."""
     names, contents = list(files), list(files.values())
     records = tf.data.Dataset.from_tensor_slices({"path": names, "contents": contents})
-    prepare = decoded_then(
-        lambda record: {"image": record["image"]}, lambda record: record["contents"], BLUE, **options
-    )
+    prepare = decoded_then(lambda record: {"image": record["image"]}, lambda record: record["contents"], BLUE)
     return dict(zip(names, records.map(prepare).as_numpy_iterator(), strict=True))
 
 
@@ -38,12 +52,6 @@ def test_what_cannot_be_decoded_is_marked():
     found = through_a_pipeline(REFUSED)
     assert not any(example["readable"] for example in found.values())
     assert {example["image"].shape for example in found.values()} == {(1, 1, 3)}
-
-
-@pytest.mark.parametrize(("name", "readable"), [("jpeg", True), ("png alpha", True), ("gif", False)])
-def test_a_portable_pipeline_reads_what_tensorflow_can(name, readable):
-    found = through_a_pipeline({name: FILES[name]}, portable=True)[name]
-    assert found["readable"] == readable
 
 
 def test_a_file_that_is_gone_is_marked(tmp_path):

@@ -81,6 +81,23 @@ def resize(image: tf.Tensor, size: int | tuple[int, int]) -> tf.Tensor:
     return tf.image.resize(image, _height_width(size), method="bicubic", antialias=False)
 
 
+def contained(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Scales an image so that all of it fits into a square, in its own proportions; for people to look at.
+
+    Args:
+        image: float32 [height, width, 3] in [0, 1].
+        size: Side of the square in pixels.
+
+    Returns:
+        float32 [size, size, 4] in [0, 1], transparent where the image does not reach.
+    """
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    fitting = tf.maximum(1, tf.cast(tf.round(size * sides / tf.reduce_max(sides)), tf.int32))
+    image = tf.image.resize(image, fitting, antialias=True)
+    opaque = tf.pad(image, [[0, 0], [0, 0], [0, 1]], constant_values=1.0)
+    return tf.image.resize_with_crop_or_pad(opaque, size, size)
+
+
 def center_crop(image: tf.Tensor, size: int | tuple[int, int], proportion: float) -> tf.Tensor:
     """Crops the center, in the target's aspect ratio, and resizes it.
 

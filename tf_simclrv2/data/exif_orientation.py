@@ -1,4 +1,4 @@
-"""The orientation that a camera writes into a JPEG file, as operations of TensorFlow's graph.
+"""The orientation that a camera writes into a JPEG or PNG file, as operations of TensorFlow's graph.
 
 A camera that is held upright often stores its pixels sideways, and notes in the file how to turn them (tag
 0x0112 of the EXIF standard). TensorFlow's decoder ignores the note. It is read here without Python, so that
@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_simclrv2.data.png_chunks import find_chunk
+
 UPRIGHT = 1
 _ORIENTATION_TAG = 0x0112
 _FIRST_SEGMENT = 2
 _EXIF = b"Exif\0\0"
+_PNG_CHUNK = b"eXIf"
 # Segments that come before the image's tables: APP0 to APP15, and comments.
 _APP_0, _APP_1, _APP_15, _COMMENT = 0xE0, 0xE1, 0xEF, 0xFE
 # An image file directory of EXIF: a count, and entries of 12 bytes: tag, type, count, value.
@@ -20,7 +23,7 @@ _ENTRY_BYTES, _MOST_ENTRIES = 12, 64
 _BYTE, _SHORT, _LONG = 1, 3, 4
 
 
-def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
+def jpeg_orientation(contents: tf.Tensor) -> tf.Tensor:
     """Reads how a JPEG file's pixels have to be turned.
 
     Args:
@@ -30,7 +33,7 @@ def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
         int64 [], 1 to 8 as in the EXIF standard. 1, upright, if the file does not say, or says it wrongly.
 
     Example:
-        >>> exif_orientation(tf.constant(open("portrait.jpg", "rb").read()))
+        >>> jpeg_orientation(tf.constant(open("portrait.jpg", "rb").read()))
         <tf.Tensor: shape=(), dtype=int64, numpy=6>
     """
     start, length = _exif_segment(contents)
@@ -39,6 +42,21 @@ def exif_orientation(contents: tf.Tensor) -> tf.Tensor:
         lambda: _orientation_in(tf.strings.substr(contents, start, length)),
         lambda: tf.constant(UPRIGHT, tf.int64),
     )
+
+
+def png_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """Reads how a PNG file's pixels have to be turned; argument and result as of `jpeg_orientation`."""
+    start, length = find_chunk(contents, _PNG_CHUNK)
+    return tf.cond(
+        length > 0,
+        lambda: _orientation_in(_without_name(tf.strings.substr(contents, start, length))),
+        lambda: tf.constant(UPRIGHT, tf.int64),
+    )
+
+
+def _without_name(block: tf.Tensor) -> tf.Tensor:
+    """An EXIF block without the name that it has in JPEG files, and by mistake in some others."""
+    return tf.strings.regex_replace(block, r"^Exif\x00\x00", "")
 
 
 def turned_upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -100,8 +118,9 @@ def _orientation_in(block: tf.Tensor) -> tf.Tensor:
         """Unsigned integers of so many bytes."""
         positions = tf.minimum(tf.cast(position, tf.int64), tf.cast(size, tf.int64))[..., tf.newaxis]
         parts = tf.gather(data, positions + tf.range(count, dtype=tf.int64))
-        powers = tf.constant([256**power for power in range(count)], tf.int64)
-        return tf.reduce_sum(parts * tf.where(is_big_endian, powers[::-1], powers), axis=-1)
+        powers = [256**power for power in range(count)]
+        small, big = tf.constant(powers, tf.int64), tf.constant(powers[::-1], tf.int64)
+        return tf.reduce_sum(parts * tf.where(is_big_endian, big, small), axis=-1)
 
     directory = number(tf.constant(4), 4)
     entries = directory + 2 + _ENTRY_BYTES * tf.range(_MOST_ENTRIES, dtype=tf.int64)

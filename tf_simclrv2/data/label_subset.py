@@ -14,6 +14,8 @@ from tf_simclrv2.errors import DataError
 
 # Bytes of records up to which a subset stays in memory: 1 % of ImageNet, but not 10 %.
 KEPT_BYTES = 2**32
+# Of the classes that are too small, in a message.
+CLASSES_SHOWN = 10
 
 
 def label_subset(source: Source, config: DataConfig) -> Source:
@@ -21,6 +23,8 @@ def label_subset(source: Source, config: DataConfig) -> Source:
 
     The draw depends on `label_seed` and the source's order alone, and takes the same number of every class:
     `labels_per_class`, or the share `label_fraction` of all images divided among the classes, at least one.
+    With `labels_per_class_at_most`, a class that has fewer gives all that it has, and the source's summary
+    names it. With `labels_from`, the images without a label are left out, also where all labels are used.
 
     The source is read for its labels, without decoding an image. A subset of up to 4 GiB is then read once
     more and kept in memory; for a larger one every epoch reads the whole source, unless `cache_dataset` is
@@ -41,16 +45,33 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         >>> label_subset(load_source(config, "train"), config).num_examples
         70
     """
-    if config.label_fraction == 1.0 and not config.labels_per_class:
+    takes_all = config.label_fraction == 1.0 and not config.labels_per_class
+    if takes_all and not (config.labels_from and source.has_labels):
         return source
     require_labels(source, "taking a part of the labels")
-    share = round(config.label_fraction * source.num_examples / source.num_classes)
-    per_class = config.labels_per_class or max(1, share)
     labels, sizes = _labels_and_sizes(source)
-    _refuse_small_classes(source, labels, per_class)
+    if takes_all:
+        return _chosen(source, labels != UNLABELLED, sizes)
+    counted = (labels != UNLABELLED).sum() if config.labels_from else source.num_examples
+    share = round(config.label_fraction * counted / source.num_classes)
+    per_class = config.labels_per_class or max(1, share)
+    small = _small_classes(source, labels, per_class)
+    if small and not config.labels_per_class_at_most:
+        raise DataError(_too_few(source, small, per_class))
     labelled = np.flatnonzero(labels != UNLABELLED)
     chosen = np.zeros(len(labels), bool)
     chosen[labelled[draw_per_class(labels[labelled], per_class, config.label_seed)]] = True
+    up_to = "up to " if small else ""
+    fewer = f"fewer than {per_class} labels of {_listed(small)}" if small else ""
+    return dataclasses.replace(
+        _chosen(source, chosen, sizes),
+        name=f"{source.name} ({up_to}{per_class} labels per class)",
+        summary="; ".join(filter(None, (source.summary, fewer))),
+    )
+
+
+def _chosen(source: Source, chosen: np.ndarray, sizes: np.ndarray) -> Source:
+    """The records that are chosen, bool [N]; `sizes` are their bytes."""
     num_examples = int(chosen.sum())
     table = tf.constant(chosen)
     records = (
@@ -63,7 +84,6 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         records, shards = _kept_in_memory(records), None
     return dataclasses.replace(
         source,
-        name=f"{source.name} ({per_class} labels per class)",
         num_examples=num_examples,
         records=records.apply(tf.data.experimental.assert_cardinality(num_examples)),
         shards=shards,
@@ -111,16 +131,29 @@ def _labels_and_sizes(source: Source) -> tuple[np.ndarray, np.ndarray]:
     return rows[:, 0], rows[:, 1]
 
 
-def _refuse_small_classes(source: Source, labels: np.ndarray, per_class: int) -> None:
+def _small_classes(source: Source, labels: np.ndarray, per_class: int) -> dict[str, int]:
+    """Images of each class that has fewer than asked for, the smallest class first."""
     counts = np.bincount(labels[labels != UNLABELLED], minlength=source.num_classes)
-    smallest = int(np.argmin(counts))
-    if counts[smallest] < per_class:
-        cure = (
-            f"ask for at most {counts[smallest]}, for example with --labels_per_class={counts[smallest]}"
-            if counts[smallest]
-            else "choose a split that has images of every class"
-        )
-        raise DataError(
-            f"{per_class} labels per class are requested, but {source.name} has only {counts[smallest]} of "
-            f"class {source.class_names[smallest]!r}; {cure}."
-        )
+    order = np.argsort(counts, kind="stable")
+    return {source.class_names[label]: int(counts[label]) for label in order if counts[label] < per_class}
+
+
+def _too_few(source: Source, small: dict[str, int], per_class: int) -> str:
+    fewest = min(small.values())
+    cures = ["let these give what they have with --labels_per_class_at_most"]
+    if fewest:
+        cures.append(f"ask for at most {fewest}, for example with --labels_per_class={fewest}")
+    else:
+        cures.append("choose a split that has images of every class")
+    return (
+        f"{per_class} labels per class are requested, but {source.name} has fewer of {_listed(small)}; "
+        f"{', or '.join(cures)}."
+    )
+
+
+def _listed(small: dict[str, int]) -> str:
+    """For example `2 classes: fox (3), owl (5)`."""
+    names = [f"{name} ({count})" for name, count in small.items()]
+    more = f" and {len(names) - CLASSES_SHOWN} more" if len(names) > CLASSES_SHOWN else ""
+    classes = f"{len(names)} classes" if len(names) > 1 else "1 class"
+    return f"{classes}: {', '.join(names[:CLASSES_SHOWN])}{more}"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
-from tf_simclrv2.data.augmentation import evaluation_view, finetune_view, view
+from tf_simclrv2.data.augmentation import contained, evaluation_view, finetune_view, view
 from tf_simclrv2.data.image_folder import UNLABELLED
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.data.service_client import ServiceClient
@@ -148,7 +148,7 @@ def distillation_batches(
     """
     options = options.counting_skipped(source, config)
     crop = _cropping(config, options, "distill")
-    images = _training_batches(source, config, crop, options, start).map(_without_label)
+    images = _training_batches(source, config, crop, options, start).map(_without("label"))
     if labelled is None:
         return images
     require_labels(labelled, "distillation with distill_alpha below 1")
@@ -172,6 +172,7 @@ def evaluation_batches(
     skipped: SkippedImages | None = None,
     share: Share = WHOLE,
     steps: int = 0,
+    keep_unreadable: bool = False,
 ) -> tf.data.Dataset:
     """Makes batches of every readable image once, in the source's order; the last one is padded.
 
@@ -184,23 +185,31 @@ def evaluation_batches(
         skipped: Collects unreadable images; by default a new one with the default limit.
         share: Which rows of each batch to make; all of them by default.
         steps: Global batches to stop after; 0 takes the whole source.
+        keep_unreadable: Whether an unreadable image keeps its row, as a black image with mask False, so that
+            rows are records of the source; by default it has none.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch], "mask": bool
-        [batch]}. Padding is black images with label -1 and mask False.
+        [batch]}; also "path", string [batch], if the source is named, and "thumbnail", float32
+        [batch, s, s, 4], of the whole image in its own proportions, if it has a `thumbnail_size` s. Padding
+        is zeros with label -1, mask False and an empty name.
     """
     if skipped is None:
         skipped = SkippedImages(source.num_examples)
 
     def whole_view(example: Record) -> Record:
         image = evaluation_view(example["image"], image_size)
-        return {"image": image, "label": example["label"], "mask": tf.constant(True)}
+        row = {"image": image, "label": example["label"], "mask": tf.constant(True)}
+        if source.thumbnail_size:
+            row["thumbnail"] = contained(example["image"], source.thumbnail_size)
+        return row
 
     prepare = decoded_then(whole_view, source.read, source.background)
     batches = num_evaluation_batches(source, batch_size, steps)
+    examples = _in_parallel(share.of(source.records, batch_size), prepare)
+    rows = _marked(examples, source.named) if keep_unreadable else _readable(examples, skipped, source.named)
     return (
-        _readable(_in_parallel(share.of(source.records, batch_size), prepare), skipped)
-        .concatenate(_fillers(image_size))
+        rows.concatenate(_fillers(image_size, source))
         .take(batches * share.rows(batch_size))
         .batch(share.batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
@@ -214,19 +223,22 @@ def num_evaluation_batches(source: Source, batch_size: int, steps: int = 0) -> i
     return min(batches, steps) if steps else batches
 
 
-def _fillers(image_size: int) -> tf.data.Dataset:
+def _fillers(image_size: int, source: Source) -> tf.data.Dataset:
     """Endless rows that count for nothing."""
-    return tf.data.Dataset.from_tensors(
-        {
-            "image": tf.zeros([image_size, image_size, 3]),
-            "label": tf.constant(UNLABELLED, tf.int64),
-            "mask": tf.constant(False),
-        }
-    ).repeat()
+    row = {
+        "image": tf.zeros([image_size, image_size, 3]),
+        "label": tf.constant(UNLABELLED, tf.int64),
+        "mask": tf.constant(False),
+    }
+    if source.thumbnail_size:
+        row["thumbnail"] = tf.zeros([source.thumbnail_size, source.thumbnail_size, 4])
+    if source.named:
+        row["path"] = tf.constant("")
+    return tf.data.Dataset.from_tensors(row).repeat()
 
 
-def _without_label(batch: Record) -> Record:
-    return {"image": batch["image"], "key": batch["key"]}
+def _without(*names: str) -> Callable[[Record], Record]:
+    return lambda row: {name: value for name, value in row.items() if name not in names}
 
 
 def _cropping(config: DataConfig, options: BatchOptions, purpose: str) -> Callable[[Record], Record]:
@@ -259,10 +271,10 @@ def _training_batches(
     shards = source.shards if buffer < source.num_examples else None
     stream = _endless_stream(records, source.num_examples, buffer, options.seed, start, shards)
     compute = options.service.examples if options.service else _in_parallel
-    prepare = decoded_then(augment, read, source.background, portable=options.service is not None)
+    prepare = decoded_then(augment, read, source.background)
     examples = compute(share.of(stream, batch_size), prepare)
     return (
-        _readable(examples, options.skipped)
+        _readable(examples, options.skipped, source.named)
         .batch(share.batch_size(batch_size), drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(_options())
@@ -299,14 +311,29 @@ def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tens
         return {"path": record["path"], "label": record["label"], "contents": contents}
 
     records = source.records.map(with_contents, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return records.cache(), lambda record: record["contents"]
+    return records.cache(), _read_contents
+
+
+def _read_contents(record: Record) -> tf.Tensor:
+    return record["contents"]
 
 
 def _in_parallel(records: tf.data.Dataset, prepare: Callable[[Record], Record]) -> tf.data.Dataset:
-    return records.map(prepare, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # Its graph is written without Python's `if`, and AutoGraph would read the source of all that it calls.
+    unconverted = tf.autograph.experimental.do_not_convert(prepare)
+    return records.map(unconverted, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _readable(examples: tf.data.Dataset, skipped: SkippedImages) -> tf.data.Dataset:
+def _marked(examples: tf.data.Dataset, named: bool) -> tf.data.Dataset:
+    """Leaves the examples that could not be decoded where they are, to count for nothing."""
+    return examples.map(lambda row: {**row, "mask": row["readable"]}).map(_without_marks(named))
+
+
+def _without_marks(named: bool) -> Callable[[Record], Record]:
+    return _without(*([] if named else ["path"]), "readable")
+
+
+def _readable(examples: tf.data.Dataset, skipped: SkippedImages, named: bool) -> tf.data.Dataset:
     """Leaves out, and records, the examples that could not be decoded."""
 
     def is_readable(example: Record) -> tf.Tensor:
@@ -316,10 +343,7 @@ def _readable(examples: tf.data.Dataset, skipped: SkippedImages) -> tf.data.Data
             lambda: tf.ensure_shape(tf.numpy_function(skipped.record, [example["path"]], tf.bool), []),
         )
 
-    def without_mark(example: Record) -> Record:
-        return {name: value for name, value in example.items() if name not in ("path", "readable")}
-
-    return examples.filter(is_readable).map(without_mark)
+    return examples.filter(is_readable).map(_without_marks(named))
 
 
 def _options() -> tf.data.Options:

@@ -32,7 +32,8 @@ def prepared(make_builder: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.
         1437
     """
     builder = make_builder()
-    if builder.is_prepared():
+    # TFDS takes the path for a pattern here, which another directory may match.
+    if builder.data_path.exists() and builder.is_prepared():
         return builder
     with _one_at_a_time(os.fspath(builder.data_path.parent.parent), builder.name):
         builder = make_builder()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_simclrv2.data.augmentation import evaluation_view
-from tf_simclrv2.data.encoded_images import WHITE, Color, decode_image, is_jpeg, is_png
+from tf_simclrv2.data.encoded_images import WHITE, Color, decode_image, is_jpeg
+from tf_simclrv2.data.png_chunks import is_png, png_size
 
 # A request's image may not take more memory than this many pixels do: 12 bytes each while it is resized.
 MAX_PIXELS = 50_000_000
 # Nothing can be seen in less.
 MIN_SIDE = 2
-# A PNG file's width and height: two big-endian 32-bit numbers after signature and chunk head.
-_PNG_SIZE_AT = 16
 
 
 def decode_request(contents: tf.Tensor, size: int, background: Color = WHITE) -> tf.Tensor:
@@ -63,12 +62,33 @@ def check_not_empty(batch: tf.Tensor) -> tf.Operation:
     return _refuse_unless(tf.shape(batch)[0] > 0, ["The request holds no images; send at least one."])
 
 
+def check_shape(images: tf.Tensor) -> tf.Operation:
+    """Refuses images of another rank or number of channels than their static shape says.
+
+    A server does not compare a request with the shape in the signature, and the convolution of a rank-3
+    tensor would crash its process.
+
+    Args:
+        images: [N, H, W, C]. An op that must not run before the check needs a control dependency on it.
+
+    Raises:
+        tf.errors.InvalidArgumentError: The shape is another one.
+    """
+    # The placeholder keeps TensorFlow from trusting the static shape. The network does not read from it,
+    # since a converter to ONNX would take it for an input.
+    shape = tf.shape(tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None)))
+    channels = images.shape[-1]
+    accepted = tf.equal(tf.size(shape), images.shape.rank) & tf.reduce_all(tf.equal(shape[-1:], channels))
+    expected = f"; send [N, height, width, {channels}]."
+    return _refuse_unless(accepted, ["The images of the request have the shape", shape, expected])
+
+
 def _check_size(contents: tf.Tensor, index: tf.Tensor) -> tf.Operation:
     jpeg = is_jpeg(contents)
     message = ["Image", index, "of the request is neither JPEG nor PNG."]
     known = _refuse_unless(jpeg | is_png(contents), message)
     with tf.control_dependencies([known]):
-        height, width = tf.cond(jpeg, lambda: _jpeg_size(contents), lambda: _png_size(contents))
+        height, width = tf.cond(jpeg, lambda: _jpeg_size(contents), lambda: png_size(contents))
     accepted = (
         (tf.minimum(height, width) >= MIN_SIDE)
         # As float64, since the product of two 32-bit numbers may not fit into an integer.
@@ -85,10 +105,4 @@ def _refuse_unless(condition: tf.Tensor, message: list) -> tf.Operation:
 
 def _jpeg_size(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     height, width, _ = tf.unstack(tf.cast(tf.io.extract_jpeg_shape(contents), tf.int64), num=3)
-    return height, width
-
-
-def _png_size(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    numbers = tf.io.decode_raw(tf.strings.substr(contents, _PNG_SIZE_AT, 8), tf.int32, little_endian=False)
-    width, height = tf.unstack(tf.cast(numbers, tf.int64), num=2)
     return height, width

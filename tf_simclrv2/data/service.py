@@ -1,11 +1,11 @@
 """Preprocessing on another host: `python -m tf_simclrv2.data.service --port=5050` serves it to trainings.
 
-Runs until SIGTERM or Ctrl-C. Its files have to have the same paths as on the training's host.
+Runs until SIGTERM (exit code 0) or Ctrl-C (130). Its files have to have the same paths as on the training's
+host.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import signal
@@ -16,7 +16,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tf_simclrv2.command_line import ArgumentParser
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.interruption import CtrlC
 
 
 @dataclasses.dataclass
@@ -72,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until SIGTERM or Ctrl-C."""
     options = _parser().parse_args(arguments)
     told_to_stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told_to_stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: told_to_stop.set())
     tf.config.set_visible_devices([], "GPU")  # They are the training's.
     try:
         service = Service.start(options.port, options.host)
@@ -85,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(0)  # There is nothing to save, and TensorFlow's servers would wait for their clients.
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m tf_simclrv2.data.service", description="Decodes and augments images for trainings."
     )
     parser.add_argument("--port", type=int, default=5050, help="this one and the next are used; 0 takes any")
@@ -107,4 +108,5 @@ def _refuse_taken(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with CtrlC():
+        main()

@@ -82,7 +82,8 @@ class ServiceClient:
 
         Args:
             records: Endless, and in a fixed order.
-            prepare: Of TensorFlow's ops alone, since it runs in another program.
+            prepare: Of TensorFlow's ops, since it runs in another program, and of the one function of Python
+                that this program has too, which reads other formats.
         """
         count = len(self.addresses)
         parts = [

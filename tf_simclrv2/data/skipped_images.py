@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
+from tf_simclrv2.data.some_names import some_names
 from tf_simclrv2.errors import DataError
 
 _NAMES_SHOWN = 5
@@ -69,9 +70,17 @@ class SkippedImages:
         self._beside.append(other)
         return other
 
+    def summary(self, source: str) -> str:
+        """Returns a sentence that names the first of them.
+
+        Args:
+            source: Where they are.
+        """
+        return f"{self.count:,} of {self.num_examples:,} images of {source} cannot be read: {self.shown()}"
+
     def shown(self) -> str:
         """Returns the first few names, for a message."""
-        return _shown(self.names)
+        return some_names(self.names, _NAMES_SHOWN)
 
     def record(self, name: str | bytes) -> np.bool_:
         """Adds an image, once however often it fails.
@@ -97,8 +106,8 @@ class SkippedImages:
         if len(names) > self.limit:
             raise DataError(
                 f"{len(names)} of {self.num_examples} images are unreadable, but at most {self.limit} may "
-                f"be (max_skipped_fraction={self.max_fraction}): {_shown(names)}; repair or remove them, or "
-                "raise the limit."
+                f"be (max_skipped_fraction={self.max_fraction}): {some_names(names, _NAMES_SHOWN)}; "
+                "repair or remove them, or raise the limit."
             )
         for other in self._beside:
             other.check()
@@ -115,7 +124,3 @@ class SkippedImages:
         except (tf.errors.OpError, StopIteration):
             self.check()
             raise
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")

@@ -8,7 +8,6 @@ import difflib
 import io
 import math
 import os
-import textwrap
 from collections.abc import Callable
 
 import numpy as np
@@ -19,14 +18,19 @@ from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.encoded_images import WHITE, Color
-from tf_simclrv2.data.image_folder import UNLABELLED, list_image_files
+from tf_simclrv2.data.extent import Extent, extents_of
+from tf_simclrv2.data.image_folder import UNLABELLED, ImageFiles, list_image_files
+from tf_simclrv2.data.label_list import LabelList, is_list
+from tf_simclrv2.data.labels_file import LabelsFile
 from tf_simclrv2.data.preparation import prepared
 from tf_simclrv2.data.shards import Shards
+from tf_simclrv2.data.skipped_images import SkippedImages
+from tf_simclrv2.data.tfds_features import ChosenFeatures, choose_features
 from tf_simclrv2.errors import DataError
 
-# Most features that a message names as possible labels.
-MOST_FEATURES = 3
-CACHE_DIR = os.path.join("~", ".cache", "tf_simclrv2")
+# Of ImageNet's images in TFDS.
+FILE_NAME = "file_name"
+CACHE_DIR = "~/.cache/tf_simclrv2"
 
 # Files are cut until there are enough parts, but into a few at most: reaching a part means reading past
 # everything before it in its file.
@@ -50,10 +54,19 @@ class Source:
         read: Turns a record into the encoded image, string [].
         light: Whether records hold no image, so that shuffling and skipping them costs nothing.
         no_class_label: For an unlabeled TFDS dataset: features that are not class labels, for messages.
-        summary: What a folder holds, and which files in it were not taken; "" for other datasets.
+        summary: What a folder holds, and which files in it were not taken; which features of a TFDS dataset
+            are read; "" for the digits.
         background: Red, green and blue in [0, 1] on which transparent images are laid.
+        names_hash: See `ImageFiles`; "" for other datasets. A subset of the labels keeps that of all images.
+        folder: The absolute path of an image folder, in which the files lie; "" for other datasets.
+        named: Whether batches hold each image's `path` too, which only a host can take.
+        thumbnail_size: Side in pixels of each image's `thumbnail`, which batches for evaluation hold too; 0
+            for none.
+        skipped: Collects the images that evaluation cannot read; by default each reading has a counter of its
+            own.
         shards: The same records in several files, mixed differently in every epoch of training; None if they
             are in one file or in memory.
+        extents: Which images of the dataset these are chosen from; () if that is not known.
 
     Raises:
         ValueError: `shards` hold a number of records other than `num_examples`.
@@ -68,7 +81,13 @@ class Source:
     no_class_label: str = ""
     summary: str = ""
     background: Color = WHITE
+    names_hash: str = ""
+    folder: str = ""
+    named: bool = False
+    thumbnail_size: int = 0
+    skipped: SkippedImages | None = None
     shards: Shards | None = None
+    extents: tuple[Extent, ...] = ()
 
     def __post_init__(self) -> None:
         if self.shards and self.shards.num_examples != self.num_examples:
@@ -102,18 +121,22 @@ class Source:
         return dataclasses.replace(self, records=self.records.shard(every, 0), num_examples=count)
 
 
-def load_source(config: DataConfig, split: str) -> Source:
+def load_source(config: DataConfig, split: str, labels_for: str = "") -> Source:
     """Opens the split of a dataset.
 
     Args:
-        config: Only `dataset`, `data_dir`, `ignore_empty_classes` and `background` are used.
+        config: Only `dataset`, `data_dir`, `image_key`, `label_key`, `labels_from`, `ignore_empty_classes`
+            and `background` are used.
         split: A TFDS split expression, for example `train`, `train[:10%]` or `train+test`.
+        labels_for: What needs the labels, for the message that refuses a dataset without them, before it is
+            downloaded; by default nothing does.
 
     Returns:
         The source. The images themselves are read later.
 
     Raises:
-        DataError: The dataset, the split or its files do not exist, or hold no images.
+        DataError: The dataset, the split or its files do not exist, hold no images, or lack labels that are
+            needed; a feature cannot serve as what it is chosen for.
 
     Example:
         >>> source = load_source(DataConfig(dataset="digits"), "train")
@@ -122,10 +145,39 @@ def load_source(config: DataConfig, split: str) -> Source:
     """
     if config.dataset == "image_folder":
         source = _folder_source(config, split)
+    elif config.dataset == "digits":
+        builder = _digits_builder(config)
+        source = _tfds_source(builder, _chosen(builder, config), config, split)
     else:
-        builder = _digits_builder(config) if config.dataset == "digits" else _named_builder(config)
-        source = _tfds_source(builder, config.dataset, split)
+        builder, chosen = _named_builder(config, labels_for)
+        source = _tfds_source(builder, chosen, config, split)
+        source = dataclasses.replace(source, summary=chosen.summary)
+    if labels_for:
+        require_labels(source, labels_for)
     return dataclasses.replace(source, background=config.background_color)
+
+
+def with_class_names(source: Source, class_names: tuple[str, ...]) -> Source:
+    """Returns a labeled source whose labels count through other classes, its own among them.
+
+    Args:
+        source: The images.
+        class_names: All of the source's class names, and perhaps more, in the order of the new labels.
+
+    Raises:
+        ValueError: A class of the source is not among them.
+    """
+    if class_names == source.class_names:
+        return source
+    # Unlabeled rows, -1, take the last entry.
+    numbers = tf.constant([*map(class_names.index, source.class_names), UNLABELLED], tf.int64)
+
+    def renumber(record: Record) -> Record:
+        row = tf.where(record["label"] < 0, tf.size(numbers, tf.int64) - 1, record["label"])
+        return {**record, "label": tf.gather(numbers, row)}
+
+    records = source.records.map(renumber)
+    return dataclasses.replace(source, records=records, class_names=class_names, shards=None)
 
 
 def check_same_classes(training: Source, evaluation: Source) -> None:
@@ -156,35 +208,123 @@ def require_labels(source: Source, purpose: str) -> None:
     Raises:
         DataError: It has no labels, and why.
     """
-    if source.has_labels:
-        return
+    if not source.has_labels:
+        raise DataError(_no_labels(source.name, source.no_class_label, purpose))
+
+
+def _no_labels(name: str, no_class_label: str, purpose: str) -> str:
     why, cure = "", "choose a labeled dataset, or put each class of an image folder into a sub-folder"
-    if source.no_class_label:
-        why = f" of a class ({source.no_class_label})"
+    if no_class_label:
+        why = f" of a class ({no_class_label})"
         cure = "store the label as a tfds.features.ClassLabel with names, or choose a dataset that has one"
-    raise DataError(f"{source.name} has no labels{why}, but {purpose} needs them; {cure}.")
+    return f"{name} has no labels{why}, but {purpose} needs them; {cure}."
+
+
+def absolute_path(path: str) -> str:
+    """Returns the absolute form of a local path; those of other filesystems (`gs://`) as they are."""
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+
+
+def name_in(folder: str, path: str) -> str:
+    """Returns the name of a file in a folder; a path elsewhere stays absolute.
+
+    Args:
+        folder: The folder's absolute path.
+        path: The file.
+    """
+    return absolute_path(path).removeprefix(f"{folder.rstrip('/')}/")
 
 
 def _folder_source(config: DataConfig, split: str) -> Source:
+    folder = absolute_path(str(config.data_dir))
     files = list_image_files(config.data_dir, split, ignore_empty_classes=config.ignore_empty_classes)
+    if config.labels_from and is_list(config.labels_from):
+        files = _listed(files, LabelList.read(config.labels_from), folder)
+    elif config.labels_from:
+        files = _relabeled(files, LabelsFile.read(config.labels_from), folder)
+    return source_of_files(f"{config.data_dir}/{split}", files, folder)
+
+
+def _listed(files: ImageFiles, chosen: LabelList, folder: str) -> ImageFiles:
+    """The same files, of which only those in a list have their labels, if it names any of them."""
+    if not files.class_names:
+        raise DataError(
+            f"labels_from is {chosen.path!r}, a list without labels, but the images have no class folders "
+            "that give them; pass a CSV file with the columns path and label."
+        )
+    labels = chosen.keep([name_in(folder, path) for path in files.paths], tuple(files.labels))
+    if labels is None:
+        return files
+    count = sum(label != UNLABELLED for label in labels)
+    summary = f"{files.summary}; labels of {count:,} of the {len(chosen.names):,} images in {chosen.path}"
+    return dataclasses.replace(files, labels=labels, summary=summary)
+
+
+def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles:
+    """The same files with the labels of a file, if it names any of them."""
+    class_of = {name_in(folder, os.path.join(folder, name)): of for name, of in labels.class_of.items()}
+    for name in class_of:
+        if "://" not in folder and not os.path.isfile(os.path.join(folder, name)):
+            raise DataError(
+                f"{labels.path!r} names {name!r}, which is not in {folder!r}; write paths relative to "
+                "--data_dir."
+            )
+    numbered = LabelsFile(labels.path, class_of).number(
+        [name_in(folder, path) for path in files.paths], files.class_names
+    )
+    if numbered is None:
+        return files
+    found, class_names = numbered
+    count = sum(label != UNLABELLED for label in found)
+    summary = f"{files.summary}; {count:,} labels in {len(class_names)} classes from {labels.path}"
+    return dataclasses.replace(files, labels=found, class_names=class_names, summary=summary)
+
+
+def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:
+    """Returns the source of image files.
+
+    Args:
+        name: For messages.
+        files: The files, in the order of the records.
+        folder: The folder that they lie in; "" if they lie anywhere.
+    """
     return Source(
-        name=f"{config.data_dir}/{split}",
+        name=name,
         summary=files.summary,
+        names_hash=files.names_hash,
+        extents=files.extents,
+        folder=folder and absolute_path(folder),
         num_examples=len(files.paths),
         class_names=files.class_names,
         records=tf.data.Dataset.from_tensor_slices(
             {"path": tf.constant(files.paths), "label": tf.constant(files.labels, tf.int64)}
         ),
-        read=lambda record: tf.io.read_file(record["path"]),
+        read=_read_path,
         light=True,
     )
 
 
-def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> Source:
-    _check_split(builder, name, split)
-    image_key = _image_key(builder, name)
-    label_key = _label_key(builder)
-    decoders = {key: tfds.decode.SkipDecoding() for key in _feature_keys(builder, tfds.features.Image)}
+def _read_path(record: Record) -> tf.Tensor:
+    return tf.io.read_file(record["path"])
+
+
+def _read_image(record: Record) -> tf.Tensor:
+    return record["image"]
+
+
+def counted_name(dataset: str, split: str, index: int | str) -> str:
+    """Returns the name of an image of a TFDS split, by its place in the split."""
+    return f"{dataset}/{split} #{index}"
+
+
+def _tfds_source(
+    builder: tfds.core.DatasetBuilder, chosen: ChosenFeatures, config: DataConfig, split: str
+) -> Source:
+    name = config.dataset
+    extents = _extents(builder, name, split)
+    features = builder.info.features.items()
+    images = [key for key, feature in features if isinstance(feature, tfds.features.Image)]
+    decoders = {key: tfds.decode.SkipDecoding() for key in images}
     examples = builder.as_dataset(
         split=split,
         shuffle_files=False,
@@ -193,24 +333,50 @@ def _tfds_source(builder: tfds.core.DatasetBuilder, name: str, split: str) -> So
         read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
     )
 
-    def record(index: tf.Tensor, example: Record) -> Record:
-        label = tf.cast(example[label_key], tf.int64) if label_key else tf.constant(UNLABELLED, tf.int64)
-        path = tf.strings.join([f"{name}/{split} #", tf.strings.as_string(index)])
-        return {"path": path, "image": example[image_key], "label": label}
-
     num_examples = int(examples.cardinality())
     if num_examples == 0:
         raise DataError(f"The split {split!r} of {name} chooses no images; choose a larger slice.")
+    class_names, numbered = chosen.class_names, None
+    listed = _listed_names(builder, config)
+    if config.labels_from and listed is None:
+        names = [counted_name(name, split, index) for index in range(num_examples)]
+        numbered = LabelsFile.read(config.labels_from).number(names, class_names)
+    if numbered is not None:
+        class_names = numbered[1]
+    table = None if numbered is None else tf.constant(numbered[0], tf.int64)
+
+    def record(index: tf.Tensor, example: Record) -> Record:
+        label = example[chosen.label_key] if chosen.label_key else UNLABELLED
+        label = tf.cast(label, tf.int64) if table is None else tf.gather(table, index)
+        if listed is not None:
+            label = tf.where(listed.lookup(example[FILE_NAME]) > 0, label, UNLABELLED)
+        path = tf.strings.join([counted_name(name, split, ""), tf.strings.as_string(index)])
+        return {"path": path, "image": example[chosen.image_key], "label": label}
+
     return Source(
         name=f"{name}/{split}",
         num_examples=num_examples,
-        class_names=tuple(builder.info.features[label_key].names) if label_key else (),
+        class_names=class_names,
         records=examples.enumerate().map(record),
-        read=lambda record: record["image"],
+        read=_read_image,
         light=False,
-        no_class_label="" if label_key else _no_class_label(builder),
+        no_class_label=chosen.no_class_label,
         shards=_shards(builder, split, decoders, record),
+        extents=extents,
     )
+
+
+def _listed_names(builder: tfds.core.DatasetBuilder, config: DataConfig) -> tf.lookup.StaticHashTable | None:
+    """The names in a list without labels; None if `labels_from` is not one."""
+    path = config.labels_from
+    if path is None or not is_list(path):
+        return None
+    if FILE_NAME not in builder.info.features:
+        raise DataError(
+            f"labels_from is {path!r}, a list of file names, but {config.dataset} has no feature "
+            f"{FILE_NAME}; pass a CSV file with the columns path and label."
+        )
+    return LabelList.read(path).table()
 
 
 def _shards(
@@ -249,7 +415,7 @@ def _shards(
 
 
 def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
-    data_dir = os.path.expanduser(config.data_dir or CACHE_DIR)
+    data_dir = config.data_dir or os.path.expanduser(CACHE_DIR)
     # Quiet: a second's work is not worth TFDS's progress bars.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
@@ -261,10 +427,14 @@ def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
             ) from error
 
 
-def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
-    data_dir = os.path.expanduser(config.data_dir) if config.data_dir else None
+def _chosen(builder: tfds.core.DatasetBuilder, config: DataConfig) -> ChosenFeatures:
+    return choose_features(builder, config.dataset, config.image_key, config.label_key)
+
+
+def _named_builder(config: DataConfig, labels_for: str) -> tuple[tfds.core.DatasetBuilder, ChosenFeatures]:
+    """The prepared dataset; whatever can be refused is refused before a download rather than after it."""
     try:
-        builder = tfds.builder(config.dataset, data_dir=data_dir)
+        builder = tfds.builder(config.dataset, data_dir=config.data_dir)
     except tfds.core.DatasetNotFoundError as error:
         raise DataError(_unknown_dataset(config.dataset)) from error
     except (ValueError, AssertionError) as error:
@@ -272,9 +442,11 @@ def _named_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
         raise DataError(
             f"The dataset {config.dataset!r} cannot be opened; check its config and version: {reason}"
         ) from error
-    _image_key(builder, config.dataset)  # Refused before a download rather than after it.
+    chosen = _chosen(builder, config)
+    if labels_for and not (chosen.label_key or config.labels_from):
+        raise DataError(_no_labels(config.dataset, chosen.no_class_label, labels_for))
     try:
-        return prepared(lambda: tfds.builder(config.dataset, data_dir=data_dir))
+        return prepared(lambda: tfds.builder(config.dataset, data_dir=config.data_dir)), chosen
     except Exception as error:  # The network, the disk, a manual download: TFDS has no common type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
@@ -291,65 +463,22 @@ def _unknown_dataset(name: str) -> str:
     return f"The dataset {name!r} is unknown; {cure}"
 
 
-def _check_split(builder: tfds.core.DatasetBuilder, name: str, split: str) -> None:
+def _extents(builder: tfds.core.DatasetBuilder, name: str, split: str) -> tuple[Extent, ...]:
+    """The images that a split chooses; refuses one that does not exist or chooses none."""
     splits = builder.info.splits
     if not splits:  # TFDS learns the splits from a prepared dataset; a mocked one accepts all.
-        return
+        return ()
+    available = ", ".join(f"{key} ({info.num_examples} images)" for key, info in splits.items())
     try:
-        tfds.core.ReadInstruction.from_spec(split).to_absolute(splits)
+        extents = extents_of(split, splits)
     except (ValueError, KeyError) as error:
-        available = ", ".join(f"{key} ({info.num_examples} images)" for key, info in splits.items())
         raise DataError(
             f"The split {split!r} of {name} cannot be read; choose from {available}, or a slice of one."
         ) from error
-
-
-def _image_key(builder: tfds.core.DatasetBuilder, name: str) -> str:
-    features = builder.info.features
-    key = _feature_key(builder, tfds.features.Image, preferred="image")
-    if key is None:
+    if any(extent.start >= extent.stop for extent in extents):
         raise DataError(
-            f"The dataset {name!r} has no images (its features are {', '.join(features)}); choose another."
+            f"The split {split!r} of {name} chooses no images; choose a larger slice of {available}."
         )
-    if features[key].np_dtype not in (np.uint8, np.uint16):
-        raise DataError(
-            f"The images of {name!r} are {features[key].np_dtype}, but only 8 and 16 bits are decoded; "
-            "choose another dataset."
-        )
-    return key
-
-
-def _label_key(builder: tfds.core.DatasetBuilder) -> str | None:
-    """Returns the key of the class label; None if it does not exist, or if `label` is something else."""
-    features = builder.info.features
-    key = "label" if "label" in features else _feature_key(builder, tfds.features.ClassLabel, "label")
-    return key if key and _is_class_label(features[key]) else None
-
-
-def _is_class_label(feature: tfds.features.FeatureConnector) -> bool:
-    return isinstance(feature, tfds.features.ClassLabel) and bool(feature.names)
-
-
-def _no_class_label(builder: tfds.core.DatasetBuilder) -> str:
-    """Which features might be meant as labels, and what they are instead; empty without any."""
-    features = dict(builder.info.features.items())
-    named = [key for key in features if "label" in key.lower()]
-    images = _feature_keys(builder, tfds.features.Image)
-    keys = ["label"] if "label" in features else named or [key for key in features if key not in images]
-    return ", ".join(f"its feature {key!r} is {_type_of(features[key])}" for key in keys[:MOST_FEATURES])
-
-
-def _type_of(feature: tfds.features.FeatureConnector) -> str:
-    if isinstance(feature, tfds.features.ClassLabel):
-        return "a ClassLabel without names"  # Its `repr` fails.
-    return textwrap.shorten(repr(feature), 80, placeholder=" ...")
-
-
-def _feature_key(builder: tfds.core.DatasetBuilder, kind: type, preferred: str) -> str | None:
-    """The key of the feature of this kind: the preferred one, else the first."""
-    keys = _feature_keys(builder, kind)
-    return preferred if preferred in keys else next(iter(keys), None)
-
-
-def _feature_keys(builder: tfds.core.DatasetBuilder, kind: type) -> list[str]:
-    return [key for key, feature in builder.info.features.items() if isinstance(feature, kind)]
+    return tuple(
+        dataclasses.replace(extent, split=os.path.join(builder.data_path, extent.split)) for extent in extents
+    )

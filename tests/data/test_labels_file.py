@@ -1,0 +1,106 @@
+"""Labels in a CSV file, in place of class folders."""
+
+import dataclasses
+import re
+
+import pytest
+
+from tests.data.image_files import write_images
+from tf_simclrv2.config import DataConfig
+from tf_simclrv2.data import label_subset, load_source
+from tf_simclrv2.data.labels_file import read_labels
+from tf_simclrv2.data.sources import with_class_names
+from tf_simclrv2.errors import DataError
+
+
+@pytest.fixture
+def unlabeled(tmp_path) -> DataConfig:
+    write_images(tmp_path / "pictures" / "train", 6)
+    return DataConfig(dataset="image_folder", data_dir=str(tmp_path / "pictures"))
+
+
+def labeled_by(config: DataConfig, tmp_path, text: str) -> DataConfig:
+    (tmp_path / "labels.csv").write_text(text)
+    return dataclasses.replace(config, labels_from=str(tmp_path / "labels.csv"))
+
+
+def classes_of(source) -> dict[str, str]:
+    found = {}
+    for record in source.records.as_numpy_iterator():
+        name = re.split("/train/|/test/", record["path"].decode())[-1]
+        found[name] = source.class_names[record["label"]] if record["label"] >= 0 else ""
+    return found
+
+
+def test_the_images_that_it_names_have_its_labels(unlabeled, tmp_path):
+    config = labeled_by(unlabeled, tmp_path, "path,label\ntrain/004.png,owl\ntrain/001.png,fox\n")
+    source = load_source(config, "train")
+    assert source.class_names == ("fox", "owl")
+    named = {"001.png": "fox", "004.png": "owl"}
+    assert classes_of(source) == {f"00{i}.png": named.get(f"00{i}.png", "") for i in range(6)}
+    assert "2 labels in 2 classes from" in source.summary
+    some = label_subset(source, config)
+    assert some.num_examples == 2 and classes_of(some) == named
+
+
+def test_columns_in_any_order_and_empty_labels(unlabeled, tmp_path):
+    text = "\ufefflabel,note,path\nfox,,train/001.png\n ,unclear,train/002.png\n"
+    config = labeled_by(unlabeled, tmp_path, text)
+    assert read_labels(config.labels_from) == {"train/001.png": "fox", "train/002.png": ""}
+    assert label_subset(load_source(config, "train"), config).num_examples == 1
+
+
+def test_absolute_paths_are_understood(unlabeled, tmp_path):
+    path = tmp_path / "pictures" / "train" / "003.png"
+    config = labeled_by(unlabeled, tmp_path, f"path,label\n{path},fox\n")
+    assert classes_of(load_source(config, "train"))["003.png"] == "fox"
+
+
+def test_class_folders_give_way_and_keep_their_order(tmp_path):
+    for name in ("ant", "bee", "cat"):
+        write_images(tmp_path / "pictures" / "train" / name, 2)
+    config = DataConfig(dataset="image_folder", data_dir=str(tmp_path / "pictures"))
+    config = labeled_by(config, tmp_path, "path,label\ntrain/cat/000.png,cat\ntrain/ant/001.png,ant\n")
+    source = load_source(config, "train")
+    assert source.class_names == ("ant", "bee", "cat")
+    assert classes_of(label_subset(source, config)) == {"cat/000.png": "cat", "ant/001.png": "ant"}
+
+
+def test_images_of_a_dataset_are_named_by_their_place(tmp_path):
+    digits = DataConfig(dataset="digits", data_dir=str(tmp_path / "digits"))
+    text = "path,label\ndigits/train #3,7\ndigits/train #900,0\n"
+    source = load_source(labeled_by(digits, tmp_path, text), "train")
+    labels = {row: int(record["label"]) for row, record in enumerate(source.records) if record["label"] >= 0}
+    assert labels == {3: 7, 900: 0} and source.class_names == tuple("0123456789")
+
+
+def test_a_split_that_it_does_not_name_keeps_its_own(unlabeled, tmp_path):
+    for name in ("fox", "owl"):
+        write_images(tmp_path / "pictures" / "test" / name, 2)
+    config = labeled_by(unlabeled, tmp_path, "path,label\ntrain/001.png,fox\n")
+    assert load_source(config, "test").class_names == ("fox", "owl")
+    few = load_source(config, "train")
+    assert few.class_names == ("fox",)
+    more = with_class_names(few, ("ant", "fox", "owl"))
+    assert classes_of(more) == classes_of(few) and more.class_names == ("ant", "fox", "owl")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has the columns of no header, but needs path and label"),
+        ("file,class\na,b\n", "has the columns file, class, but needs path and label"),
+        ("path,label\n", "names no images"),
+        ("path,label\ntrain/001.png,\n", "has no label in its column label"),
+        ("path,label\ntrain/001.png,fox\ntrain/001.png,owl\n", "names 'train/001.png' more than once"),
+        ("path,label\ntrain/nobody.png,fox\n", "names 'train/nobody.png', which is not in"),
+    ],
+)
+def test_wrong_files_are_one_sentence(unlabeled, tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_source(labeled_by(unlabeled, tmp_path, text), "train")
+
+
+def test_a_file_that_is_not_there(unlabeled):
+    with pytest.raises(DataError, match=r"'/nowhere\.csv' cannot be read as CSV"):
+        load_source(dataclasses.replace(unlabeled, labels_from="/nowhere.csv"), "train")

@@ -1,0 +1,99 @@
+"""A CSV file of labels: `path,label` on each line, beside images whose folders do not say their classes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+
+from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.errors import DataError
+
+PATH, LABEL = "path", "label"
+
+
+def read_labels(path: str) -> dict[str, str]:
+    """Reads the class of each image.
+
+    Args:
+        path: A CSV file whose first line names the columns, `path` and `label` among them.
+
+    Returns:
+        Class names by the images' names, in the file's order; an empty label is kept as "".
+
+    Raises:
+        DataError: There is no such file, it has no such columns, or names an image twice.
+
+    Example:
+        >>> read_labels("labels.csv")
+        {'IMG_0001.jpg': 'owl', 'IMG_0007.jpg': 'fox'}
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {PATH, LABEL} - set(rows.fieldnames or ())
+            if missing:
+                raise DataError(
+                    f"{path!r} has the columns {', '.join(rows.fieldnames or ()) or 'of no header'}, but "
+                    f"needs {PATH} and {LABEL}; write '{PATH},{LABEL}' as its first line."
+                )
+            labels: dict[str, str] = {}
+            for row in rows:
+                name, label = (row[column] or "" for column in (PATH, LABEL))
+                if name in labels:
+                    raise DataError(f"{path!r} names {name!r} more than once; give each image one line.")
+                labels[name] = label.strip()
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"The labels {path!r} cannot be read as CSV ({error}); write a file with the columns {PATH} and "
+            f"{LABEL}."
+        ) from error
+    if not labels:
+        raise DataError(f"{path!r} names no images; write a line with {PATH} and {LABEL} for each.")
+    return labels
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelsFile:
+    """The labels of a file, for the images of a split.
+
+    Attributes:
+        path: The file.
+        class_of: Class names by the images' names; images whose label is empty are left out.
+    """
+
+    path: str
+    class_of: dict[str, str]
+
+    @classmethod
+    def read(cls, path: str) -> LabelsFile:
+        """Reads a file.
+
+        Raises:
+            DataError: It is not such a file, or holds no label.
+        """
+        class_of = {name: label for name, label in read_labels(path).items() if label}
+        if not class_of:
+            raise DataError(f"{path!r} has no label in its column {LABEL}; fill in some.")
+        return cls(path, class_of)
+
+    def number(
+        self, names: Sequence[str], class_names: tuple[str, ...]
+    ) -> tuple[tuple[int, ...], tuple[str, ...]] | None:
+        """Numbers the classes of a split's images.
+
+        Args:
+            names: The names of all images of the split.
+            class_names: The classes that the split has without this file; () if it has none.
+
+        Returns:
+            The label of each image, -1 for those that the file does not name, and the class names: those
+            that the split has, if all of the file's are among them, else the file's, sorted. None if the file
+            names none of the images.
+        """
+        if not any(name in self.class_of for name in names):
+            return None
+        ours = set(self.class_of.values())
+        chosen = class_names if ours <= set(class_names) else tuple(sorted(ours))
+        number = {name: label for label, name in enumerate(chosen)}
+        return tuple(number.get(self.class_of.get(name, ""), UNLABELLED) for name in names), chosen
