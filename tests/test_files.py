@@ -6,7 +6,7 @@ import re
 import pytest
 import tensorflow as tf
 
-from tf_simclrv2.files import read_json, write_atomically, write_json
+from tf_simclrv2.files import copy_atomically, read_json, write_atomically, write_json
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "tf_simclrv2"
 
@@ -42,6 +42,21 @@ def test_interrupted_in_the_middle_the_old_file_stays(tmp_path, monkeypatch, mom
             write_atomically(str(path), "new")
     assert path.read_text() == "old"
     assert [other.name for other in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("moment", ["copy", "rename"])
+def test_a_copy_that_is_interrupted_leaves_the_old_file(tmp_path, monkeypatch, moment):
+    source, path = tmp_path / "source", tmp_path / "file"
+    source.write_bytes(b"new")
+    path.write_bytes(b"old")
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.io.gfile, moment, kill)
+        with pytest.raises(Killed):
+            copy_atomically(str(source), str(path))
+    assert path.read_bytes() == b"old"
+    copy_atomically(str(source), str(path))
+    assert path.read_bytes() == b"new"
+    assert sorted(other.name for other in tmp_path.iterdir()) == ["file", "source"]
 
 
 def test_what_a_killed_program_left_is_written_over(tmp_path):
@@ -81,7 +96,7 @@ def test_what_is_not_a_json_object(tmp_path, content):
 
 
 def test_no_other_module_replaces_files_by_itself():
-    """Whole directories are moved in two places; files, in `write_atomically` alone."""
+    """Whole directories are moved in two places; files, by `write_atomically` and `copy_atomically` alone."""
     moves = re.compile(r"gfile\.rename\(|os\.replace\(|os\.rename\(")
     found = {
         str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if moves.search(path.read_text())

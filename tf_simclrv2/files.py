@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
-# In a model_dir: every setting, what made it.
+# In a model_dir: every setting, which images it was trained on, what made it.
 CONFIG_FILE = "config.json"
+IMAGES_FILE = "images.json"
 VERSIONS_FILE = "versions.json"
+# In a model_dir too: what was measured along the way, all of it and on the validation images.
+METRICS_FILE = "metrics.jsonl"
+VALIDATION_FILE = "validation.json"
+# The folder of the best checkpoint in a model_dir, and the file there that says why it is the best.
+BEST_FOLDER = "best"
+BEST_FILE = "best.json"
 # In a module: its architecture, preprocessing and endpoints.
 DESCRIPTION_FILE = "simclr.json"
 # In both: the class names, one a line, in the order of the labels.
 CLASS_NAMES_FILE = "labels.txt"
+# Ends the name of a file that is being written.
+PART = ".part"
 
 
 def write_atomically(path: str, content: str | bytes) -> None:
@@ -36,10 +46,30 @@ def write_atomically(path: str, content: str | bytes) -> None:
     Example:
         >>> write_atomically("/tmp/run/notes.txt", "pretrained on digits")
     """
-    part = f"{path}.part"
+    with _replacing(path) as part, tf.io.gfile.GFile(part, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def copy_atomically(source: str, path: str) -> None:
+    """Copies a file as `write_atomically` writes one.
+
+    Args:
+        source: The file to copy.
+        path: The copy; its directory exists.
+
+    Raises:
+        tf.errors.OpError: The file cannot be copied; an old one at `path` is unchanged.
+    """
+    with _replacing(path) as part:
+        tf.io.gfile.copy(source, part, overwrite=True)
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[str]:
+    """Gives the path of a part, which replaces `path` at the end and is removed after an error."""
+    part = f"{path}{PART}"
     try:
-        with tf.io.gfile.GFile(part, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        yield part
         tf.io.gfile.rename(part, path, overwrite=True)
     except BaseException:
         with contextlib.suppress(tf.errors.OpError):

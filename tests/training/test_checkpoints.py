@@ -132,10 +132,28 @@ def test_another_architecture_is_refused_and_nothing_changes(pretrained, changes
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-@pytest.mark.parametrize("name", ["", "missing", "ckpt-8"])
-def test_no_checkpoint(tmp_path, name):
-    with pytest.raises(CheckpointError, match="there is no checkpoint in it"):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "but there is no checkpoint in it"),
+        ("missing", "which does not exist"),
+        ("ckpt-8", "which does not"),
+    ],
+)
+def test_no_checkpoint(tmp_path, name, problem):
+    with pytest.raises(CheckpointError, match=problem):
         find_weights(str(tmp_path / name))
+
+
+def test_one_file_of_a_checkpoint(pretrained):
+    prefix = tf.train.latest_checkpoint(str(pretrained[0]))
+    for end in ("index", "data-00000-of-00001"):
+        with pytest.raises(CheckpointError) as refused:
+            find_weights(f"{prefix}.{end}")
+        assert str(refused.value) == (
+            f"checkpoint is '{prefix}.{end}', one of the files of a checkpoint; pass {prefix!r}, which "
+            "stands for all of them."
+        )
 
 
 def test_a_foreign_training_checkpoint_is_refused(pretrained):

@@ -249,11 +249,11 @@ def test_labelled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_
     """They are too few to reach the limit of the others, and an endless stream would wait forever."""
     write_images(tmp_path / "blue", 2)
     write_images(tmp_path / "red", 2)
-    for path in tmp_path.glob("*/*.png"):
-        path.write_bytes(b"no image")
     pool, broken = (DataConfig("image_folder", str(folder)) for folder in (few, tmp_path))
     skipped = SkippedImages(1000, 0.5)
     sources = load_source(pool, "train"), load_source(broken, "train")
+    for path in tmp_path.glob("*/*.png"):
+        path.write_bytes(b"no image")
     batches = distillation_batches(*sources, pool, BatchOptions(8, 2, skipped=skipped))
     with pytest.raises(DataError, match="4 images are unreadable, but at most 2 may"), skipped.explained():
         next(iter(batches))

@@ -3,19 +3,25 @@
 import dataclasses
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
-from tf_simclrv2 import CheckpointError, ConfigError, DataError, ExperimentConfig, UserError
+from tf_simclrv2 import CheckpointError, ConfigError, DataError, ExperimentConfig, UserError, progress
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.report.event_files import read_scalars
+from tf_simclrv2.training import run as run_module
+from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.knn_curve import KnnCurve
-from tf_simclrv2.training.model_dir.verified_checkpoints import why_damaged
+from tf_simclrv2.training.model_dir import verified_checkpoints
+from tf_simclrv2.training.model_dir.verified_checkpoints import wait_for_checkpoint, why_damaged
 from tf_simclrv2.training.plan import plan_run
 from tf_simclrv2.training.preparation import prepare
+from tf_simclrv2.training.run import Run
 
 PUBLISHED_TAGS = {
     "train/contrast_loss",
@@ -106,7 +112,7 @@ def test_the_curve_of_neighbours_ends_where_no_image_has_a_label(tmp_path):
     records = plan.eval_source.records.map(lambda record: {**record, "label": tf.constant(-1, tf.int64)})
     source = dataclasses.replace(plan.eval_source, records=records)
     plan = dataclasses.replace(plan, eval_source=source)
-    curve = KnnCurve(dataclasses.replace(prepared, plan=plan), str(tmp_path), lines)
+    curve = KnnCurve(dataclasses.replace(prepared, plan=plan), lines)
     for step in (curve.interval, 2 * curve.interval):
         prepared.task.global_step.assign(step)
         curve({})
@@ -164,6 +170,31 @@ def test_evaluating_later_gives_the_same_result(finished, tmp_path):
         assert later[tag] == written[tag] == result[tag]
 
 
+@pytest.mark.parametrize("slowly", [False, True])
+def test_an_evaluation_goes_on_if_a_checkpoint_is_removed_under_it(finished, tmp_path, monkeypatch, slowly):
+    """As a training does that keeps few: here right after the evaluation has looked at it."""
+    directory = tmp_path / "followed"
+    shutil.copytree(finished[0], directory, ignore=shutil.ignore_patterns("saved_model", "ckpt-4.*"))
+    monkeypatch.setattr(verified_checkpoints, "_SECOND_LOOK", 0.5)
+    look = run_module.new_checkpoints
+
+    def looked_at_too_late(path, patience):
+        for prefix in look(path, patience):
+            if prefix.endswith("ckpt-2"):
+                for file in finished[0].glob("ckpt-4.*"):
+                    shutil.copy(file, directory)
+                (directory / "ckpt-2.data-00000-of-00001").unlink()
+                remove_index = (directory / "ckpt-2.index").unlink
+                threading.Timer(0.2, remove_index).start() if slowly else remove_index()
+            yield prefix
+
+    monkeypatch.setattr(run_module, "new_checkpoints", looked_at_too_late)
+    monkeypatch.setattr(Run, "_evaluate", lambda run: {"global_step": run.step})
+    result, lines, _ = execute(config_for(directory, use_blur=False, mode="eval"))
+    assert result == {"global_step": 4}
+    assert [line for line in lines if line.startswith("evaluating")] == ["evaluating step 4 of 4"]
+
+
 @pytest.mark.parametrize("block", [-1, 4])
 def test_fine_tuning_from_a_pretrained_run(finished, tmp_path, block):
     directory, *_ = finished
@@ -183,6 +214,47 @@ def test_fine_tuning_from_a_pretrained_run(finished, tmp_path, block):
     same = np.array_equal(weights_of(tmp_path, 2)[key], start[key])
     assert same == (block == 4)
     assert "proj_head_2" not in run.task.network(tf.zeros([1, 8, 8, 3]))
+
+
+def test_fine_tuning_without_a_checkpoint_says_so(tmp_path):
+    said = "checkpoint is not set: fine-tuning starts from random weights"
+    for stage, expected in (("finetune", True), ("supervised", False)):
+        lines = Lines()
+        Run(config_for(tmp_path, train_mode=stage), say=lines)
+        assert (said in lines) is expected
+
+
+def test_preparing_the_batches_is_not_silent(tmp_path, monkeypatch):
+    """Tracing the pipeline takes half a minute on a busy machine."""
+
+    def slowly(batches, starts, share):
+        time.sleep(3)
+        return original(batches, starts, share)
+
+    original = StageBatches.training
+    monkeypatch.setattr(StageBatches, "training", slowly)
+    run = Run(config_for(tmp_path, train_steps=1, mode="train"), say=(lines := Lines()))
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 1.0)
+    run.execute()
+    assert "preparing the batches: 0:00:0" in lines
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_evaluation_waits_for_the_first_checkpoint_only_where_a_training_may_be(tmp_path, is_there):
+    directory = tmp_path / "run"
+    if is_there:
+        directory.mkdir()
+    message = "none came within 0.5 s; start its training first" if is_there else "which does not exist"
+    with pytest.raises(CheckpointError, match=message):
+        wait_for_checkpoint(str(directory), 0.5)
+
+
+def test_an_evaluation_starts_with_the_first_checkpoint(finished, tmp_path):
+    saving = threading.Timer(1.0, copy_checkpoint, (finished[0], tmp_path, 4))
+    saving.start()
+    wait_for_checkpoint(str(tmp_path), 60.0)
+    assert (tmp_path / "ckpt-4.index").exists()
+    saving.join()
 
 
 def test_a_folder_without_labels_pretrains(tmp_path):
@@ -212,6 +284,29 @@ def test_a_folder_without_labels_pretrains(tmp_path):
     assert "eval/label_top_1_accuracy" not in result
     assert np.isfinite(result["train/contrast_loss"])
     assert (tmp_path / "run" / "saved_model" / "2").is_dir()
+
+
+def test_an_evaluation_names_what_it_leaves_out(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        folder = tmp_path / "images" / f"class {i % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = tf.io.encode_png(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).numpy()
+        (folder / f"{i}.png").write_bytes(b"not a picture" if i == 7 else picture)
+    config = config_for(
+        tmp_path / "run",
+        dataset="image_folder",
+        data_dir=str(tmp_path / "images"),
+        train_split="train",
+        eval_split="train",
+        protocols=("online",),
+        max_skipped_fraction=0.1,
+        train_steps=1,
+        train_batch_size=4,
+    )
+    _, lines, _ = execute(config)
+    (named,) = [line for line in lines if "1 of 20 images of" in line]
+    assert "cannot be read" in named and named.endswith("7.png")
 
 
 def test_too_many_unreadable_images_stop_a_run_whose_checkpoint_stays(tmp_path):
@@ -279,7 +374,7 @@ BAD_RUNS = {
     "unknown dataset": ({"dataset": "digitz"}, "did you mean digits"),
     "unknown split": ({"eval_split": "validation"}, "validation.*cannot be read"),
     "missing folder": ({"dataset": "image_folder", "data_dir": "/nowhere/at/all"}, "/nowhere/at/all"),
-    "no checkpoint": ({"train_mode": "finetune", "checkpoint": "/nowhere"}, "no checkpoint in it"),
+    "no checkpoint": ({"train_mode": "finetune", "checkpoint": "/nowhere"}, "does not exist"),
     "batch beyond the data": ({"train_batch_size": 41}, "only 40 images"),
 }
 

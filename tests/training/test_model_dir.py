@@ -110,6 +110,7 @@ def test_what_may_not_change_is_named_with_both_values(trained, part, name, befo
         ("training", {"train_epochs": 800}),
         ("training", {"deterministic": True}),
         ("data", {"data_dir": "/elsewhere", "eval_split": "test", "max_skipped_fraction": 0.5}),
+        ("data", {"validation_split": "train[90%:]"}),
         ("data", {"tf_data_service": "grpc://elsewhere:5050"}),
         ("evaluation", {"eval_batch_size": 8, "protocols": ("knn",)}),
         ("run", {"checkpoint_steps": 7, "keep_checkpoint_max": 2, "steps_per_loop": 3, "mode": "train"}),

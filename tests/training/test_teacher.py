@@ -82,7 +82,7 @@ def bad_teachers(directory):
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        ("nothing", "teacher is .*there is no checkpoint in it"),
+        ("nothing", "teacher is .*which does not exist"),
         ("no_head", "it has no classifier"),
         ("three", "the teacher has 3 classes, but digits/train.* has 10"),
     ],

@@ -44,8 +44,11 @@ class StageBatches:
         return self._make(self.plan, batch_size, starts, share, self.service)
 
     def first(self, count: int) -> dict[str, tf.Tensor]:
-        """Makes a batch of the first images, augmented; filling a shuffle buffer would take long."""
-        some = self.plan.train_source.first(count)
+        """Makes a batch of the first images, augmented; filling a shuffle buffer would take long.
+
+        It also holds each image's name, "path": string [batch].
+        """
+        some = dataclasses.replace(self.plan.train_source.first(count), named=True)
         few = some.num_examples
         plan = dataclasses.replace(self.plan, train_source=some, labelled_source=None)
         with self.skipped.explained():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-import tensorflow as tf
 
 from tf_simclrv2.data import Source
+from tf_simclrv2.distribution.strategy import input_workers
 from tf_simclrv2.evaluation.features import FeatureExtractor
 from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
 from tf_simclrv2.evaluation.split_features import labeled_rows, split_features
-from tf_simclrv2.progress import Say
+from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.training.preparation import PreparedRun
 
 ENDPOINT = "final_avg_pool"
@@ -24,11 +27,16 @@ class KnnCurve:
 
     Args:
         prepared: The run; its network is only looked at.
-        directory: Of the event files, which the chief writes.
         say: Where the reason goes if there cannot be a curve.
+        stop_if_asked: Called with each batch; raises if the run is to stop, which leaves the point out.
     """
 
-    def __init__(self, prepared: PreparedRun, directory: str, say: Say) -> None:
+    def __init__(
+        self,
+        prepared: PreparedRun,
+        say: Say,
+        stop_if_asked: Callable[[Any], None] = lambda _: None,
+    ) -> None:
         plan = prepared.plan
         self._task = prepared.task
         self._config = plan.config
@@ -36,14 +44,18 @@ class KnnCurve:
         self.interval = max(images // plan.config.training.train_batch_size, 1) if images else 0
         self._sources: list[Source] = []
         self._say = say
+        self._stop_if_asked = stop_if_asked
         if self.interval and prepared.chief and plan.neighbors_are_known:
             assert plan.eval_source is not None
             self._sources = [source.sample(IMAGES) for source in (plan.train_source, plan.eval_source)]
-            self._extract = FeatureExtractor(prepared.task.network, (ENDPOINT,))
-            self._writer = tf.summary.create_file_writer(directory, filename_suffix=".knn")
+            # In a cluster the chief is alone here, and no collective may wait for the others.
+            strategy = prepared.strategy if input_workers(prepared.strategy) == 1 else None
+            self._extract = FeatureExtractor(
+                prepared.task.network, (ENDPOINT,), strategy, plan.config.training.compile
+            )
 
-    def __call__(self, output: dict[str, tf.Tensor]) -> None:
-        """Adds a point if the step is one of the curve's, as an Orbit train action."""
+    def __call__(self, output: dict[str, Any]) -> None:
+        """Adds a point to the loop's output if the step is one of the curve's, as an Orbit train action."""
         step = int(self._task.global_step.numpy())
         if self._sources and step % self.interval == 0:
             train, test = (self._features(source) for source in self._sources)
@@ -54,10 +66,10 @@ class KnnCurve:
                     )
                     self._sources = []
                     return
-            with self._writer.as_default():
-                tf.summary.scalar(TAG, knn_accuracy(*train, *test, k=K), step=step)
-            self._writer.flush()
+            with phase("nearest neighbors", self._say):
+                output[TAG] = knn_accuracy(*train, *test, k=K)
 
     def _features(self, source: Source) -> tuple[np.ndarray, np.ndarray]:
-        features, labels = labeled_rows(*split_features(self._extract, source, self._config))
+        found = split_features(self._extract, source, self._config, self._say, on_batch=self._stop_if_asked)
+        features, labels = labeled_rows(*found)
         return features[ENDPOINT], labels

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.training.interruptions.not_finite import REPORT_FILE, not_finite_report
+from tf_simclrv2.training.interruptions.preemption import Preemption
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.preparation import PreparedRun
@@ -81,3 +82,27 @@ class StopIfNotFinite:
             f"the loss is not finite at step {step}; {kept}; {path} lists the norm of every variable; "
             "lower --learning_rate or raise --warmup_epochs."
         )
+
+
+class Stopped(Exception):
+    """Training was asked to stop, and the step that it was at is done."""
+
+
+class StopIfAsked:
+    """Leaves Orbit's loop if training was asked to stop, as an Orbit train action.
+
+    Args:
+        preemption: Knows whether it was.
+        cuts_loops: Whether a loop ends early then; else the loop's end is soon enough.
+
+    Raises:
+        Stopped: When called after such a loop.
+    """
+
+    def __init__(self, preemption: Preemption, cuts_loops: bool) -> None:
+        self._preemption = preemption
+        self._cuts_loops = cuts_loops
+
+    def __call__(self, output: dict[str, tf.Tensor]) -> None:
+        if self._cuts_loops and self._preemption.signal:
+            raise Stopped

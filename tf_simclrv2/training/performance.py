@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psutil
 import tensorflow as tf
 
+from tf_simclrv2.distribution.gpu_memory import gpu_memory
+
 MEGABYTE = 2**20
+GPU_MEMORY, GPU_MEMORY_PEAK = "performance/gpu_memory_mb", "performance/gpu_memory_peak_mb"
 
 
 class Performance:
@@ -62,5 +65,20 @@ class Performance:
             "performance/examples_per_second": (step - self._steps_before) * self._batch_size / seconds,
             "performance/memory_mb": psutil.Process().memory_info().rss / MEGABYTE,
         }
-        wait = {} if self._deterministic else {"performance/data_wait": min(waited / seconds, 1.0)}
-        return {**speed, **wait}
+        if not self._deterministic:
+            speed["performance/data_wait"] = min(waited / seconds, 1.0)
+        if (memory := gpu_memory()) is not None:
+            speed |= {GPU_MEMORY: memory.now_mb, GPU_MEMORY_PEAK: memory.peak_mb}
+        return speed
+
+
+def gpu_memory_in_words(output: Mapping[str, tf.Tensor]) -> dict[str, str]:
+    """Returns what a progress line says of the GPU's memory; empty without a GPU.
+
+    Args:
+        output: Of a loop of steps, with the numbers of `Performance.end`.
+    """
+    if GPU_MEMORY not in output:
+        return {}
+    now, peak = (float(output[tag]) / 1024 for tag in (GPU_MEMORY, GPU_MEMORY_PEAK))
+    return {"GPU memory": f"{now:.1f} GiB (peak {peak:.1f})"}

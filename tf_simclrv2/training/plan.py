@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
 
-from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source, require_labels
+from tf_simclrv2.config import DataConfig, ExperimentConfig
+from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
+from tf_simclrv2.data.sources import with_class_names
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints
+from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints, refuse_many_pixels
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
+from tf_simclrv2.training.validation_split import (
+    check_validation,
+    measured_source,
+    note_on_choice,
+    validation_source,
+)
 from tf_simclrv2.weights.classes import Classes
 
 
@@ -26,6 +35,7 @@ class RunPlan:
         schedule: The learning rate.
         notes: Lines for the user.
         class_names: Of the network's classifier, by label; () without a classifier or if unknown.
+        validation_source: Images by which the best checkpoint is chosen; None if none is.
     """
 
     config: ExperimentConfig
@@ -37,11 +47,12 @@ class RunPlan:
     schedule: WarmupCosine
     notes: tuple[str, ...]
     class_names: tuple[str, ...] = ()
+    validation_source: Source | None = None
 
     @property
     def sources(self) -> list[Source]:
         """Returns all sources that the run reads."""
-        sources = (self.train_source, self.labelled_source, self.eval_source)
+        sources = (self.train_source, self.labelled_source, self.eval_source, self.validation_source)
         return [source for source in sources if source is not None]
 
     @property
@@ -72,8 +83,7 @@ class RunPlan:
             f"{optimizer.optimizer}, learning rate {rate:.6g} after {self.schedule.warmup_steps:,} steps of "
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
-        summaries = {source.name: source.summary for source in self.sources if source.summary}
-        lines += [f"{name}: {summary}" for name, summary in summaries.items()]
+        lines += [*self._summaries(), *self._choice()]
         if self.labelled_source is not None:
             lines.append(
                 f"{self.config.labelled_batch_size} labeled images of {self.labelled_source.name} per step, "
@@ -82,6 +92,27 @@ class RunPlan:
         if self.config.evaluation.knn_epochs and not self.neighbors_are_known:
             lines.append("nearest neighbors during training are off: both splits need labels")
         return "\n".join([*lines, *self.notes])
+
+    def epoch(self, step: int) -> float:
+        """Returns how often the training images were seen after a step."""
+        return step * self.config.training.train_batch_size / self.train_source.num_examples
+
+    def _choice(self) -> list[str]:
+        """How the best checkpoint is chosen, in a line."""
+        if self.validation_source is None:
+            return []
+        images, name = self.validation_source.num_examples, self.validation_source.name
+        line = f"best checkpoint: by {self.config.run.keep_best} on {images:,} images of {name}"
+        patience = self.config.training.patience
+        return [f"{line}; training stops after {patience} without a better one" if patience else line]
+
+    def _summaries(self) -> list[str]:
+        """What each source holds or was chosen from; in one line where it is the same of several."""
+        names: dict[str, dict[str, None]] = {}
+        for source in self.sources:
+            if source.summary:
+                names.setdefault(source.summary, {})[source.name] = None
+        return [f"{' and '.join(of)}: {summary}" for summary, of in names.items()]
 
 
 def plan_run(
@@ -105,31 +136,26 @@ def plan_run(
     Raises:
         DataError: The data is missing, lacks the labels that the stage needs or has other classes than
             the teacher.
-        ConfigError: A batch cannot be divided among the replicas, or is larger than the data.
+        ConfigError: A batch cannot be divided among the replicas, or is larger than the data, or there are
+            too many raw pixels for features.
     """
-    for name, batch in (
-        ("train_batch_size", config.training.train_batch_size),
-        ("microbatch_size", config.training.microbatch_size),
-        ("eval_batch_size", config.evaluation.eval_batch_size),
-    ):
-        if batch % replicas:
-            raise ConfigError(
-                f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
-                f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
-            )
-    train_source, labelled_source, eval_source = _sources(config)
-    if eval_source is not None:
-        for source in filter(None, (train_source, labelled_source)):
-            check_same_classes(source, eval_source)
-    _refuse_unlabelled(config, train_source, labelled_source)
-    classes = _classes(config, [train_source, labelled_source, eval_source], teacher, recorded)
-    notes = _notes(config, train_source, recorded or teacher)
-    config = _with_classes(config, classes.count)
+    refuse_uneven_batches(config, replicas)
+    sources = train_source, labelled_source, eval_source, validation = _sources(config)
+    trained_on = [source for source in (train_source, labelled_source) if source is not None]
+    for measured in filter(None, (eval_source, validation)):
+        for source in trained_on:
+            check_same_classes(source, measured)
+    if validation is not None:
+        check_validation(config, _labelled_data(config), validation, trained_on, eval_source)
+    classes = _classes(config, sources, teacher, recorded)
+    notes = _notes(config, train_source, eval_source, recorded or teacher)
+    config = with_classes(config, classes.count)
     _refuse_unreachable_batch(config, train_source)
     if labelled_source is not None:
-        _refuse_uneven_labelled_batch(config, replicas)
         config = _with_labelled_batch(config)
     probed_endpoints(config.evaluation, config.model)
+    if eval_source is not None and config.run.mode != "train":
+        refuse_many_pixels(config, train_source, eval_source)
     steps = total_steps(config.training, train_source.num_examples)
     interval = config.run.checkpoint_steps or max(
         config.run.checkpoint_epochs * train_source.num_examples // config.training.train_batch_size, 1
@@ -145,23 +171,67 @@ def plan_run(
         schedule,
         notes,
         classes.names or (),
+        validation,
     )
 
 
-def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | None]:
-    """Images to train on, distillation's labelled ones, and those to evaluate on."""
+def refuse_uneven_batches(config: ExperimentConfig, replicas: int) -> None:
+    """Checks that the replicas can share every batch.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    for name, batch in (
+        ("train_batch_size", config.training.train_batch_size),
+        ("microbatch_size", config.training.microbatch_size),
+        ("eval_batch_size", config.evaluation.eval_batch_size),
+    ):
+        if batch % replicas:
+            raise ConfigError(
+                f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
+                f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
+            )
+    if config.labelled_batch_size:
+        _refuse_uneven_labelled_batch(config, replicas)
+
+
+def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | None, Source | None]:
+    """Images to train on, distillation's labelled ones, those to evaluate on, and those to choose by."""
     mode, data = config.training.train_mode, config.data
-    labelled_data = data.labelled if mode == "distill" else data
-    train, labelled, evaluation = load_source(data, data.train_split), None, None
+    labelled_data = _labelled_data(config)
+    # An evaluation looks at what there is.
+    supervised = mode in ("finetune", "supervised") and config.run.mode != "eval"
+    train = load_source(data, data.train_split, f"--train_mode={mode}" if supervised else "")
+    labelled, evaluation = None, None
     if mode in ("finetune", "supervised"):
         train = label_subset(train, data)
     elif config.labelled_batch_size:
-        labelled = label_subset(load_source(labelled_data, data.labelled_split), data)
+        purpose = "distill_alpha below 1" if config.run.mode != "eval" else ""
+        labelled = label_subset(load_source(labelled_data, data.labelled_split, purpose), data)
     if config.run.mode != "train" or config.evaluation.knn_epochs:
-        evaluation = load_source(labelled_data, data.eval_split)
+        evaluation = measured_source(labelled_data, data.eval_split)
+    validation = validation_source(config, labelled_data)
+    measured = evaluation or validation
+    if measured and data.labels_from:
+        train, labelled = (_with_classes_of(measured, source) for source in (train, labelled))
     if labelled_data != data:
-        train = _with_labels_like(train, labelled or evaluation)
-    return train, labelled, evaluation
+        train = _with_labels_like(train, labelled or measured)
+    return train, labelled, evaluation, validation
+
+
+def _labelled_data(config: ExperimentConfig) -> DataConfig:
+    """Where the labels come from that a network learns and is measured by."""
+    return config.data.labelled if config.training.train_mode == "distill" else config.data
+
+
+_Labeled = TypeVar("_Labeled", Source, None)
+
+
+def _with_classes_of(measured: Source, source: _Labeled) -> _Labeled:
+    """A few labels in a file may lack a class; the images to measure on then name all of them."""
+    if source is None or not set(source.class_names) <= set(measured.class_names):
+        return source
+    return with_class_names(source, measured.class_names) if source.has_labels else source
 
 
 def _with_labels_like(train: Source, other: Source | None) -> Source:
@@ -187,25 +257,14 @@ def _refuse_uneven_labelled_batch(config: ExperimentConfig, replicas: int) -> No
         )
 
 
-def _refuse_unlabelled(config: ExperimentConfig, train: Source, labelled: Source | None) -> None:
-    """Training needs labels in some stages; an evaluation looks at what there is."""
-    if config.run.mode == "eval":
-        return
-    mode = config.training.train_mode
-    if mode in ("finetune", "supervised"):
-        require_labels(train, f"--train_mode={mode}")
-    if labelled is not None:
-        require_labels(labelled, "distill_alpha below 1")
-
-
 def _classes(
     config: ExperimentConfig,
-    sources: list[Source | None],
+    sources: Sequence[Source | None],
     teacher: Classes | None,
     recorded: Classes | None,
 ) -> Classes:
     """What the network's classifier tells apart: what it did before, what its teacher does, or its data's."""
-    train, labelled, _ = sources
+    train, labelled, *_ = sources
     assert train is not None
     if teacher is not None:
         for source in filter(None, sources):
@@ -223,15 +282,18 @@ def _classes(
     return Classes("this run", "", len(names), "", names)
 
 
-def _notes(config: ExperimentConfig, train: Source, before: Classes | None) -> tuple[str, ...]:
+def _notes(
+    config: ExperimentConfig, train: Source, evaluation: Source | None, before: Classes | None
+) -> tuple[str, ...]:
     notes = [before.doubt] if before is not None and before.doubt else []
     if config.training.train_mode == "pretrain" and not train.has_labels:
         why = f" of a class ({train.no_class_label})" if train.no_class_label else ""
         notes.append(f"{train.name} has no labels{why}: linear evaluation is off")
-    return tuple(notes)
+    return (*notes, *note_on_choice(config, _labelled_data(config), evaluation))
 
 
-def _with_classes(config: ExperimentConfig, classes: int) -> ExperimentConfig:
+def with_classes(config: ExperimentConfig, classes: int) -> ExperimentConfig:
+    """Returns the config with what follows from the number of classes and the stage; 0 is no classifier."""
     truncate = config.training.train_mode != "pretrain"
     model = dataclasses.replace(config.model, num_classes=classes, truncate_proj_head=truncate)
     return dataclasses.replace(config, model=model)

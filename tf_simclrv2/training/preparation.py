@@ -10,9 +10,11 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import ServiceClient, SkippedImages
 from tf_simclrv2.optimization import build_optimizer
+from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task, build_task
 from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
+from tf_simclrv2.training.model_dir.training_images import training_images
 from tf_simclrv2.training.model_dir.verified_checkpoints import Survey, survey_checkpoints
 from tf_simclrv2.training.plan import RunPlan, plan_run
 from tf_simclrv2.training.teacher import LoadedTeacher, load_teacher
@@ -56,47 +58,66 @@ class PreparedRun:
         return bool(self.strategy.extended.should_checkpoint)
 
 
-def prepare(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> PreparedRun:
+def prepare(
+    config: ExperimentConfig, strategy: tf.distribute.Strategy, say: Say = say_at_once
+) -> PreparedRun:
     """Prepares a run, for training and for the doctor alike. Writes no file.
 
     Args:
         config: As asked for. Without a `model_dir` nothing is compared with an earlier run.
         strategy: What to compute on.
+        say: Receives a line now and then if something takes long; prints it by default.
 
     Returns:
         The prepared run. Its weights are as initialized.
 
     Raises:
         UserError: The data, the teacher or the settings cannot be used together, or the model_dir holds
-            another run, other classes, or no checkpoint that is whole.
+            another run, other classes, a run on other images, or no checkpoint that is whole.
     """
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if config.training.tf32 != "default":
+        tf.config.experimental.enable_tensor_float_32_execution(config.training.tf32 == "on")
     keras.utils.set_random_seed(config.training.seed)
-    teacher = _load_teacher(config, strategy)
+    with phase("loading the teacher", say):
+        teacher = _load_teacher(config, strategy)
     model_dir = ModelDir(config.run.model_dir, chief=False) if config.run.model_dir else None
-    plan = plan_run(
-        config,
-        strategy.num_replicas_in_sync,
-        teacher and teacher.classes,
-        model_dir and model_dir.classes(),
-    )
+    with phase(f"reading the images of {config.data.data_dir or config.data.dataset}", say):
+        plan = plan_run(
+            config,
+            strategy.num_replicas_in_sync,
+            teacher and teacher.classes,
+            model_dir and model_dir.classes(),
+        )
     if teacher and teacher.doubt:
         plan = dataclasses.replace(plan, notes=(*plan.notes, f"teacher: {teacher.doubt}"))
     config = plan.config
     survey = Survey((), None, {})
     if model_dir is not None:
+        if config.run.mode != "eval":
+            model_dir.refuse_best()
         model_dir.refuse_other_run(config)
         model_dir.refuse_other_classes(plan.sources)
         if config.run.mode != "eval":
-            survey = survey_checkpoints(model_dir.path)
-    with strategy.scope():
+            with phase("checking the newest checkpoint", say):
+                survey = survey_checkpoints(model_dir.path)
+            plan = dataclasses.replace(plan, notes=(*plan.notes, *_changes(model_dir, plan)))
+    with phase("building the network", say), strategy.scope():
         task = build_task(config, teacher and teacher.predict)
         task.compile(build_optimizer(config.optimizer, plan.schedule))
     skipped = SkippedImages(plan.train_source.num_examples, config.data.max_skipped_fraction)
     service = ServiceClient.of(config.data)
     batches = StageBatches(plan, skipped, service)
     return PreparedRun(plan, strategy, task, skipped, service, batches, survey)
+
+
+def _changes(model_dir: ModelDir, plan: RunPlan) -> list[str]:
+    """A line about what has changed since the run was last started; refuses other images."""
+    images = training_images(plan.train_source, plan.labelled_source)
+    found = model_dir.refuse_other_images(images, plan.config.run.allow_other_data)
+    found = [*model_dir.free_changes(plan.config), *found]
+    return [f"changed since the last start: {'; '.join(found)}"] if found else []
 
 
 def _load_teacher(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> LoadedTeacher | None:

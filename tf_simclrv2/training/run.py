@@ -11,17 +11,25 @@ from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
-from tf_simclrv2.errors import CheckpointError, ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.files import VERSIONS_FILE
+from tf_simclrv2.literal_path import literal_path
 from tf_simclrv2.optimization import describe_groups, parameter_groups
-from tf_simclrv2.progress import Say
+from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.evaluation import Result, RunEvaluation
 from tf_simclrv2.training.interruptions.lost_worker import lost_worker_explained
+from tf_simclrv2.training.interruptions.stop_flag import StopFlag
 from tf_simclrv2.training.model_dir.checkpoints import refuse_foreign_checkpoint, training_checkpoint
 from tf_simclrv2.training.model_dir.lock import run_lock
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
-from tf_simclrv2.training.model_dir.verified_checkpoints import new_checkpoints, set_aside_damaged
+from tf_simclrv2.training.model_dir.training_images import training_images
+from tf_simclrv2.training.model_dir.verified_checkpoints import (
+    is_still_whole,
+    new_checkpoints,
+    set_aside_damaged,
+    wait_for_checkpoint,
+)
 from tf_simclrv2.training.performance import Performance
 from tf_simclrv2.training.plan import RunPlan
 from tf_simclrv2.training.preparation import PreparedRun, prepare
@@ -29,15 +37,11 @@ from tf_simclrv2.training.summaries import write_hparams
 from tf_simclrv2.training.trainer import Trainer
 from tf_simclrv2.training.training_loop import TrainingLoop
 from tf_simclrv2.versions import versions
+from tf_simclrv2.weights.checkpoint_reader import READ_ERRORS
 from tf_simclrv2.weights.loading import load_weights
 
 # Seconds without a new checkpoint after which `eval` looks again.
 EVAL_PATIENCE = 15
-
-
-def say_at_once(text: str) -> None:
-    """Prints a line that is seen now, in a file too."""
-    print(text, flush=True)
 
 
 class Run:
@@ -63,18 +67,18 @@ class Run:
     def __init__(
         self, config: ExperimentConfig, flags: dict[str, Any] | None = None, say: Say = say_at_once
     ) -> None:
-        if not config.run.model_dir:
-            raise ConfigError("model_dir is not set; pass --model_dir=DIR, where the run writes its files.")
+        directory = config.run.require_model_dir()
         keep_compiled_steps(config.run.compile_cache)
         if config.run.virtual_devices:
             split_cpu(config.run.virtual_devices)
         self.say = say
         self.flags = flags or {}
-        strategy = make_strategy(config.run)
+        with phase("waiting for the devices and the other workers", say):
+            strategy = make_strategy(config.run)
         self.exchange = WorkerExchange(strategy)
-        with lost_worker_explained(self.exchange.workers, config.run.model_dir):
-            self.prepared: PreparedRun = prepare(config, strategy)
-            self.model_dir = ModelDir(config.run.model_dir, chief=self.prepared.chief)
+        with lost_worker_explained(self.exchange.workers, directory):
+            self.prepared: PreparedRun = prepare(config, strategy, say)
+            self.model_dir = ModelDir(directory, chief=self.prepared.chief)
             self.trainer = self._trainer()
             self.checkpoint = training_checkpoint(self.task, position=self.trainer.positions)
             if self.config.run.mode != "eval":
@@ -112,7 +116,7 @@ class Run:
                 is nothing to evaluate.
             RunError: The loss was not finite, a checkpoint could not be saved, or a worker or a data service
                 went away; the last good checkpoint stays.
-            Preempted: SIGTERM came; a checkpoint of the last step is there.
+            Preempted: SIGTERM or Ctrl-C came during training; a checkpoint of the last step is there.
         """
         self.say(self.plan.describe())
         self.say(describe_groups(parameter_groups(self.task.network), self.config.optimizer.optimizer))
@@ -120,7 +124,8 @@ class Run:
             return self._follow_checkpoints()
         with lost_worker_explained(self.exchange.workers, self.model_dir.path):
             result = self._train_then_eval()
-            self.exchange.meet()  # While one is at work, the others have to be there.
+            with phase("waiting for the other workers", self.say):
+                self.exchange.meet()  # While one is at work, the others have to be there.
         return result
 
     def _train_then_eval(self) -> Result:
@@ -128,12 +133,9 @@ class Run:
         with run_lock(self.model_dir.path, self.prepared.chief):
             if self.prepared.chief:
                 set_aside_damaged(self.model_dir.path, self.prepared.survey, self.say)
-            # First, so that whoever finds the config finds them too.
-            self.model_dir.write_class_names(self.plan.class_names)
-            self.model_dir.write_config(self.config, self.flags)
-            self.model_dir.write_json(VERSIONS_FILE, versions())
-            if self.prepared.chief:
-                write_hparams(self.model_dir.path, self.config)
+            # The checkpoints of a run that was longer stay described by its own config.
+            if max(self.prepared.survey.steps, default=0) <= self.plan.steps:
+                self._describe()
             result = TrainingLoop(
                 self.prepared, self.trainer, self.checkpoint, self.model_dir, self.exchange, self.say
             ).run()
@@ -142,12 +144,25 @@ class Run:
             self.evaluation.report()
             return result
 
+    def _describe(self) -> None:
+        """Writes what describes the run."""
+        # First, so that whoever finds the config finds them too.
+        self.model_dir.write_class_names(self.plan.class_names)
+        self.model_dir.write_config(self.config, self.flags)
+        self.model_dir.write_images(training_images(self.plan.train_source, self.plan.labelled_source))
+        self.model_dir.write_json(VERSIONS_FILE, versions())
+        if self.prepared.chief:
+            write_hparams(self.model_dir.path, self.config)
+
     def _trainer(self) -> Trainer:
-        # Outside the scope, for its clock is the host's alone.
-        performance = Performance(self.config.images_per_step, self.config.training.deterministic)
         strategy = self.prepared.strategy
+        # Outside the scope, for the clock and the flag are the host's alone.
+        performance = Performance(self.config.images_per_step, self.config.training.deterministic)
+        on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+        # Several workers have to end at the same step, which they agree on between loops.
+        stop = StopFlag() if self.exchange.workers == 1 and not on_tpu else None
         with strategy.scope():
-            return Trainer(self.task, None, strategy, self.prepared.skipped, self.exchange, performance)
+            return Trainer(self.task, None, strategy, self.prepared.skipped, self.exchange, performance, stop)
 
     def _check_start(self) -> None:
         """Checks the checkpoint to resume, or loads the weights to start from."""
@@ -156,34 +171,46 @@ class Run:
         if self.prepared.survey.whole:
             refuse_foreign_checkpoint(self.checkpoint, self.prepared.survey.whole)
         elif self.config.run.checkpoint:
-            with self.prepared.strategy.scope():
-                names = self.plan.train_source.class_names
-                self.say(str(load_weights(self.task.network, self.config.run.checkpoint, self.config, names)))
+            names = self.plan.train_source.class_names
+            with phase("loading the weights", self.say), self.prepared.strategy.scope():
+                report = load_weights(self.task.network, self.config.run.checkpoint, self.config, names)
+            self.say(str(report))
+        elif self.config.training.train_mode == "finetune":
+            self.say("checkpoint is not set: fine-tuning starts from random weights")
         if self.prepared.service:
-            self.prepared.service.wait(self.config.run.cluster_timeout)
+            with phase("waiting for the data services", self.say):
+                self.prepared.service.wait(self.config.run.cluster_timeout)
 
     def _evaluate(self) -> Result:
         return self.evaluation.evaluate()
 
     def _follow_checkpoints(self) -> Result:
         """Evaluates checkpoints as they appear, until the one of the last step."""
-        if not tf.io.gfile.isdir(self.model_dir.path):
-            raise CheckpointError(
-                f"model_dir is {self.model_dir.path!r}, which does not exist; "
-                "name the directory of a training."
-            )
+        wait_for_checkpoint(self.model_dir.path, EVAL_PATIENCE)
         result: Result = {}
         for prefix in new_checkpoints(self.model_dir.path, EVAL_PATIENCE):
-            refuse_foreign_checkpoint(self.checkpoint, prefix)
-            self.model_dir.refuse_other_classes(self.plan.sources)  # They may be newer than the plan.
-            with self.prepared.strategy.scope():
-                self.checkpoint.restore(prefix).assert_consumed()
+            if not self._restore(prefix):
+                continue
+            self.say(f"evaluating step {self.step:,} of {self.plan.steps:,}")
             result = self._evaluate()
             if self.step >= self.plan.steps:
                 break
         if not result:
             raise CheckpointError(
-                f"there is no checkpoint in model_dir {self.model_dir.path!r}, and none came within "
-                f"{EVAL_PATIENCE} s; start its training first."
+                f"the checkpoints in model_dir {self.model_dir.path!r} were removed before they could be "
+                "evaluated; run the same command while its training goes on."
             )
         return result
+
+    def _restore(self, prefix: str) -> bool:
+        """Restores a checkpoint; returns False if its training has removed it meanwhile."""
+        try:
+            refuse_foreign_checkpoint(self.checkpoint, prefix)
+            self.model_dir.refuse_other_classes(self.plan.sources)  # They may be newer than the plan.
+            with self.prepared.strategy.scope():
+                self.checkpoint.restore(literal_path(prefix)).assert_consumed()
+        except READ_ERRORS:
+            if is_still_whole(prefix):
+                raise
+            return False
+        return True

@@ -1,17 +1,38 @@
-"""What TensorBoard is shown beyond the scalars that Orbit writes."""
+"""What TensorBoard is shown: Orbit's scalars, which `metrics.jsonl` gets too, and what is not Orbit's."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
+import orbit
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.tasks import Pretraining, Task
+from tf_simclrv2.training.model_dir.metrics_log import TRAIN, MetricsLog
 
 IMAGES_SHOWN = 8
+
+
+class LoggedSummaries(orbit.utils.SummaryManager):
+    """Orbit's writer of the training's scalars, which also logs them.
+
+    Args:
+        directory: Of the event file; None writes none.
+        step: The step counter.
+        log: Gets a line each time.
+    """
+
+    def __init__(self, directory: str | None, step: tf.Variable, log: MetricsLog) -> None:
+        super().__init__(directory, tf.summary.scalar, global_step=step)
+        self._step, self._log = step, log
+
+    def write_summaries(self, summary_dict: dict[str, Any]) -> None:
+        """Writes numbers by tag at the present step."""
+        super().write_summaries(summary_dict)
+        self._log.write(TRAIN, int(self._step.numpy()), summary_dict)
 
 
 def write_views(directory: str, task: Task, batch: dict[str, tf.Tensor], step: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.errors import CheckpointError
+from tf_simclrv2.literal_path import literal_path
 from tf_simclrv2.tasks import Teacher
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.loading import find_weights, load_network
@@ -67,7 +68,7 @@ def _classes(path: str, count: int) -> Classes:
 
 
 def _from_saved_model(path: str) -> LoadedTeacher:
-    module = tf.saved_model.load(path)
+    module = tf.saved_model.load(literal_path(path))
     mode, outputs = _probe(module, path)
     if not isinstance(outputs, dict) or LOGITS not in outputs:
         raise CheckpointError(_no_classifier(path))

@@ -10,6 +10,7 @@ from tf_simclrv2.distribution.collectives import cross_replica_concat, cross_rep
 from tf_simclrv2.distribution.compilation import compiled
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.interruptions.stop_flag import StopFlag
 from tf_simclrv2.training.performance import Performance
 
 _NEVER = -1
@@ -26,6 +27,7 @@ class Trainer(orbit.StandardTrainer):
         skipped: The unreadable images, whose number is reported with the losses.
         exchange: Adds up what the workers have skipped; None for a process alone.
         performance: Measures the loops, made outside the strategy's scope; by default made here.
+        stop: Ends a loop after the step that it is at; None lets every loop run to its end.
 
     Attributes:
         positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), from which a
@@ -41,8 +43,10 @@ class Trainer(orbit.StandardTrainer):
         skipped: SkippedImages | None = None,
         exchange: WorkerExchange | None = None,
         performance: Performance | None = None,
+        stop: StopFlag | None = None,
     ) -> None:
         super().__init__(dataset)
+        self.stop = stop
         self.task = task
         self.exchange = exchange
         self.skipped = skipped
@@ -73,6 +77,22 @@ class Trainer(orbit.StandardTrainer):
     @property
     def _step(self) -> int:
         return int(self.task.global_step.numpy())
+
+    def create_train_loop_fn(self):
+        """Makes Orbit's loop, or one that ends where it is told to stop."""
+        stop = self.stop
+        if stop is None:
+            return super().create_train_loop_fn()
+
+        @tf.function
+        def run_loop(iterator, num_steps: tf.Tensor) -> None:
+            i = tf.constant(0)
+            while (i < num_steps) and not stop.is_set():  # AutoGraph makes an op of it.
+                with tf.name_scope(""):  # As in Orbit: the ops' names do not begin with the loop's.
+                    self.train_step(iterator)
+                i += 1
+
+        return run_loop
 
     def train_step(self, iterator) -> None:
         self.strategy.run(self._compiled_step, args=(self.performance.next_batch(iterator),))

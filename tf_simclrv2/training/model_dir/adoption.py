@@ -3,56 +3,143 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Set
+import os
+from collections.abc import Iterable, Set
 from typing import Any
 
-from tf_simclrv2.config import ExperimentConfig, ModelConfig
+import tensorflow as tf
+
+from tf_simclrv2.config import AREAS, ExperimentConfig, ModelConfig
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.progress import Say
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
+from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
 from tf_simclrv2.weights.differences import ARCHITECTURE
 from tf_simclrv2.weights.loading import find_weights
+from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
+
+# How a network sees an image belongs to the network, not to the stage.
+_INPUT = ("image_size", "background")
 
 
-def adopt(config: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
-    """Fills in what the user did not say from the run that made the weights.
+@dataclasses.dataclass(frozen=True)
+class _Earlier:
+    """What a later stage may take over from an earlier run: `values` by the name of the field."""
 
-    An evaluation takes everything from its `model_dir`; a stage that starts from a checkpoint takes the
-    architecture. What the user did say stays, and is compared with the weights later.
+    path: str
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, path: str, model: ModelConfig | None, fields: Iterable[str] = _INPUT) -> _Earlier:
+        """Returns these fields of a network and of the run that made it, as far as they are known."""
+        run = read_config(directory_of(path))
+        known = {**(vars(model) if model else {}), **({"background": run.data.background} if run else {})}
+        return cls(path, {name: known[name] for name in fields if name in known})
+
+
+def adopt(
+    config: ExperimentConfig, explicit: Set[str] | None = None, say: Say | None = None
+) -> ExperimentConfig:
+    """Fills in what the user did not say from the runs that made the weights.
+
+    An evaluation takes everything from its `model_dir`. A stage that starts from a checkpoint takes the
+    architecture, and the image size and the background with which the network was trained. A distillation
+    without a checkpoint takes these two from its teacher. What the user did say stays.
 
     Args:
-        config: As the command line gives it.
-        explicit: Names of the fields that the user set.
+        config: As the user gives it.
+        explicit: Names of the fields that the user set; by default those that differ from their default.
+        say: Receives a line about each run that something was taken from, or that was trained otherwise;
+            None says nothing.
 
     Returns:
-        The completed config; the same where no earlier config is found.
+        The completed config; the same if no earlier config is found.
 
     Raises:
-        CheckpointError: `config.run.checkpoint` holds no weights.
+        CheckpointError: The checkpoint or the teacher holds no weights, or an earlier config is damaged.
+        ConfigError: The image size that the user set needs another stem than the checkpoint's.
+
+    Example:
+        >>> training, run = TrainingConfig(train_mode="finetune"), RunConfig(checkpoint="runs/pretrain")
+        >>> adopt(ExperimentConfig(training=training, run=run), say=print).model.image_size
+        resnet_depth 18, image_size 32, background white: from runs/pretrain
+        32
     """
-    if config.run.mode == "eval" and config.run.model_dir:
-        before = ModelDir(config.run.model_dir).read_config()
+    explicit = _changed(config) if explicit is None else explicit
+    if config.run.mode == "eval":
+        before = ModelDir(config.run.model_dir).read_config() if config.run.model_dir else None
         return config if before is None else _adopt_run(config, before, explicit)
+    say = (lambda line: None) if say is None else say
+    settled = set(explicit)
     if config.run.checkpoint:
-        model = find_weights(config.run.checkpoint).model
-        return config if model is None else _adopt_architecture(config, model, explicit)
+        config = _adopt_checkpoint(config, config.run.checkpoint, settled, say)
+    if config.training.train_mode == "distill" and config.distillation.teacher:
+        config = _adopt_network(config, _teacher(config, config.distillation.teacher), settled, say)
     return config
+
+
+def _changed(config: ExperimentConfig) -> set[str]:
+    """Names of the fields that differ from their default."""
+    parts = [(vars(getattr(config, area)), vars(default())) for area, default in AREAS.items()]
+    return {name for values, defaults in parts for name in values if values[name] != defaults[name]}
 
 
 def _adopt_run(config: ExperimentConfig, before: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
     sections = ("model", "objective", "distillation", "optimizer", "data", "training")
-    return dataclasses.replace(
-        config, **{name: _keep(getattr(config, name), getattr(before, name), explicit) for name in sections}
-    )
-
-
-def _adopt_architecture(
-    config: ExperimentConfig, before: ModelConfig, explicit: Set[str]
-) -> ExperimentConfig:
-    fields = {"image_size", *ARCHITECTURE} - set(explicit)
-    values = {name: getattr(before, name) for name in sorted(fields)}
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **values))
+    adopted = {name: _keep(getattr(config, name), getattr(before, name), explicit) for name in sections}
+    # How often that run saves, which is a part of its description.
+    saves = {name: getattr(before.run, name) for name in ("checkpoint_epochs", "checkpoint_steps")}
+    run = dataclasses.replace(config.run, **{n: value for n, value in saves.items() if n not in explicit})
+    return dataclasses.replace(config, run=run, **adopted)
 
 
 def _keep(ours: Any, before: Any, explicit: Set[str]) -> Any:
     """`before` with the explicit fields of `ours`."""
     named = {field.name for field in dataclasses.fields(ours)} & set(explicit)
     return dataclasses.replace(before, **{name: getattr(ours, name) for name in sorted(named)})
+
+
+def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], say: Say) -> ExperimentConfig:
+    model = find_weights(path).model
+    config = _adopt_network(config, _Earlier.of(path, model, (*ARCHITECTURE, *_INPUT)), settled, say)
+    if model is not None and model.cifar_stem != config.model.cifar_stem:
+        limit = "at most 32" if model.cifar_stem else "at least 33"
+        raise ConfigError(
+            f"image_size is {config.model.image_size}, but checkpoint {path!r} was trained at "
+            f"{model.image_size} and has another stem; use {limit}, or leave it out."
+        )
+    return config
+
+
+def _teacher(config: ExperimentConfig, path: str) -> _Earlier:
+    own = config.run.model_dir
+    if own and checkpoint_steps(own) and (begun := ModelDir(own).read_config()):
+        return _Earlier.of(own, begun.model)  # It goes on as it began, whatever its teacher is now.
+    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+        return _Earlier.of(path, read_model(path))
+    return _Earlier.of(path, find_weights(path, setting="teacher").model)
+
+
+def _adopt_network(
+    config: ExperimentConfig, earlier: _Earlier, settled: set[str], say: Say
+) -> ExperimentConfig:
+    """Takes the values that are not settled yet, settles them, and says so."""
+    ours = {**vars(config.model), **vars(config.data)}
+    taken = {name: value for name, value in earlier.values.items() if name not in settled}
+    other = [name for name in _INPUT if name in earlier.values and name not in taken]
+    other = [name for name in other if earlier.values[name] != ours[name]]
+    settled |= set(taken)
+    if shown := [name for name, value in taken.items() if name in _INPUT or value != ours[name]]:
+        say(f"{_listed(taken, shown)}: from {earlier.path}")
+    if other:
+        say(f"{_listed(ours, other)}: not as {earlier.path}, which has {_listed(earlier.values, other)}")
+    parts = {
+        area: {name: value for name, value in taken.items() if name in vars(getattr(config, area))}
+        for area in ("model", "data")
+    }
+    changed = {area: dataclasses.replace(getattr(config, area), **part) for area, part in parts.items()}
+    return dataclasses.replace(config, **changed)
+
+
+def _listed(values: dict[str, Any], names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {values[name]}" for name in names)

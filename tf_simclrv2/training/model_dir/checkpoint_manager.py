@@ -10,7 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.errors import RunError
-from tf_simclrv2.training.model_dir.verified_checkpoints import remove_leftover, why_damaged
+from tf_simclrv2.literal_path import literal_path
+from tf_simclrv2.training.model_dir.verified_checkpoints import (
+    remove_checkpoint,
+    remove_leftover,
+    why_damaged,
+)
 
 
 class SafeCheckpointManager(tf.train.CheckpointManager):
@@ -51,7 +56,6 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         )
         self._step = step_counter
         self._shared_prefix = os.path.join(directory, os.path.basename(self._prefix))
-        self._resume = resume
         self._saved = resume or self.latest_checkpoint
 
     @property
@@ -61,10 +65,9 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
 
     def restore_or_initialize(self) -> str | None:
         """Restores the checkpoint to resume from, and returns its path; None without one."""
-        if self._resume is None:
-            return super().restore_or_initialize()
-        self.checkpoint.restore(self._resume)
-        return self._resume
+        if self._saved is not None:
+            self.checkpoint.restore(literal_path(self._saved))
+        return self._saved
 
     def save(
         self, checkpoint_number: Any = None, check_interval: bool = True, options: Any = None
@@ -91,6 +94,15 @@ class SafeCheckpointManager(tf.train.CheckpointManager):
         self._saved = prefix
         return prefix
 
+    def _sweep(self) -> None:
+        """Removes the oldest checkpoints beyond `max_to_keep`.
+
+        TensorFlow's own takes their paths for patterns, and would remove those of other directories.
+        """
+        while len(self._maybe_delete) > self._max_to_keep:
+            prefix, _ = self._maybe_delete.popitem(last=False)
+            remove_checkpoint(prefix)
+
 
 def _reason(error: Exception) -> str:
     """The first line, without TensorFlow's remarks on the op that failed."""
@@ -102,5 +114,4 @@ def _remove_half(prefix: str) -> None:
     """Frees what an unfinished save takes; what is whole stays."""
     remove_leftover(prefix + "_temp")
     if why_damaged(prefix) is not None:
-        for path in tf.io.gfile.glob(prefix + ".*"):
-            remove_leftover(path)
+        remove_checkpoint(prefix)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.tasks import Task
-from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX
+from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader
 
 
 def training_checkpoint(task: Task, **more: tf.Variable) -> tf.train.Checkpoint:
@@ -30,7 +30,7 @@ def refuse_foreign_checkpoint(checkpoint: tf.train.Checkpoint, prefix: str) -> N
     Raises:
         CheckpointError: Variables are missing or superfluous, with the first names.
     """
-    saved = {key for key, _ in tf.train.list_variables(prefix) if key.endswith(KEY_SUFFIX)}
+    saved = {key for key in CheckpointReader(prefix).shapes if key.endswith(KEY_SUFFIX)}
     ours = {f"{path}{KEY_SUFFIX}" for path in _leaf_paths(checkpoint)}
     bookkeeping = {f"save_counter{KEY_SUFFIX}"}
     missing, extra = sorted(ours - saved - bookkeeping), sorted(saved - ours - bookkeeping)

@@ -74,3 +74,19 @@ def _refusal(directory: str, file: TextIO) -> ConfigError:
         f"model_dir {directory!r} is in use by {who}; wait until that has ended or use another --model_dir "
         "(--mode=eval may run at the same time as training)."
     )
+
+
+@contextlib.contextmanager
+def waiting_lock(path: str) -> Iterator[None]:
+    """Waits for a lock on a file and holds it until the context ends; there is none where `flock` is not.
+
+    Args:
+        path: The file, which is made if it does not exist.
+    """
+    if fcntl is None or "://" in path:
+        yield
+        return
+    with open(path, "a") as file:
+        with contextlib.suppress(OSError):  # A filesystem without such locks.
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

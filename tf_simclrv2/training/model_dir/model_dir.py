@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -12,8 +12,16 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Source
 from tf_simclrv2.errors import CheckpointError, ConfigError
-from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE, write_atomically
-from tf_simclrv2.training.model_dir.run_identity import changed_settings
+from tf_simclrv2.files import (
+    BEST_FILE,
+    CLASS_NAMES_FILE,
+    CONFIG_FILE,
+    IMAGES_FILE,
+    read_json,
+    write_atomically,
+)
+from tf_simclrv2.training.model_dir.run_identity import changed_settings, free_changes
+from tf_simclrv2.training.model_dir.training_images import TrainingImages, changes, from_plain, to_plain
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.run_config import read_config
@@ -74,6 +82,60 @@ class ModelDir:
                 f"model_dir {self.path!r} holds checkpoints of another run: {'; '.join(found)}; "
                 "use another --model_dir or those flags."
             )
+
+    def refuse_best(self) -> None:
+        """Checks that this is not the folder of a run's best checkpoint, in which nothing is trained.
+
+        Raises:
+            CheckpointError: It is, and which run's.
+        """
+        if tf.io.gfile.exists(self._join(BEST_FILE)):
+            run = os.path.dirname(self.path.rstrip("/"))
+            raise CheckpointError(
+                f"model_dir {self.path!r} holds the best checkpoint of the run in {run!r}; resume that run, "
+                f"or start another one from it with --checkpoint={self.path}."
+            )
+
+    def free_changes(self, config: ExperimentConfig) -> list[str]:
+        """Returns the settings that differ from those of the checkpoints here and may: `name was …, is …`."""
+        before = self.read_config() if checkpoint_steps(self.path) else None
+        return free_changes(before, config) if before else []
+
+    def refuse_other_images(self, images: Mapping[str, TrainingImages], allowed: bool) -> list[str]:
+        """Checks that checkpoints here were trained on these images.
+
+        Directories of earlier versions do not say which images those were; they pass.
+
+        Args:
+            images: By stream.
+            allowed: Whether they may be others.
+
+        Returns:
+            How they have changed, if they may; else [].
+
+        Raises:
+            CheckpointError: They are others and may not be, or what they were cannot be read.
+        """
+        path = self._join(IMAGES_FILE)
+        if not (checkpoint_steps(self.path) and tf.io.gfile.exists(path)):
+            return []
+        try:
+            before = from_plain(read_json(path))
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read ({error}); restore a copy of it, or remove it to compare no images."
+            ) from error
+        found = changes(before, images)
+        if found and not allowed:
+            raise CheckpointError(
+                f"model_dir {self.path!r} was trained on other images: {'; '.join(found)}; use those, or "
+                "another --model_dir, or pass --allow_other_data to go on with these."
+            )
+        return found
+
+    def write_images(self, images: Mapping[str, TrainingImages]) -> None:
+        """Writes `images.json`, which `refuse_other_images` reads."""
+        self.write_json(IMAGES_FILE, to_plain(images))
 
     def classes(self) -> Classes | None:
         """Returns the classes of the checkpoints here; None without checkpoints or a config.

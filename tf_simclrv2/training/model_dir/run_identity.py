@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.weights.differences import differences, differing_fields
@@ -12,9 +13,12 @@ FREE = {
     "model": {"num_classes"},  # Follows from the data; the checkpoint's shapes are compared.
     "objective": set(),
     "distillation": {"teacher"},  # A path.
-    "optimizer": set(),
-    "data": {"data_dir", "labelled_data_dir", "eval_split", "max_skipped_fraction", "tf_data_service"},
-    "training": {"train_steps", "train_epochs", "deterministic", "rematerialize"},
+    "optimizer": {"online_learning_rate"},  # Nothing learns from the online classifier.
+    "data": {
+        *("data_dir", "labelled_data_dir", "tf_data_service"),
+        *("eval_split", "validation_split", "max_skipped_fraction"),
+    },
+    "training": {"train_steps", "train_epochs", "patience", "deterministic", "rematerialize"},
 }
 
 
@@ -40,3 +44,27 @@ def changed_settings(before: ExperimentConfig, now: ExperimentConfig) -> list[st
         names = [field.name for field in dataclasses.fields(then) if field.name not in free]
         found += differences(then, here, names)
     return found
+
+
+def free_changes(before: ExperimentConfig, now: ExperimentConfig) -> list[str]:
+    """The settings that may change and did, as `name was …, is …`.
+
+    Args:
+        before: The config that the directory's checkpoints were made with.
+        now: What is asked for.
+    """
+    found = []
+    for part, free in FREE.items():
+        then, here = getattr(before, part), getattr(now, part)
+        names = [field.name for field in dataclasses.fields(then) if field.name in free]
+        found += [
+            f"{name} was {_value(then, name)}, is {_value(here, name)}"
+            for name in names
+            if name != "num_classes" and getattr(then, name) != getattr(here, name)
+        ]
+    return found
+
+
+def _value(part: Any, name: str) -> Any:
+    value = getattr(part, name)
+    return "not set" if value is None else value

@@ -46,6 +46,18 @@ def checkpoint_steps(directory: str) -> list[int]:
     return sorted(_files(directory), reverse=True)
 
 
+def checkpoint_files(prefix: str) -> list[str]:
+    """Returns the ends of the names of a checkpoint's files, such as `index`."""
+    directory, name = os.path.split(prefix)
+    return _files(directory).get(int(name.removeprefix("ckpt-")), [])
+
+
+def newest_checkpoint(directory: str) -> str | None:
+    """Returns the prefix of the newest checkpoint that was saved to its end; None without one."""
+    step = max(_saved_steps(directory), default=None)
+    return None if step is None else _prefix(directory, step)
+
+
 def where_to_resume(directory: str) -> str:
     """Returns the end of an error message: where the run would resume."""
     steps = checkpoint_steps(directory)
@@ -135,6 +147,30 @@ def set_aside_damaged(directory: str, survey: Survey, say: Callable[[str], None]
     )
 
 
+def wait_for_checkpoint(directory: str, patience: float) -> None:
+    """Waits until a directory has a checkpoint, as a training that has just started will save one.
+
+    Args:
+        directory: A model_dir.
+        patience: Seconds to wait.
+
+    Raises:
+        CheckpointError: There is no such directory, or no checkpoint came.
+    """
+    if not tf.io.gfile.isdir(directory):
+        raise CheckpointError(
+            f"model_dir is {directory!r}, which does not exist; name the directory of a training."
+        )
+    end = time.monotonic() + patience
+    while not _saved_steps(directory):
+        if time.monotonic() >= end:
+            raise CheckpointError(
+                f"there is no checkpoint in model_dir {directory!r}, and none came within {patience:g} s; "
+                "start its training first."
+            )
+        time.sleep(_POLL)
+
+
 def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
     """Yields checkpoints as another program saves them; if several are new, only the newest.
 
@@ -150,19 +186,24 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
     """
     seen, since = -1, time.monotonic()
     while time.monotonic() - since < patience:
-        step = max((step for step, names in _files(directory).items() if "index" in names), default=-1)
+        step = max(_saved_steps(directory), default=-1)
         if step <= seen:
             time.sleep(_POLL)
             continue
-        if not _settled(directory, step):
+        if not is_still_whole(_prefix(directory, step)):
             continue  # It is gone.
         yield _prefix(directory, step)
         seen, since = step, time.monotonic()
 
 
-def _settled(directory: str, step: int) -> bool:
-    """Whether a checkpoint is whole, or gone by now; one that is being written gets a second look."""
-    prefix = _prefix(directory, step)
+def is_still_whole(prefix: str) -> bool:
+    """Returns whether a checkpoint can be read; False if it is gone by now.
+
+    One that is being written, or removed, gets a second look.
+
+    Raises:
+        CheckpointError: It is damaged, and stays so.
+    """
     for wait in (0.0, _SECOND_LOOK):
         time.sleep(wait)
         reason = why_damaged(prefix)
@@ -178,6 +219,11 @@ def _settled(directory: str, step: int) -> bool:
 
 def _prefix(directory: str, step: int) -> str:
     return os.path.join(directory, f"ckpt-{step}")
+
+
+def _saved_steps(directory: str) -> list[int]:
+    """Steps of checkpoints with an index, which TensorFlow writes last."""
+    return [step for step, names in _files(directory).items() if "index" in names]
 
 
 def _files(directory: str) -> dict[int, list[str]]:
@@ -214,6 +260,15 @@ def _set_aside(directory: str, step: int) -> str:
         source, target = _prefix(directory, step), os.path.join(directory, new)
         tf.io.gfile.rename(f"{source}.{end}", f"{target}.{end}")
     return new
+
+
+def remove_checkpoint(prefix: str) -> None:
+    """Removes the files of one checkpoint, and none whose names only begin alike."""
+    directory, name = os.path.split(prefix)
+    for file in _names(directory):
+        match = _FILE.fullmatch(file)
+        if match and file == f"{name}.{match[2]}":
+            tf.io.gfile.remove(os.path.join(directory, file))
 
 
 def _remove_leftovers(directory: str) -> None:

@@ -1,0 +1,152 @@
+"""A run that resumes says what has changed, and does not go on with other images unless it is told to."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from tests.data.image_files import write_images
+from tests.training.small_runs import Lines, config_for, execute
+from tf_simclrv2 import CheckpointError, DataConfig, ExperimentConfig, Run
+from tf_simclrv2.data import load_source
+from tf_simclrv2.data.image_folder import list_image_files
+from tf_simclrv2.files import CONFIG_FILE, IMAGES_FILE
+from tf_simclrv2.training.model_dir.training_images import TrainingImages, changes, training_images
+
+
+def pictures(folder: pathlib.Path) -> pathlib.Path:
+    for number, name in enumerate(("cat", "dog")):
+        write_images(folder / "train" / name, 4, first=10 * number)
+    return folder
+
+
+def config_of(model_dir: pathlib.Path, folder: pathlib.Path, **changes) -> ExperimentConfig:
+    settings = {
+        "dataset": "image_folder",
+        "data_dir": str(folder),
+        "train_split": "train",
+        "train_batch_size": 4,
+        "train_steps": 0,
+        "train_epochs": 1,
+        "mode": "train",
+    }
+    return config_for(model_dir, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, pathlib.Path]:
+    """A model_dir after three steps, one epoch and one, and its pictures."""
+    root = tmp_path_factory.mktemp("trained")
+    folder = pictures(root / "pictures")
+    execute(config_of(root / "run", folder))
+    return root / "run", folder
+
+
+@pytest.fixture
+def copied(trained: tuple[pathlib.Path, pathlib.Path], tmp_path: pathlib.Path) -> pathlib.Path:
+    return shutil.copytree(trained[0], tmp_path / "run")
+
+
+def changed_line(lines: Lines) -> str:
+    (line,) = [line for line in lines if line.startswith("changed since")]
+    return line
+
+
+def started(config: ExperimentConfig) -> str:
+    """What a run says about changes before it trains; nothing is written."""
+    return changed_line(Lines(Run(config, say=Lines()).plan.describe().splitlines()))
+
+
+def test_the_same_images_elsewhere_and_more_epochs(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    moved = shutil.copytree(trained[1], tmp_path / "moved")
+    assert started(config_of(copied, moved, train_epochs=2)) == (
+        f"changed since the last start: data_dir was {trained[1]}, is {moved}; train_epochs was 1, is 2"
+    )
+
+
+def test_fewer_epochs_than_were_trained(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path
+) -> None:
+    before = (copied / "config.json").read_text()
+    result, lines, _ = execute(config_of(copied, trained[1], train_steps=2))
+    assert changed_line(lines) == "changed since the last start: train_steps was 0, is 2"
+    assert "training is already complete: step 3 of 2, which is more than these flags ask for" in lines
+    assert result["global_step"] == 3
+    assert (copied / "config.json").read_text() == before, "it describes the checkpoint that is there"
+
+
+def test_another_number_of_images(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    more = shutil.copytree(trained[1], tmp_path / "more")
+    write_images(more / "train" / "cat", 1, first=90)
+    before = {path: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+    with pytest.raises(CheckpointError) as refused:
+        Run(config_of(copied, more, train_epochs=2), say=Lines())
+    assert str(refused.value) == (
+        f"model_dir {str(copied)!r} was trained on other images: {trained[1]}/train had 8, and {more}/train "
+        "has 9; use those, or another --model_dir, or pass --allow_other_data to go on with these."
+    )
+    assert before == {path: path.read_bytes() for path in copied.iterdir() if path.is_file()}
+    _, lines, _ = execute(config_of(copied, more, train_epochs=2, allow_other_data=True))
+    assert changed_line(lines).endswith(f"{trained[1]}/train had 8, and {more}/train has 9")
+    assert "resuming from step 3 of 5" in lines
+    Run(config_of(copied, more, train_epochs=2), say=Lines())  # From now on, these are its images.
+
+
+def test_images_of_other_names(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    other = shutil.copytree(trained[1], tmp_path / "other")
+    (other / "train" / "cat" / "000.png").rename(other / "train" / "cat" / "900.png")
+    with pytest.raises(CheckpointError, match=f"the 8 of {other}/train have other names than those of"):
+        Run(config_of(copied, other), say=Lines())
+
+
+def test_a_directory_of_an_earlier_version_resumes(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """It has no record of its images, and its classifier was trained at the network's learning rate."""
+    (copied / IMAGES_FILE).unlink()
+    config = json.loads((copied / CONFIG_FILE).read_text())
+    del config["optimizer"]["online_learning_rate"]
+    (copied / CONFIG_FILE).write_text(json.dumps(config))
+    other = pictures(tmp_path / "other")
+    write_images(other / "train" / "dog", 1, first=90)
+    line = started(config_of(copied, other))
+    assert line.startswith(
+        "changed since the last start: online_learning_rate was 0.0, is 0.2; data_dir was "
+    )
+
+
+def test_a_record_that_cannot_be_read(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path
+) -> None:
+    (copied / IMAGES_FILE).write_text('{"train": 8}')
+    with pytest.raises(CheckpointError, match=r"images\.json cannot be read .*restore a copy of it"):
+        Run(config_of(copied, trained[1]), say=Lines())
+
+
+def test_an_evaluation_looks_at_any_images(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    other = pictures(tmp_path / "other")
+    write_images(other / "train" / "dog", 1, first=90)
+    Run(config_of(copied, other, mode="eval", eval_split="train"), say=Lines())
+
+
+def test_the_names_are_those_within_the_split(tmp_path: pathlib.Path) -> None:
+    one, other = pictures(tmp_path / "one"), pictures(tmp_path / "other")
+    found = [list_image_files(str(folder), "train").names_hash for folder in (one, other, one / "train")]
+    assert len(set(found)) == 1
+    assert list_image_files(str(one), "train[:4]").names_hash not in found
+
+
+def test_of_a_dataset_without_names_the_number_counts() -> None:
+    source = load_source(DataConfig(dataset="digits"), "train[:40]")
+    before = training_images(source, None)
+    assert before == {"train": TrainingImages("digits/train[:40]", 40)}
+    assert changes(before, {"train": TrainingImages("digits/train[:40]", 41)})
+    assert not changes(before, {"train": TrainingImages("elsewhere", 40, "abc")})
+    assert not changes({}, before)

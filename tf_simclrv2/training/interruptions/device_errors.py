@@ -1,0 +1,91 @@
+"""The message of a computation that its device could not do, for want of memory, cuDNN or a compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tf_simclrv2.config import EvaluationConfig, TrainingConfig
+from tf_simclrv2.errors import RunError
+
+# A full disk raises the same kinds of errors, with other words.
+_OUT_OF_MEMORY = re.compile(r"OOM when allocating|[Oo]ut of memory|[Ff]ailed to allocate")
+_NO_KERNEL = re.compile(r"No registered '(\w+)' OpKernel for XLA_")
+_NO_CUDNN = re.compile(r"DNN library (is not found|initialization failed)|cuDNN failed to initialize")
+
+
+@contextlib.contextmanager
+def device_errors_explained(cures: str) -> Iterator[None]:
+    """Turns the errors of a device into sentences that say what to do.
+
+    Args:
+        cures: What to lower if memory runs out, in words.
+
+    Raises:
+        RunError: Memory ran out, cuDNN does not work, or XLA cannot compile an operation.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        sentence = _sentence(error, cures)
+        if not sentence:
+            raise
+        raise RunError(sentence) from error
+
+
+def cures_of_training(config: TrainingConfig) -> str:
+    """Returns what makes a training step smaller and is not in use yet.
+
+    Args:
+        config: The run's.
+    """
+    part = config.microbatch_size or config.train_batch_size
+    cures = [f"lower --train_batch_size ({config.train_batch_size})"]
+    if config.microbatch_size:
+        cures.append(f"lower --microbatch_size ({part})")
+    elif part % 2 == 0:
+        cures.append(f"compute it in parts (--microbatch_size={part // 2})")
+    if not config.rematerialize:
+        cures.append("pass --rematerialize")
+    if config.precision in ("float32", "float64"):
+        cures.append("pass --precision=mixed_bfloat16")
+    return _any_of(cures)
+
+
+def cures_of_evaluation(config: EvaluationConfig) -> str:
+    """Returns what makes an evaluation smaller.
+
+    Args:
+        config: The run's.
+    """
+    return f"lower --eval_batch_size ({config.eval_batch_size})"
+
+
+def _sentence(error: tf.errors.OpError, cures: str) -> str:
+    """Says what has happened; empty if it is something else."""
+    if found := _OUT_OF_MEMORY.search(error.message):
+        what = re.split(r"\n| \[Op:|\s*\[\[", error.message[found.start() :])[0]
+        return (
+            f"the device's memory ran out ({what.rstrip('.')}); {cures}, or end other programs that use it."
+        )
+    if found := _NO_KERNEL.findall(error.message):
+        operations = ", ".join(dict.fromkeys(found))
+        return (
+            f"XLA cannot compile {operations}, which the step contains; use --compile=cluster, which "
+            "compiles what is around it, or --compile=none."
+        )
+    if found := _NO_CUDNN.search(error.message):
+        version = tf.sysconfig.get_build_info().get("cudnn_version", "its")
+        return (
+            f"cuDNN does not work ({found[0]}); install version {version}, with which this TensorFlow was "
+            "built, as `pip install tensorflow[and-cuda]` does, and see whether the GPU has memory left."
+        )
+    return ""
+
+
+def _any_of(cures: list[str]) -> str:
+    *first, last = cures
+    return f"{', '.join(first)} or {last}" if first else last
