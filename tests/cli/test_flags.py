@@ -177,9 +177,8 @@ def test_published_commands_are_understood(command):
 
 def needed_by(recipe: str) -> list[str]:
     """What a recipe's command has to name besides, because it is the user's own."""
-    if "distill" in recipe:
-        return ["--teacher=runs/teacher"]
-    return ["--data_dir=pictures"] if recipe.startswith("own_folder") else []
+    teacher = ["--teacher=runs/teacher"] if "distill" in recipe else []
+    return [*teacher, *(["--data_dir=pictures"] if recipe.startswith("own_folder") else [])]
 
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.cfg")))
@@ -209,6 +208,26 @@ def test_any_other_schema_is_refused_rather_than_ignored(schema):
 def test_impossible_combinations():
     with pytest.raises(ConfigError, match="fine_tune_after_block is 1"):
         config_of("--fine_tune_after_block=1")
+    for name in ("a/b", "/tmp/a", ".."):
+        with pytest.raises(ConfigError, match=f"eval_name is '{name}'"):
+            config_of(f"--eval_name={name}")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--mode=eval", "--checkpoint=runs/a"], ["checkpoint"]),
+        (["--mode=eval", "--checkpoint="], []),
+        (["--mode=train", "--checkpoint=runs/a"], []),
+        (["--labels_per_class=8", "--teacher=runs/a"], ["labels_per_class", "teacher"]),
+        (["--labels_per_class=8", "--train_mode=finetune"], []),
+        (["--validation_split=train[90%:]"], ["validation_split"]),
+        (["--validation_split=train[90%:]", "--keep_best=knn"], []),
+    ],
+)
+def test_a_flag_that_does_nothing_is_named(words, named):
+    config_of(*words)
+    assert [note.partition(":")[0] for note in notes_on_flags()] == [f"--{name}" for name in named]
 
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.cfg")))

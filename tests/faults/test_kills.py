@@ -41,6 +41,8 @@ FLAGS = [
     f"--train_steps={STEPS}",
     f"--checkpoint_steps={INTERVAL}",
     "--keep_checkpoint_max=2",
+    "--keep_best=online",
+    "--validation_split=train[100:140]",
 ]
 
 
@@ -126,7 +128,7 @@ def test_sigterm_says_where_it_saved(runs):
     assert len(lines) == SIGTERMS
     for line in lines:
         step = line.removeprefix("stopped by SIGTERM at step ").split(" ")[0]
-        assert f"all is saved in {runs.stopped}/ckpt-{step}," in line
+        assert f"all is saved in {runs.stopped}/ckpt-{step};" in line
         assert f"resuming from step {step} of {STEPS}" in runs.stop_log
 
 
@@ -136,6 +138,26 @@ def test_an_interrupted_run_ends_bit_for_bit_like_the_other(runs, which):
     assert expected.keys() == found.keys() and len(expected) > 100
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("which", ["killed", "stopped"])
+def test_an_interrupted_run_keeps_the_same_best(runs, which):
+    """With the same measurements, however often some were made."""
+    read = [_chosen(directory) for directory in (runs.whole, getattr(runs, which))]
+    assert read[0] == read[1]
+    best, accuracy = read[0]
+    assert list(accuracy) == list(range(INTERVAL, STEPS + 1, INTERVAL))
+    assert best["value"] == max(accuracy.values()) == accuracy[best["step"]]
+    expected, found = (values_of(d / "best", best["step"]) for d in (runs.whole, getattr(runs, which)))
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+
+
+def _chosen(directory: pathlib.Path) -> tuple[dict, dict[int, float]]:
+    """What the best checkpoint was chosen by, and the accuracy of each that was measured."""
+    best = json.loads((directory / "best" / "best.json").read_text())
+    made = json.loads((directory / "validation.json").read_text())["measurements"]
+    return best, {measurement["step"]: measurement["value"] for measurement in made}
 
 
 @pytest.mark.parametrize("which", ["killed", "stopped"])

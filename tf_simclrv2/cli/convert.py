@@ -8,20 +8,29 @@ from absl.flags import FLAGS
 
 from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.convert import define
+from tf_simclrv2.cli.help_page import help_page
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import UserError
+from tf_simclrv2.progress import phase, say_at_once
+from tf_simclrv2.setting import as_path
 
 
 def main() -> None:
     """Reads the command line and converts."""
-    start(define, _convert)
+    start(define, _convert, _help)
+
+
+def _help() -> str:
+    purpose = "Converts weights between the published TF2 program's form and this package's."
+    names = ("input", "output", "format", "ft_proj_selector", "overwrite")
+    return help_page(sys.argv[0], purpose, {"flags": names})
 
 
 def _convert() -> None:
     quiet_tensorflow()
-    from tf_simclrv2.export.convert import convert
+    with phase("starting TensorFlow", say_at_once):
+        from tf_simclrv2.export.convert import convert
 
-    try:
-        print(convert(FLAGS.input, FLAGS.output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    source, output = (as_path(name, FLAGS[name].value) for name in ("input", "output"))
+    with phase("converting", say_at_once):
+        done = convert(source, output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector)
+    say_at_once(done)

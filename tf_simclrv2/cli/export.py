@@ -9,21 +9,26 @@ from absl.flags import FLAGS
 
 from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.export import define
+from tf_simclrv2.cli.help_page import help_page
 from tf_simclrv2.cli.program import start
-from tf_simclrv2.errors import UserError
+from tf_simclrv2.progress import phase, say_at_once
 
 
 def main() -> None:
     """Reads the command line and exports."""
-    start(define, _export)
+    start(define, _export, _help)
+
+
+def _help() -> str:
+    purpose = "Writes a trained network for other programs, after checking it in a fresh process."
+    names = ("model_dir", "output", "format", "api", "endpoint", "name", "version", "overwrite")
+    return help_page(sys.argv[0], purpose, {"flags": names})
 
 
 def _export() -> None:
     quiet_tensorflow()
-    from tf_simclrv2.export.exporter import ExportConfig, export
+    with phase("starting TensorFlow", say_at_once):
+        from tf_simclrv2.export.exporter import ExportConfig, export
 
     names = [field.name for field in dataclasses.fields(ExportConfig)]
-    try:
-        print(export(ExportConfig(**{name: FLAGS[name].value for name in names})))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    say_at_once(export(ExportConfig(**{name: FLAGS[name].value for name in names})))

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from tf_simclrv2.backend import quiet_tensorflow
-from tf_simclrv2.cli.recipes import with_recipes_found
+from tf_simclrv2.config import TrainingConfig
+from tf_simclrv2.interruption import GO_ON, NOTHING_WRITTEN, START_AGAIN, CtrlC
+from tf_simclrv2.plain_errors import errors_in_a_sentence
+from tf_simclrv2.setting import settings_of
 from tf_simclrv2.version import VERSION
 
 
@@ -20,12 +23,14 @@ class Command:
     Attributes:
         module: The module whose `main()` runs it; imported only then.
         help: Its line in the list of commands.
+        stopped: What it says when Ctrl-C ends it, unless it knows better.
         options: Options that come before the user's.
         imports_tensorflow: Whether the module imports TensorFlow before it has read its options.
     """
 
     module: str
     help: str
+    stopped: str = START_AGAIN
     options: tuple[str, ...] = ()
     imports_tensorflow: bool = False
 
@@ -35,17 +40,52 @@ COMMANDS = {
         "tf_simclrv2.cli.run",
         "pretrain, fine-tune, train with labels, or distill; --mode chooses training, evaluation or both",
     ),
-    "train": Command("tf_simclrv2.cli.run", "the same with --mode=train", ("--mode=train",)),
-    "eval": Command("tf_simclrv2.cli.run", "the same with --mode=eval", ("--mode=eval",)),
+    "train": Command("tf_simclrv2.cli.run", "the same with --mode=train", options=("--mode=train",)),
+    "eval": Command("tf_simclrv2.cli.run", "the same with --mode=eval", options=("--mode=eval",)),
     "export": Command(
-        "tf_simclrv2.cli.export", "write a SavedModel, a TF-Hub archive, a serving bundle or TFLite files"
+        "tf_simclrv2.cli.export",
+        "write a SavedModel, a TF-Hub archive, a serving bundle, TFLite files or ONNX",
+        stopped=NOTHING_WRITTEN,
     ),
-    "convert": Command("tf_simclrv2.cli.convert", "convert weights to and from the published form"),
+    "convert": Command(
+        "tf_simclrv2.cli.convert", "convert weights to and from the published form", stopped=NOTHING_WRITTEN
+    ),
+    "embed": Command(
+        "tf_simclrv2.cli.embed",
+        "write the features of images to a file, with names, classes and predictions",
+        stopped=GO_ON,
+    ),
+    "search": Command(
+        "tf_simclrv2.cli.search",
+        "find the embedded images that are most similar to others",
+        stopped=NOTHING_WRITTEN,
+    ),
+    "duplicates": Command(
+        "tf_simclrv2.cli.duplicates",
+        "find groups of embedded images that are nearly the same",
+        stopped=NOTHING_WRITTEN,
+    ),
+    "select": Command(
+        "tf_simclrv2.cli.select",
+        "choose which embedded images to label next",
+        stopped=NOTHING_WRITTEN,
+    ),
+    "serve": Command(
+        "tf_simclrv2.cli.serve",
+        "answer requests with an exported module, over HTTP as TensorFlow Serving does",
+    ),
     "doctor": Command(
-        "tf_simclrv2.doctor.__main__", "report what this machine can do, and what a run would cost"
+        "tf_simclrv2.doctor.__main__",
+        "report what this machine can do, and what a run would cost",
+    ),
+    "rehearse": Command(
+        "tf_simclrv2.cli.rehearse",
+        "compile the step of a run for a TPU slice that need not be there: does it fit, how fast can it be",
     ),
     "report": Command(
-        "tf_simclrv2.report.__main__", "write the report of a run, or a page that compares several runs"
+        "tf_simclrv2.report.__main__",
+        "write the report of a run, or a page that compares several runs",
+        stopped=NOTHING_WRITTEN,
     ),
     "data-service": Command(
         "tf_simclrv2.data.service",
@@ -75,11 +115,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         print(f"error: {_refusal(name)}", file=sys.stderr)
         sys.exit(2)
+    run_command(name, words, f"simclrv2 {name}")
+
+
+def run_command(name: str, words: Sequence[str], program: str) -> None:
+    """Runs a command that exists; Ctrl-C and errors of its user end it with one line.
+
+    Args:
+        name: One of `COMMANDS`.
+        words: Its options.
+        program: How a person starts it, for help and messages.
+    """
     command = COMMANDS[name]
-    if command.imports_tensorflow:
-        quiet_tensorflow()
-    sys.argv = [f"simclrv2 {name}", *command.options, *with_recipes_found(words)]
-    importlib.import_module(command.module).main()
+    with CtrlC(command.stopped), errors_in_a_sentence():
+        if command.imports_tensorflow:
+            quiet_tensorflow()
+        sys.argv = [program, *command.options, *words]
+        importlib.import_module(command.module).main()
 
 
 def usage() -> str:
@@ -98,6 +150,10 @@ def usage() -> str:
 
 
 def _refusal(name: str) -> str:
+    if name.startswith("-"):
+        return f"{name!r} stands where the command comes first, as in simclrv2 run {name}."
+    if name in settings_of(TrainingConfig)["train_mode"].choices:
+        return f"{name!r} is not a command; use simclrv2 run --train_mode={name}."
     close = difflib.get_close_matches(name, COMMANDS, 1)
     guess = f"did you mean {close[0]}? " if close else ""
     return f"{name!r} is not a command; {guess}simclrv2 --help lists them."

@@ -1,12 +1,17 @@
-"""Recipes: flag files that come with the package, found by name."""
+"""Files of flags: the recipes that come with the package, and files of the user's."""
 
 from __future__ import annotations
 
+import difflib
 import pathlib
 from collections.abc import Sequence
 
-_FLAG = "--flagfile="
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.setting import as_path
+
+_FLAGS = ("--flagfile", "-flagfile")
 _SUFFIX = ".cfg"
+_COMMENTS = ("#", "//")
 
 
 def recipes_folder() -> pathlib.Path:
@@ -16,17 +21,60 @@ def recipes_folder() -> pathlib.Path:
     return installed if installed.is_dir() else library.parent / "flags" / "recipes"
 
 
-def with_recipes_found(words: Sequence[str]) -> list[str]:
-    """Replaces the names of recipes in `--flagfile=NAME` by their paths; a file of that name comes first.
+def recipe_names() -> list[str]:
+    """Returns the names of all recipes, sorted."""
+    return sorted(path.stem for path in recipes_folder().glob(f"*{_SUFFIX}"))
+
+
+def with_flagfiles_read(words: Sequence[str], within: Sequence[str] = ()) -> list[str]:
+    """Replaces `--flagfile=NAME` by the lines of that file, in which a line is a flag.
+
+    absl would do that too, but knows no recipes. A file comes before the recipe of its name. A recipe may
+    also be named as the pages do, `flags/recipes/NAME.cfg`, in any directory.
+
+    Args:
+        words: The command line.
+        within: The files that are being read, the outermost first.
+
+    Raises:
+        ConfigError: There is no such file, it is not text, or it includes itself.
 
     Example:
-        >>> with_recipes_found(["--flagfile=quickstart", "--seed=1"])
-        ['--flagfile=/…/recipes/quickstart.cfg', '--seed=1']
+        >>> with_flagfiles_read(["--flagfile=quickstart", "--seed=1"])
+        ['--dataset=cifar10', …, '--seed=1']
     """
-    return [_found(word) if word.startswith(_FLAG) else word for word in words]
+    found: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name not in _FLAGS:
+            found.append(word)
+            continue
+        path = _path_of(value if equals else next(rest, ""))
+        if path in within:
+            raise ConfigError(f"flagfile {path!r} includes itself; remove --flagfile from {within[-1]!r}.")
+        found += with_flagfiles_read(_lines(path), (*within, path))
+    return found
 
 
-def _found(word: str) -> str:
-    name = word.removeprefix(_FLAG)
-    recipe = recipes_folder() / f"{name.removesuffix(_SUFFIX)}{_SUFFIX}"
-    return f"{_FLAG}{recipe}" if not pathlib.Path(name).exists() and recipe.is_file() else word
+def _path_of(name: str) -> str:
+    name = as_path("flagfile", name.strip())
+    recipe = recipes_folder() / f"{name.removeprefix('flags/recipes/').removesuffix(_SUFFIX)}{_SUFFIX}"
+    # A folder of that name may be there, such as a run's.
+    return str(recipe) if not pathlib.Path(name).is_file() and recipe.is_file() else name
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        # Some editors begin a file with a mark, which this encoding skips.
+        text = pathlib.Path(path).read_text("utf-8-sig")
+    except OSError as error:
+        close = difflib.get_close_matches(pathlib.Path(path).stem, recipe_names(), 1)
+        cure = f"did you mean {close[0]}?" if close else f"the recipes are {', '.join(recipe_names())}."
+        raise ConfigError(
+            f"flagfile is {path!r}, which is neither a file that can be read nor a recipe; {cure}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"flagfile is {path!r}, which is not text; it has a flag in each line.") from error
+    lines = [line.strip() for line in text.split("\n")]
+    return [line for line in lines if line and not line.startswith(_COMMENTS)]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from absl import flags
 
-from tf_simclrv2.cli.flags.paths import define_path
-
 FORMATS = ("checkpoint", "published")
 
 
 def define() -> None:
     """Defines the flags."""
-    define_path(
+    flags.DEFINE_string(
         "input", None, "Weights to convert: a published SavedModel or checkpoint, a model_dir or a ckpt-N."
     )
-    define_path("output", None, "Directory to create.")
+    flags.DEFINE_string("output", None, "Directory to create.")
     flags.DEFINE_enum(
         "format",
         "checkpoint",

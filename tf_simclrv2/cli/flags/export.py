@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from absl import flags
 
-from tf_simclrv2.cli.flags.paths import define_path
-
 
 def define() -> None:
     """Defines the flags."""
-    define_path("model_dir", None, "What to export: a model_dir, a ckpt-N or a SavedModel.")
-    define_path("output", None, "Path of the export; for --format=hub it ends in .tar.gz.")
+    flags.DEFINE_string("model_dir", None, "What to export: a model_dir, a ckpt-N or a SavedModel.")
+    flags.DEFINE_string(
+        "output",
+        None,
+        "Path of the export; for --format=hub it ends in .tar.gz, and for --format=onnx it is a directory "
+        "unless it ends in .onnx.",
+    )
     flags.DEFINE_enum(
         "format",
         "saved_model",
-        ["saved_model", "hub", "serving", "tflite"],
-        "A SavedModel, an archive for hub.load, a bundle for TensorFlow Serving, or TensorFlow Lite files.",
+        ["saved_model", "hub", "serving", "tflite", "onnx"],
+        "A SavedModel, an archive for hub.load, a bundle for TensorFlow Serving, TensorFlow Lite files, or "
+        "an ONNX file.",
     )
     flags.DEFINE_enum(
         "api",

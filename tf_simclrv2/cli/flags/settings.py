@@ -6,7 +6,6 @@ from typing import Any
 
 from absl import flags
 
-from tf_simclrv2.cli.flags.paths import define_path
 from tf_simclrv2.config import AREAS
 from tf_simclrv2.setting import Setting, settings_of
 
@@ -43,7 +42,5 @@ def _define(setting: Setting, section: str) -> None:
     elif setting.kind is str and setting.choices:
         # absl shows the choices of an enum by itself.
         flags.DEFINE_enum(name, default, list(setting.choices), setting.help, module_name=section)
-    elif setting.is_path:
-        define_path(name, default, setting.text, module_name=section)
     else:
         _DEFINE[setting.kind](name, default, setting.text, module_name=section)
