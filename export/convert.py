@@ -1,6 +1,8 @@
 """Converts weights: `python -m export.convert --input=PATH --output=DIR`."""
 
-from tf_simclrv2.cli.convert import main
+import sys
+
+from tf_simclrv2.cli.main import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("convert", sys.argv[1:], "python -m export.convert")

@@ -51,6 +51,42 @@ def test_what_exists_is_replaced_only_on_demand(tmp_path):
     assert output.read_text() == "new" and names(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("foreign", ["flags.json", "ckpt-40.index", "holiday.jpg", ".lock"])
+def test_a_directory_of_other_things_is_never_replaced(tmp_path, foreign):
+    """`--output=.` or `--output=runs/mine` would remove what it took days to train."""
+    output = tmp_path / "out"
+    output.mkdir()
+    for name in ("config.json", "checkpoint", foreign):
+        (output / name).write_text("mine")
+    with pytest.raises(ExportError) as refused, stage(str(output), overwrite=True):
+        raise AssertionError
+    assert str(refused.value) == (
+        f"output is {str(output)!r}, which holds {foreign!r} and so is not an export, and --overwrite "
+        "replaces nothing else; choose another."
+    )
+    assert names(output) == sorted(["config.json", "checkpoint", foreign])
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        (),
+        ("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb", "simclr.json"),
+        ("model.tflite", "simclr.json", "labels.txt"),
+        ("model.onnx", "simclr.json"),
+        ("checkpoint", "ckpt-0.index", "ckpt-0.data-00000-of-00001", "config.json"),
+    ],
+)
+def test_an_earlier_output_is_replaced(tmp_path, held):
+    output = tmp_path / "out"
+    output.mkdir()
+    for name in held:
+        (output / name).write_text("old")
+    with stage(str(output), overwrite=True) as part:
+        pathlib.Path(part).write_text("new")
+    assert output.read_text() == "new" and names(tmp_path) == ["out"]
+
+
 def test_the_old_output_returns_if_the_new_one_cannot_take_its_place(tmp_path):
     output = tmp_path / "out"
     output.write_text("old")
@@ -88,9 +124,11 @@ def test_what_a_killed_program_left_is_removed(tmp_path):
     assert names(tmp_path) == [".out.part-notes", "out"]
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+@pytest.mark.parametrize("place", ["file/out", "/proc/out"])
+def test_a_place_that_cannot_be_written(tmp_path, place):
+    """Under a file; and in a folder that is there, in which nobody may make anything."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExportError, match="cannot be written"), stage(str(tmp_path / "file" / "out")):
+    with pytest.raises(ExportError, match="cannot be written"), stage(str(tmp_path / place)):
         raise AssertionError
 
 

@@ -151,6 +151,23 @@ def test_global_statistics_are_those_of_the_whole_batch(replicas: Callable, coun
     np.testing.assert_allclose(layer.moving_variance, alone.moving_variance, rtol=1e-12)
 
 
+def test_moving_statistics_are_not_exchanged(replicas: Callable) -> None:
+    """Every replica computes the same ones: averaging them would double the exchanges of a step."""
+    spread = replicas(2)
+    with spread.scope():
+        layer = _layer()
+
+    def exchanges(update_statistics: bool) -> int:
+        @tf.function
+        def forward(x: tf.Tensor) -> tf.Tensor:
+            return spread.strategy.run(lambda: layer(x, training=True, update_statistics=update_statistics))
+
+        operations = forward.get_concrete_function(tf.constant(X)).graph.get_operations()
+        return sum(operation.type in ("CollectiveReduceV2", "AddN") for operation in operations)
+
+    assert exchanges(update_statistics=True) == exchanges(update_statistics=False) > 0
+
+
 def test_local_statistics_are_each_replicas_own(replicas: Callable) -> None:
     spread = replicas(2)
     with spread.scope():

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.tpu_refusals import graphs_of
 from tf_simclrv2.distribution import devices
 from tf_simclrv2.models import kernel_gradient as module
 from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.rehearsal.refusals import graphs_of
 
 
 def reference(x: np.ndarray, dy: np.ndarray, kernel_size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tests.goldens import assign_published_weights, image
 from tf_simclrv2.config import ModelConfig
+from tf_simclrv2.errors import ExportError
 from tf_simclrv2.models import ResNet, SimCLR
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.private_api import layers_within
@@ -120,3 +121,11 @@ def test_file_restores_an_encoder_alone(tmp_path: pathlib.Path) -> None:
     np.testing.assert_array_equal(loaded(images)["final_avg_pool"], encoder(images)["final_avg_pool"])
     assert loaded.get_config() == encoder.get_config()
     assert len(loaded.trainable_variables) == len(encoder.trainable_variables)
+
+
+@pytest.mark.parametrize("name", ["network.h5", "network.hdf5"])
+def test_a_network_is_not_saved_where_keras_cannot_load_it_from(tmp_path: pathlib.Path, name: str) -> None:
+    for model in (_network(), ResNet(18, cifar_stem=True)):
+        with pytest.raises(ExportError, match=r"from an HDF5 file; save it as '.*/network\.keras'"):
+            model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from tf_simclrv2.export.staging import stage
 from tf_simclrv2.files import CONFIG_FILE, write_atomically
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
+from tf_simclrv2.progress import say_at_once
 from tf_simclrv2.weights.loading import find_weights, load_network
 from tf_simclrv2.weights.published_weights import describe_architecture, published_checkpoint
 
@@ -49,7 +50,7 @@ def convert(
     """
     with stage(output, overwrite) as part:
         weights = find_weights(source, "input", ft_proj_selector)
-        network = load_network(weights, say=print)
+        network = load_network(weights, say=say_at_once)
         fine_tuned = ft_proj_selector is not None or (
             weights.published is not None and weights.published.stage == "finetune"
         )
@@ -58,7 +59,7 @@ def convert(
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
     lines = [
         describe_architecture(network.config),
-        f"{len(used)} variables from {weights.reader.prefix}",
+        f"{len(used)} variables from {weights.reader.name}",
         *([f"not used: {_summary(ignored)}"] if ignored else []),
         *([weights.doubt] if weights.doubt else []),
         f"written to {output}",

@@ -1,4 +1,4 @@
-"""Exports the network of a run in one of four formats, and checks the export before it is published."""
+"""Exports the network of a run in one of five formats, and checks the export before it is published."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.export.staging import stage
 from tf_simclrv2.export.tflite import write_tflite
 from tf_simclrv2.export.trained_network import TrainedNetwork, load_trained_network
-from tf_simclrv2.export.verification import verify_module, verify_tflite
+from tf_simclrv2.export.verification import verify_module, verify_onnx, verify_tflite
 from tf_simclrv2.models import SimCLR
+from tf_simclrv2.modules.model_card import ModelCard
 from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, pack_module, unpack_module
 from tf_simclrv2.modules.saved_model import RESULTS, Api, describe, exported_network, save_module
-from tf_simclrv2.progress import Progress
+from tf_simclrv2.progress import Progress, say_at_once
+from tf_simclrv2.setting import set_path
 
-FORMATS = ("saved_model", "hub", "serving", "tflite")
+FORMATS = ("saved_model", "hub", "serving", "tflite", "onnx")
+# The packages that only one format needs, by the extra of setup.py that installs them.
+_PACKAGES = {"serving": ("export", "tensorflow_serving"), "onnx": ("onnx", "tf2onnx", "onnx", "onnxruntime")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +31,10 @@ class ExportConfig:
 
     Attributes:
         model_dir: What to export: a model_dir, a `ckpt-N` or a SavedModel.
-        output: The directory or archive to write.
+        output: The directory or file to write.
         format: `saved_model` (a directory), `hub` (an archive for `hub.load`), `serving` (a bundle for
-            TensorFlow Serving) or `tflite` (TensorFlow Lite files).
+            TensorFlow Serving), `tflite` (TensorFlow Lite files) or `onnx` (an ONNX file, in a directory
+            unless the output ends in `.onnx`).
         api: See `save_module`.
         endpoint: See `save_module`.
         name: Name of the served model, for `serving`.
@@ -50,6 +55,7 @@ class ExportConfig:
         for field in ("model_dir", "output"):
             if not getattr(self, field):
                 raise ConfigError(f"{field} is not set; pass --{field}=PATH.")
+            set_path(self, field)
         if self.format not in FORMATS:
             raise ConfigError(f"format is {self.format!r}; choose one of {', '.join(FORMATS)}.")
         if self.format == "hub" and not self.output.endswith(ARCHIVE_SUFFIX):
@@ -57,13 +63,21 @@ class ExportConfig:
                 f"output is {self.output!r}, but a hub archive is a {ARCHIVE_SUFFIX} file; "
                 f"pass --output={self.output}{ARCHIVE_SUFFIX}."
             )
-        # That format alone needs the package, so it is imported there.
-        if self.format == "serving" and importlib.util.find_spec("tensorflow_serving") is None:
-            raise ConfigError("format is 'serving', which needs tensorflow-serving-api; install it with pip.")
+        self._require_packages()
         if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
             raise ConfigError(
                 f"name is {self.name!r} and version is {self.version}; a served model needs a name without "
                 "slashes and a version of at least 1."
+            )
+
+    def _require_packages(self) -> None:
+        """One format alone needs them, so they are imported there."""
+        extra, *packages = _PACKAGES.get(self.format, ("",))
+        missing = [package for package in packages if importlib.util.find_spec(package) is None]
+        if missing:
+            raise ConfigError(
+                f"format is {self.format!r}, which needs {', '.join(missing)}; install with "
+                f'pip install "tf_simclrv2[{extra}]".'
             )
 
     @property
@@ -88,7 +102,7 @@ def export(config: ExportConfig) -> str:
         ConfigError: The network has no such endpoint.
         ExportError: The output exists or cannot be written, or the check failed. Nothing is written then.
     """
-    steps = Progress("export, step", 3, print, unit="steps")
+    steps = Progress("export, step", 3, say_at_once, unit="steps")
     with steps, stage(config.target, config.overwrite) as part:
         trained = load_trained_network(config.model_dir)
         network = exported_network(trained.network, config.api, config.endpoint)
@@ -138,13 +152,34 @@ def _write_tflite(job: _Job, path: str) -> str:
     os.makedirs(path)
     write_tflite(network, path)
     card = describe(network, trained.config, job.config.api, trained.class_names, trained.training)
-    card.write_description(path)
-    if card.class_names:
-        card.write_class_names(path)
+    _write_card(card, path)
     job.steps.advance({"now": "checking in a fresh process"})
     found = verify_tflite(network, path)
     job.steps.advance()
     return found
+
+
+def _write_onnx(job: _Job, path: str) -> str:
+    from tf_simclrv2.export.onnx_file import ONNX_FILE, ONNX_SUFFIX, write_onnx
+
+    network, trained = job.network, job.trained
+    card = describe(network, trained.config, job.config.api, trained.class_names, trained.training)
+    file = path
+    if not job.config.output.endswith(ONNX_SUFFIX):
+        os.makedirs(path)
+        file = os.path.join(path, ONNX_FILE)
+        _write_card(card, path)
+    write_onnx(network, file, card.to_json())
+    job.steps.advance({"now": "checking in a fresh process"})
+    difference = verify_onnx(network, file)
+    job.steps.advance()
+    return f"largest difference {difference:.1e}"
+
+
+def _write_card(card: ModelCard, directory: str) -> None:
+    card.write_description(directory)
+    if card.class_names:
+        card.write_class_names(directory)
 
 
 def _save(job: _Job, path: str) -> None:
@@ -171,4 +206,5 @@ _WRITERS: dict[str, Callable[[_Job, str], str]] = {
     "hub": _write_hub,
     "serving": _write_serving,
     "tflite": _write_tflite,
+    "onnx": _write_onnx,
 }

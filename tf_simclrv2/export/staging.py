@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 from tf_simclrv2.errors import ExportError
+
+# What exports and conversions write at their top; what holds anything else is not one of them.
+_OURS = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|variables|assets(\.extra)?|simclr\.json|labels\.txt|.+\.(tflite|onnx)"
+    r"|config\.json|checkpoint|ckpt-0\..+"
+)
 
 
 @contextlib.contextmanager
@@ -19,13 +27,14 @@ def stage(output: str, overwrite: bool = False) -> Iterator[str]:
 
     Args:
         output: The path of the result.
-        overwrite: Whether to replace an existing output; False by default.
+        overwrite: Whether to replace an existing output, but no directory of other things, such as a
+            training; False by default.
 
     Yields:
         A path in the same directory, at which nothing exists yet.
 
     Raises:
-        ExportError: The output exists and `overwrite` is False, or its directory cannot be written.
+        ExportError: The output exists and may not be replaced, or its directory cannot be written.
     """
     output = os.path.abspath(output)
     parent, name = os.path.split(output)
@@ -33,12 +42,14 @@ def stage(output: str, overwrite: bool = False) -> Iterator[str]:
     try:
         os.makedirs(parent, exist_ok=True)
         _clear_leftovers(parent, name)
+        tempfile.TemporaryDirectory(dir=parent).cleanup()  # Whether one can be made, before work starts.
     except OSError as error:
         raise ExportError(
             f"output is {output!r}, which cannot be written ({error}); choose another."
         ) from error
     if os.path.lexists(output) and not overwrite:
         raise ExportError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
+    _refuse_other_things(output)
     try:
         yield part
         if os.path.lexists(output):
@@ -47,6 +58,17 @@ def stage(output: str, overwrite: bool = False) -> Iterator[str]:
     finally:
         _remove(part)
         _put_back_or_remove(old, output)
+
+
+def _refuse_other_things(output: str) -> None:
+    if not os.path.isdir(output):
+        return
+    foreign = [name for name in sorted(os.listdir(output)) if not _OURS.fullmatch(name)]
+    if foreign:
+        raise ExportError(
+            f"output is {output!r}, which holds {foreign[0]!r} and so is not an export, and --overwrite "
+            "replaces nothing else; choose another."
+        )
 
 
 def _clear_leftovers(parent: str, name: str) -> None:

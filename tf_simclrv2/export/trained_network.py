@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.files import read_json
 from tf_simclrv2.models import SimCLR
+from tf_simclrv2.progress import say_at_once
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.loading import find_weights, load_network
 from tf_simclrv2.weights.run_config import directory_of, read_config
@@ -49,12 +50,12 @@ def load_trained_network(path: str) -> TrainedNetwork:
     directory = directory_of(path)
     step = _step(prefix)
     training = {"global_step": step, **_result(os.path.join(directory, f"result_{step}.json"))}
-    network = load_network(weights, say=print)
+    network = load_network(weights, say=say_at_once)
     classes = Classes.read(
         path, network.config.num_classes, f"the network in {path!r}", "export the network of a run"
     )
     if classes.doubt:
-        print(classes.doubt)
+        say_at_once(classes.doubt)
     return TrainedNetwork(network, read_config(directory), classes.names or (), training)
 
 
@@ -69,5 +70,5 @@ def _result(path: str) -> dict[str, Any]:
     except tf.errors.NotFoundError:
         return {}
     except ValueError as error:
-        print(f"the results in {path} cannot be read ({error}); they are left out of the export")
+        say_at_once(f"the results in {path} cannot be read ({error}); they are left out of the export")
         return {}

@@ -10,7 +10,9 @@ import tempfile
 import numpy as np
 
 from tf_simclrv2.errors import ExportError
+from tf_simclrv2.literal_path import literal_path
 from tf_simclrv2.models import SimCLR
+from tf_simclrv2.modules.serving_signatures import served_endpoints
 
 # Side of the images of a check: convolutions take any size, and small images are faster.
 MAX_SIDE = 64
@@ -33,7 +35,7 @@ def verify_module(network: SimCLR, module: str, result: str | None = None) -> fl
     outputs = _outputs(network, min(network.config.image_size, MAX_SIDE))
     if result is not None:
         outputs["result"] = outputs[result]
-    return float(_run_check("check_module.py", module, outputs))
+    return float(_run_check("check_module.py", literal_path(module), outputs))
 
 
 def verify_tflite(network: SimCLR, directory: str) -> str:
@@ -50,6 +52,24 @@ def verify_tflite(network: SimCLR, directory: str) -> str:
         ExportError: An output differs by more than the tolerance of its precision.
     """
     return _run_check("check_tflite.py", directory, _outputs(network, network.config.image_size))
+
+
+def verify_onnx(network: SimCLR, path: str) -> float:
+    """Compares an ONNX file with the network that it was made from.
+
+    Args:
+        network: The exported network.
+        path: The file.
+
+    Returns:
+        The largest relative difference of any output.
+
+    Raises:
+        ExportError: An output differs, or is not in the file.
+    """
+    outputs = _outputs(network, min(network.config.image_size, MAX_SIDE))
+    served = ("images", *served_endpoints(network.endpoint_widths))
+    return float(_run_check("check_onnx.py", path, {name: outputs[name] for name in served}))
 
 
 def _outputs(network: SimCLR, side: int) -> dict[str, np.ndarray]:

@@ -84,8 +84,28 @@ class BatchNormRelu(keras.layers.Layer):
 
         self.gamma = weight("gamma", "zeros" if self.init_zero else "ones")
         self.beta = weight("beta", "zeros") if self.center else None
-        self.moving_mean = weight("moving_mean", "zeros", trainable=False, aggregation="mean")
-        self.moving_variance = weight("moving_variance", "ones", trainable=False, aggregation="mean")
+        if self.global_bn:
+            self.moving_mean = self._global_statistic("moving_mean", "zeros", shape)
+            self.moving_variance = self._global_statistic("moving_variance", "ones", shape)
+        else:
+            self.moving_mean = weight("moving_mean", "zeros", trainable=False, aggregation="mean")
+            self.moving_variance = weight("moving_variance", "ones", trainable=False, aggregation="mean")
+
+    def _global_statistic(self, name: str, initializer: str, shape: tuple[int, ...]) -> keras.Variable:
+        """Makes a variable that replicas assign without an exchange, because they all assign the same value.
+
+        `add_weight` cannot do this: it has no `synchronization`.
+        """
+        return keras.Variable(
+            initializer,
+            shape=shape,
+            dtype=self.variable_dtype,
+            trainable=False,
+            autocast=False,
+            aggregation="only_first_replica",
+            synchronization="on_read",
+            name=name,
+        )
 
     def call(self, x: tf.Tensor, training: bool = False, update_statistics: bool = True) -> tf.Tensor:
         if self.is_frozen(training):

@@ -40,9 +40,9 @@ class MomentumEncoder(keras.layers.Layer):
         self._pairs = Untracked(tuple((average.value, source.value) for average, source in pairs))
         self.built = True
 
-    def call(self, images: tf.Tensor) -> tf.Tensor:
+    def call(self, images: tf.Tensor, training: bool = True) -> tf.Tensor:
         """Returns the projections [N, D] of images [N, H, W, 3], through which no gradient flows."""
-        return tf.stop_gradient(self.network(images, training=True)["proj_head_output"])
+        return tf.stop_gradient(self.network(images, training=training)["proj_head_output"])
 
     def follow(self, step: tf.Tensor) -> None:
         """Moves the averages towards the online weights; at step 0 it copies them.

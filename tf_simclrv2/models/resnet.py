@@ -11,6 +11,7 @@ from tf_simclrv2.config import RESNET_DEPTHS
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
 from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.rematerialize import rematerialize
 from tf_simclrv2.precision import full_precision
@@ -177,7 +178,7 @@ class BlockGroup(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
-class ResNet(keras.Model):
+class ResNet(KerasFileModel):
     """Encodes images as the representation h, with every endpoint on the way.
 
     Args:

@@ -9,13 +9,14 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ModelConfig, config_from_dict
+from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.projection_head import ProjectionHead
 from tf_simclrv2.models.resnet import ResNet
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
-class SimCLR(keras.Model):
+class SimCLR(KerasFileModel):
     """Maps images to h, to each layer of the projection head, and to class logits.
 
     All stages train this network, and all exports contain it.

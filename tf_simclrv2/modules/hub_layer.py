@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.errors import ConfigError, ExportError
+from tf_simclrv2.literal_path import literal_path
 from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, unpack_module
 
@@ -27,16 +28,21 @@ class HubLayer(keras.layers.Layer):
             whatever the module returns.
         trainable: If True (the default), the module's variables are trained, and batch norm uses batch
             statistics while training. If False, the module always runs in inference mode.
+        **kwargs: Further arguments of `keras.layers.Layer`. The module computes in its own precision, float32
+            for an export, whatever the dtype policy is; the policy only decides the dtype of the output. For
+            float32 features in a mixed-precision model, pass `dtype="float32"`.
 
     Call arguments:
-        images: float32 [N, H, W, 3] in [0, 1].
+        images: [N, H, W, 3], of any float dtype in [0, 1], or uint8 in [0, 255], which is scaled to [0, 1].
+            In a functional or sequential model, uint8 needs `keras.Input(..., dtype="uint8")`: Keras turns
+            what is passed to another input into floats without scaling it.
         training: Whether the layer is called for training; False by default.
 
-    Output: One endpoint, or a dict of all endpoints by name.
+    Output: One endpoint, or a dict of all endpoints by name, in the compute dtype of the layer.
 
     Raises:
         ExportError: There is no module, or it is not reusable.
-        ConfigError: The module has no such endpoint.
+        ConfigError: The module has no such endpoint, or the images are integers other than uint8.
 
     Example:
         >>> images = keras.Input((224, 224, 3))
@@ -47,7 +53,8 @@ class HubLayer(keras.layers.Layer):
     def __init__(
         self, handle: str, endpoint: str | None = None, trainable: bool = True, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
+        # Keras would round the images to half precision before the call, and the module does not take those.
+        super().__init__(**{"autocast": False, **kwargs})
         self.handle = handle
         self.endpoint = endpoint
         module = _load(handle)
@@ -64,21 +71,37 @@ class HubLayer(keras.layers.Layer):
         ]
         self.trainable = trainable  # Set last: Keras propagates it to existing variables only.
         self._module = Untracked(module)
+        self._input_dtypes = _input_dtypes(module)
         if endpoint is not None:
             self._refuse_unknown_endpoint(module)
         self.built = True
 
     def _refuse_unknown_endpoint(self, module: Any) -> None:
-        images = tf.TensorSpec([None, None, None, 3], tf.float32)
-        outputs = tf.function(lambda x: module(x, training=False)).get_concrete_function(images)
-        known = outputs.structured_outputs
+        known = module.__call__.concrete_functions[0].structured_outputs
         if not isinstance(known, dict) or self.endpoint not in known:
             names = ", ".join(known) if isinstance(known, dict) else "no named endpoints; leave it out"
             raise ConfigError(f"endpoint is {self.endpoint!r}, but the module {self.handle!r} has {names}.")
 
     def call(self, images: tf.Tensor, training: bool = False) -> Any:
+        images = self._as_module_takes(images)
         outputs = self._module.value(images, training=bool(training and self.trainable))
-        return outputs if self.endpoint is None else outputs[self.endpoint]
+        outputs = outputs if self.endpoint is None else outputs[self.endpoint]
+        return tf.nest.map_structure(self._as_policy_says, outputs)
+
+    def _as_module_takes(self, images: Any) -> Any:
+        """Converts images to the dtype of a module that takes floats; returns any other input unchanged."""
+        floats = [dtype for dtype in self._input_dtypes if dtype.is_floating]
+        if not floats or images.dtype in self._input_dtypes:
+            return images
+        if images.dtype.is_floating or images.dtype == tf.uint8:
+            return tf.image.convert_image_dtype(images, floats[0])
+        raise ConfigError(
+            f"images are {images.dtype.name}, but the module {self.handle!r} takes floats in [0, 1]; pass "
+            "those, or uint8 in [0, 255]."
+        )
+
+    def _as_policy_says(self, output: tf.Tensor) -> tf.Tensor:
+        return tf.cast(output, self.compute_dtype) if output.dtype.is_floating else output
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "handle": self.handle, "endpoint": self.endpoint}
@@ -91,10 +114,17 @@ def _load(path: str) -> Any:
             return _load(directory)
     if not tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         raise ExportError(f"handle is {path!r}, which is not a SavedModel; make one with python -m export.")
-    module = tf.saved_model.load(path)
+    module = tf.saved_model.load(literal_path(path))
     if not (callable(module) and hasattr(module, "trainable_variables")):
         raise ExportError(
             f"handle is {path!r}, a SavedModel that is not reusable (it has no __call__ or no "
             "trainable_variables); make one with python -m export."
         )
     return module
+
+
+def _input_dtypes(module: Any) -> tuple[tf.DType, ...]:
+    """Returns the dtypes that a module was traced for; none if its first argument is not a tensor."""
+    arguments = [function.structured_input_signature[0] for function in module.__call__.concrete_functions]
+    specs = [first for first, *_ in arguments if isinstance(first, tf.TensorSpec)]
+    return tuple(dict.fromkeys(spec.dtype for spec in specs))

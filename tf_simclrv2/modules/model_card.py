@@ -82,7 +82,11 @@ class ModelCard:
 
     def write_description(self, directory: str) -> None:
         """Writes `simclr.json`, from which a program learns the architecture and the preprocessing."""
-        _write(directory, DESCRIPTION_FILE, json.dumps(self._description(), indent=2) + "\n")
+        _write(directory, DESCRIPTION_FILE, self.to_json())
+
+    def to_json(self) -> str:
+        """Returns the text of `simclr.json`."""
+        return json.dumps(self._description(), indent=2) + "\n"
 
     def write_readme(self, directory: str) -> None:
         """Writes `README.md`, which shows how to call a SavedModel."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import tensorflow as tf
 
 from tf_simclrv2.data.encoded_images import WHITE, Color
-from tf_simclrv2.data.request_images import check_not_empty, decode_request
+from tf_simclrv2.data.request_images import check_not_empty, check_shape, decode_request
 
 # Signatures whose name is not that of their endpoint.
 _SIGNATURES = {"final_avg_pool": "encoder", "logits_sup": "logits"}
@@ -45,9 +45,10 @@ def serving_signatures(
     def of_images(names: list[str]) -> Callable[..., Endpoints]:
         @tf.function(input_signature=[images])
         def signature(images: tf.Tensor) -> Endpoints:
-            images = _check_shape(images)
-            with tf.control_dependencies([check_not_empty(images)]):
-                outputs = infer(tf.identity(images))
+            with tf.control_dependencies([check_shape(images)]):
+                checked = tf.identity(images)
+            with tf.control_dependencies([check_not_empty(checked)]):
+                outputs = infer(tf.identity(checked))
             return {name: outputs[name] for name in names}
 
         return signature
@@ -62,16 +63,6 @@ def serving_signatures(
         **{_SIGNATURES.get(name, name): of_images([name]) for name in everything},
         "image_bytes": of_files,
     }
-
-
-def _check_shape(images: tf.Tensor) -> tf.Tensor:
-    """Returns the images, and fails at run time if they have another rank or number of channels.
-
-    A server does not compare a request with the shape in the signature, and the convolution of a rank-3
-    tensor would crash its process. The placeholder keeps TensorFlow from trusting that shape either.
-    """
-    unknown = tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None))
-    return tf.ensure_shape(unknown, images.shape)
 
 
 def served_endpoints(endpoints: Iterable[str]) -> list[str]:
