@@ -2,6 +2,10 @@
 PYTHON ?= python3
 WORKERS ?= 2
 TESTS ?= tests
+GPU_TESTS ?= tests/models tests/objectives tests/optimization tests/tasks tests/conformance tests/modules \
+  tests/export/test_export.py tests/training/test_resume.py
+# Of `simclrv2 rehearse`; by default pretraining ResNet-50 on ImageNet.
+RUN ?= --tpu=v5e-8 --precision=mixed_bfloat16 --train_batch_size=1024
 BENCHMARK ?= every
 BENCH_ARGS ?=
 SIGKILLS ?= 10
@@ -14,7 +18,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser coverage help install quickstart semi-supervised claims test soak lint format bench clean docs
+.PHONY: browser coverage help install quickstart semi-supervised claims rehearse rehearse-test test test-gpu soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +37,24 @@ claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, sma
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models)
 	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20 $(TESTS)
 
+test-gpu: $(installed)  ## Run the tests of what a GPU computes on the first GPU, if there is one
+	TEST_ON_GPU=1 $(python) -m pytest --durations=20 $(GPU_TESTS)
+
 coverage: $(installed) browser  ## Run the tests and tell how much of the library they run, a fifth slower
 	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov=tf_simclrv2 --cov-report=term $(TESTS)
+
+.build/rehearsal/.installed: requirements.lock requirements-rehearsal.lock setup.py
+	@echo "Installing requirements.lock, JAX and the TPU's compiler into .build/rehearsal: some minutes, 4.5 GB on disk."
+	@$(PYTHON) -m venv .build/rehearsal
+	@.build/rehearsal/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-rehearsal.lock
+	@.build/rehearsal/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+rehearse: .build/rehearsal/.installed  ## Compile the step of a run for a TPU slice that need not be there (RUN="--tpu=v5e-8 ...")
+	.build/rehearsal/bin/simclrv2 rehearse $(RUN)
+
+rehearse-test: .build/rehearsal/.installed  ## Run the tests that need the TPU's compiler
+	.build/rehearsal/bin/python -m pytest -n $(WORKERS) --dist loadfile --durations=20 tests/rehearsal
 
 .build/docs/.installed: requirements-docs.lock
 	@$(PYTHON) -m venv .build/docs
@@ -76,7 +96,7 @@ $(installed): requirements.lock setup.py
 	  { echo "requirements.lock is for Python 3.11 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is missing: apt-get install python3-venv, or make PYTHON=another"; exit 1; }
-	@echo "Installing TensorFlow and the rest of requirements.lock into .venv: some minutes, 3.6 GB on disk."
+	@echo "Installing TensorFlow and the rest of requirements.lock into .venv: some minutes, 3.7 GB on disk."
 	@$(PYTHON) -m venv .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -1,6 +1,8 @@
 """Trains and evaluates: `python run.py --mode=train_then_eval --model_dir=DIR …`."""
 
-from tf_simclrv2.cli.run import main
+import sys
+
+from tf_simclrv2.cli.main import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("run", sys.argv[1:], "python run.py")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 
 here = Path(__file__).parent
 readme = here / "README.md"
@@ -18,6 +19,14 @@ class BuildAnew(build_py):
     def run(self):
         if not self.editable_mode:
             shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
+
+
+class WithFrontDoors(editable_wheel):
+    """Makes `python -m export` work in any directory if a checkout is installed; a wheel has `simclrv2`."""
+
+    def run(self):
+        self.distribution.packages += ["export", "flags"]
         super().run()
 
 
@@ -37,7 +46,11 @@ setup(
     ],
     packages=[*find_packages(include=["tf_simclrv2", "tf_simclrv2.*"]), "tf_simclrv2.recipes"],
     package_dir={"tf_simclrv2.recipes": "flags/recipes"},
-    package_data={"tf_simclrv2.recipes": ["*.cfg"], "tf_simclrv2.report": ["templates/*"]},
+    package_data={
+        "tf_simclrv2.recipes": ["*.cfg"],
+        "tf_simclrv2.embedding": ["templates/*"],
+        "tf_simclrv2.report": ["templates/*"],
+    },
     entry_points={"console_scripts": ["simclrv2 = tf_simclrv2.cli.main:main"]},
     python_requires=">=3.10",
     install_requires=[
@@ -49,7 +62,9 @@ setup(
         "numpy>=1.26",
         "pillow>=10",
         "psutil>=5.9",
+        "pyarrow>=14",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "setuptools<81",  # tensorflow-hub imports pkg_resources
         "tensorboard>=2.20",
         "tensorflow>=2.20,<2.21",
@@ -67,9 +82,12 @@ setup(
             "ruff>=0.9",
         ],
         "export": ["tensorflow-serving-api~=2.20.0"],  # export/ --format=serving
+        "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],  # export/ --format=onnx
+        "tpu-rehearsal": ["jax~=0.10.2", "libtpu~=0.0.42"],  # simclrv2 rehearse
+        "serve": ["httptools>=0.6", "orjson>=3.10", "starlette>=0.40", "uvicorn>=0.30"],  # simclrv2 serve
         "bench": ["lightly>=1.5", "tf_keras>=2.16", "torch>=2.4"],  # what benchmarks/ measures beside
     },
-    cmdclass={"build_py": BuildAnew},
+    cmdclass={"build_py": BuildAnew, "editable_wheel": WithFrontDoors},
     # A folder called build would collide with the file BUILD where names ignore case.
     options={"build": {"build_base": ".build"}},
 )

@@ -58,6 +58,7 @@ BENCHMARKS = (
     Benchmark("memory_bfloat16", "memory", (*SMALL_CASES, BFLOAT16), PEERS),
     Benchmark("replicas", "replicas", shared=ROUNDS),
     Benchmark("serving", "serving", ("--repeats=3",), ("--torch_python",)),
+    Benchmark("serving_load", "serving_load", ("--soak=10000",), ROUNDS),
 )
 
 

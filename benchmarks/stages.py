@@ -17,8 +17,8 @@ from absl import flags, logging
 
 from flags import config_from_flags
 from tf_simclrv2 import ExperimentConfig
-from tf_simclrv2.data import evaluation_batches, load_source
-from tf_simclrv2.evaluation import extract_features
+from tf_simclrv2.data import load_source
+from tf_simclrv2.evaluation import FeatureExtractor, split_features
 from tf_simclrv2.training.run import Run
 
 RECIPES = pathlib.Path(__file__).resolve().parent.parent / "flags" / "recipes"
@@ -79,12 +79,8 @@ def run_watched_stage(config: ExperimentConfig, validation_split: str) -> dict[s
 def top_1(run: Run, split: str) -> float:
     """The accuracy of a run's network, as it stands, on a split of its dataset."""
     config = run.config
-    batches = evaluation_batches(
-        load_source(config.data, split),
-        image_size=config.model.image_size,
-        batch_size=config.evaluation.eval_batch_size,
-    )
-    features, labels = extract_features(run.task.network, batches, ["logits_sup"])
+    extract = FeatureExtractor(run.task.network, ["logits_sup"])
+    features, labels = split_features(extract, load_source(config.data, split), config)
     return float(np.mean(np.argmax(features["logits_sup"], axis=1) == labels))
 
 

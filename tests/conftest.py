@@ -1,4 +1,4 @@
-"""TensorFlow on four logical CPU devices, and fixtures that run a function over replicas of them."""
+"""TensorFlow on four logical devices, and fixtures that run a function over replicas of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # As the package does; but here TensorFlow is imported before it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Most programs run once or twice: LLVM's optimizations take longer than they save. Subprocesses inherit it.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
 
 import keras
 import numpy as np
@@ -23,13 +18,29 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+# CPUs, unless `make test-gpu` asks for a GPU.
+KIND = "GPU" if os.environ.get("TEST_ON_GPU") else "CPU"
 NUM_DEVICES = 4
+# MiB; the networks of tests are small.
+GPU_MEMORY = 6 * 1024
 
 
 def pytest_configure() -> None:
     """Devices and threads can only be set before TensorFlow starts."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * NUM_DEVICES)
+    if KIND == "CPU":
+        # Programs that tests start inherit both.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        # Most programs run once or twice: LLVM's optimizations take longer than they save.
+        os.environ.setdefault(
+            "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+        )
+    devices = tf.config.list_physical_devices(KIND)
+    if not devices:
+        pytest.exit("TensorFlow sees no GPU, so nothing is tested on one", returncode=0)
+    part = tf.config.LogicalDeviceConfiguration(memory_limit=GPU_MEMORY if KIND == "GPU" else None)
+    tf.config.set_logical_device_configuration(devices[0], [part] * NUM_DEVICES)
+    # The published numbers are exact float32.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     if "PYTEST_XDIST_WORKER" in os.environ:
         tf.config.threading.set_intra_op_parallelism_threads(1)
     # Tracing makes so much garbage that looking through all of TensorFlow for more takes a part of the time.
@@ -48,7 +59,7 @@ def _strategy(replicas: int) -> tf.distribute.Strategy:
         # the keys by which the devices of a collective find each other.
         _collective_key_base = 100 * replicas
 
-    return Mirrored([f"CPU:{i}" for i in range(replicas)])
+    return Mirrored([f"{KIND}:{i}" for i in range(replicas)])
 
 
 class Replicas:

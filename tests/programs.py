@@ -32,19 +32,18 @@ SMALL_RUN = [
 def start(command: Sequence[str], log: pathlib.Path, **environment: str) -> subprocess.Popen:
     """Python with these arguments, in the checkout; its lines go to a file."""
     clean = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    quiet = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with log.open("a") as file:
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
-            env={**clean, **quiet, **environment},
+            env={**clean, **environment},
             stdout=file,
             stderr=subprocess.STDOUT,
         )
 
 
 def finished(command: Sequence[str], patience: float, **options: Any) -> subprocess.CompletedProcess:
-    """What a command, run in the checkout without GPUs, leaves: its exit code and its words.
+    """What a command, run in the checkout, leaves: its exit code and its words.
 
     Args:
         command: The interpreter comes first.
@@ -54,7 +53,6 @@ def finished(command: Sequence[str], patience: float, **options: Any) -> subproc
     return subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,

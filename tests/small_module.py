@@ -33,7 +33,7 @@ def isolated(script: str, *arguments: str, **environment: str) -> subprocess.Com
     preamble = "import sys; sys.modules['tf_simclrv2'] = None\n"
     return subprocess.run(
         [sys.executable, "-I", "-c", preamble + script, *arguments],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -26,7 +26,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "run.py", *arguments],
         cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -93,6 +93,19 @@ def test_tensorflow_computes_with_onednn_unless_told_otherwise(asked, found):
         timeout=300,
     )
     assert done.stdout.split()[-1] == str(found)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [({}, "true"), ({"TF_FORCE_GPU_ALLOW_GROWTH": "false"}, "false")]
+)
+def test_the_memory_of_gpus_is_shared_unless_told_otherwise(asked, found):
+    program = "import os, tf_simclrv2\nprint(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])"
+    unset = {name: value for name, value in os.environ.items() if name != "TF_FORCE_GPU_ALLOW_GROWTH"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**unset, **asked}, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout.split() == [found]
 
 
 @pytest.mark.parametrize(

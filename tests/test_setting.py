@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import pathlib
 from typing import Literal
 
 import pytest
 
 from tf_simclrv2.config import AREAS
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.setting import Setting, check_settings, documented, setting, settings_of
+from tf_simclrv2.setting import Setting, as_path, check_settings, documented, setting, settings_of
 
 EVERY_SETTING = [found for area in AREAS.values() for found in settings_of(area).values()]
 
@@ -29,7 +31,7 @@ class Example:
     mode: Literal["a", "b"] = setting("a", "A mode.")
     depth: int = setting(18, "A depth.", choices=(18, 34))
     kinds: tuple[str, ...] = setting(("x",), "Some kinds.", choices=("x", "y"), flag="some_kinds")
-    path: str | None = setting(None, "A path; by default none.")
+    path: str | None = setting(None, "A path; by default none.", is_path=True)
     derived: bool = setting(False, "Follows from the data.", flag=None)
 
     def __post_init__(self) -> None:
@@ -125,3 +127,17 @@ def test_every_setting_has_help(found: Setting) -> None:
     # Its name alone, said again, is no help.
     assert len(found.help.split()) >= 3
     found.check(found.default)
+
+
+def test_a_path_is_text_with_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert Example(path="~/runs/a").path == "/home/ada/runs/a"
+    assert Example(path=pathlib.Path("runs/a")).path == "runs/a"  # type: ignore[arg-type]
+    for path in ("gs://bucket/~/a", "./~", "a~", "", "lr=[0.1] *?#\n", "~nobody-of-this-name/a"):
+        assert as_path("path", path) == path
+    assert dataclasses.replace(Example(path="~/a"), rate=0.1).path == "/home/ada/a"
+
+
+def test_a_path_that_is_not_utf8_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"^path is b'runs/caf\\xe9', which is not UTF-8; rename it\.$"):
+        Example(path=os.fsdecode(b"runs/caf\xe9"))

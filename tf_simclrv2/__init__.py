@@ -12,7 +12,13 @@ from typing import Any
 
 from tf_simclrv2 import backend as _backend
 
+if sys.argv[:1] == ["-m"]:  # One of its programs is started, and Python imports this package first.
+    from tf_simclrv2.interruption import end_quietly_while_starting as _end_quietly_while_starting
+
+    _end_quietly_while_starting()
+
 _backend.prefer_onednn()
+_backend.share_gpu_memory()
 _backend.require_tensorflow()
 
 # Keras finds the classes of a saved model only after their modules were imported; whoever has imported Keras

@@ -1,4 +1,4 @@
-"""Keras 3 on TensorFlow: settings that must be made before TensorFlow is imported."""
+"""Keras 3 on TensorFlow: settings that must be made before TensorFlow starts."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def prefer_onednn() -> None:
     respected. The call has no effect if TensorFlow is imported already.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def share_gpu_memory() -> None:
+    """Makes TensorFlow take a GPU's memory as needed, so that other programs can use the rest.
+
+    By default it takes all of it at once, and a report or an export would end the training beside it. A value
+    of `TF_FORCE_GPU_ALLOW_GROWTH` in the environment is respected. The call has no effect once TensorFlow has
+    computed anything on a GPU.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def quiet_tensorflow() -> None:

@@ -20,6 +20,8 @@ from tf_simclrv2.setting import check_settings, documented, setting
 WITHOUT_CLASSIFIER = "(?!global_step|(?:.*/|^)Momentum|head_supervised)"
 WITHOUT_HEADS = "(?!global_step|(?:.*/|^)Momentum|head)"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
+# Settings of labeled images that are not the unlabeled ones.
+LABELLED_FIELDS = ("labelled_dataset", "labelled_data_dir", "labelled_image_key", "labelled_label_key")
 
 _Config = TypeVar("_Config")
 
@@ -51,7 +53,10 @@ class ModelConfig:
         0.0, "Bottleneck ratio of squeeze-and-excitation.", minimum=0, maximum=1, zero_is_off=True
     )
     image_size: int = setting(
-        224, "Side of the square input images, in pixels; 32 and below use the CIFAR stem.", minimum=8
+        224,
+        "Side of the square input images, in pixels; 32 and below use the CIFAR stem. Not set, it is that of "
+        "the checkpoint or the teacher, if there is one.",
+        minimum=8,
     )
     num_classes: int = setting(
         1000,
@@ -234,6 +239,15 @@ class OptimizerConfig:
         minimum=0,
     )
     momentum: float = setting(0.9, "Momentum of LARS and SGD.", minimum=0, below=1)
+    online_learning_rate: float = setting(
+        0.2,
+        "Learning rate of pretraining's online classifier, in units of 1/L, where L bounds the curvature of "
+        "its loss on the batch: the same rate fits features of every size and number. It is constant. 0 "
+        "trains the classifier at the network's learning rate, as the published program does. Adam's steps "
+        "do not depend on it.",
+        minimum=0,
+        absent=0.0,
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -250,6 +264,16 @@ class DataConfig:
         "Directory of the image folder, or TFDS's data directory; by default TFDS chooses it.",
         is_path=True,
     )
+    image_key: str | None = setting(
+        None,
+        "Feature of a TFDS dataset that holds the image; by default the dataset's own choice (its "
+        "supervised_keys, else image, else its only image).",
+    )
+    label_key: str | None = setting(
+        None,
+        "Feature of a TFDS dataset that holds the class; by default the dataset's own choice (its "
+        "supervised_keys, else label, else its first class).",
+    )
     train_split: str = setting("train", "Split of the training images, for example train or train[:90%].")
     labelled_split: str = setting("train", "Split of the labeled images in distillation.")
     labelled_dataset: str | None = setting(
@@ -261,14 +285,25 @@ class DataConfig:
         "is.",
         is_path=True,
     )
+    labelled_image_key: str | None = setting(
+        None, "The image_key of labelled_dataset; by default image_key, if no other dataset is named."
+    )
+    labelled_label_key: str | None = setting(
+        None, "The label_key of labelled_dataset; by default label_key, if no other dataset is named."
+    )
     eval_split: str = setting("validation", "Split of the evaluation images.")
+    validation_split: str | None = setting(
+        None,
+        "Split of the images by which keep_best and patience choose, which must be neither trained on nor "
+        "evaluated: for example train[90%:] beside train[:90%]. It is of the dataset that eval_split is of.",
+    )
     ignore_empty_classes: bool = setting(
-        False, "Let a class folder without images be no class, instead of refusing it."
+        False, "Let a class folder without an image that can be read be no class, instead of refusing it."
     )
     background: str = setting(
         "white",
         "Color on which transparent images are laid: white, black, or red, green and blue from 0 to 255, as "
-        "in 200,200,200.",
+        "in 200,200,200. Not set, it is that of the checkpoint or the teacher, if there is one.",
     )
     crop_min_area: float = setting(
         0.08,
@@ -301,8 +336,20 @@ class DataConfig:
         above=0,
         maximum=1,
     )
+    labels_from: str | None = setting(
+        None,
+        "CSV file with the columns path and label, which gives the images that it names their classes, or a "
+        ".txt file with a name per line, whose images keep theirs. Other images of the same split have no "
+        "label, and supervised stages leave them out.",
+        is_path=True,
+    )
     labels_per_class: int = setting(
         0, "Labels per class that supervised stages use; 0 uses label_fraction instead.", minimum=0
+    )
+    labels_per_class_at_most: bool = setting(
+        False,
+        "Let a class with fewer images than labels_per_class (or label_fraction) asks for give all that it "
+        "has, instead of refusing it.",
     )
     label_seed: int = setting(
         0, "Seed that chooses the labels of label_fraction or labels_per_class.", minimum=0
@@ -322,6 +369,7 @@ class DataConfig:
             self.dataset != "image_folder" or bool(self.data_dir),
             "dataset is 'image_folder' but data_dir is not set; pass --data_dir=DIR, the folder of images.",
         )
+        self._refuse_features_of_folders()
         _require(
             self.labelled_dataset != "image_folder" or bool(self._labelled_dir),
             "labelled_dataset is 'image_folder' but labelled_data_dir is not set; pass "
@@ -331,6 +379,20 @@ class DataConfig:
             all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
             f"tf_data_service is {self.tf_data_service!r}; write grpc://host:port, or several with commas.",
         )
+
+    def _refuse_features_of_folders(self) -> None:
+        labelled_dataset = self.labelled_dataset or self.dataset
+        for name, dataset in {
+            "image_key": self.dataset,
+            "label_key": self.dataset,
+            "labelled_image_key": labelled_dataset,
+            "labelled_label_key": labelled_dataset,
+        }.items():
+            key = getattr(self, name)
+            _require(
+                dataset != "image_folder" or not key,
+                f"{name} is {key!r}, but an image folder has no features; leave it out.",
+            )
 
     @property
     def background_color(self) -> tuple[float, float, float]:
@@ -353,12 +415,15 @@ class DataConfig:
     @property
     def labelled(self) -> DataConfig:
         """Where the labeled images of a distillation come from: another dataset if one is named."""
+        dataset = self.labelled_dataset or self.dataset
+        same = dataset == self.dataset
         return dataclasses.replace(
             self,
-            dataset=self.labelled_dataset or self.dataset,
+            dataset=dataset,
             data_dir=self._labelled_dir,
-            labelled_dataset=None,
-            labelled_data_dir=None,
+            image_key=self.labelled_image_key or (self.image_key if same else None),
+            label_key=self.labelled_label_key or (self.label_key if same else None),
+            **dict.fromkeys(LABELLED_FIELDS),
         )
 
     @property
@@ -395,11 +460,23 @@ class TrainingConfig:
     )
     train_epochs: int = setting(100, "Epochs of training; train_steps overrides them.", minimum=0)
     train_steps: int = setting(0, "Steps of training; 0 uses train_epochs.", minimum=0)
+    patience: int = setting(
+        0,
+        "Stop training early after so many measurements of keep_best in a row without a new best.",
+        minimum=0,
+        zero_is_off=True,
+    )
     lineareval_while_pretraining: bool = setting(
         True, "While pretraining, train a linear classifier on stop_gradient(h)."
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = setting(
         "float32", "Keras dtype policy, the precision in which layers compute."
+    )
+    tf32: Literal["default", "on", "off"] = setting(
+        "default",
+        "Whether layers may round the factors of float32 products to TensorFloat-32 on GPUs that have it, "
+        "which is several times as fast; default leaves it to TensorFlow, which does. Losses, similarities "
+        "and statistics are exact float32 either way.",
     )
     seed: int = setting(0, "Seed of all random numbers.", minimum=0, below=2**31)
     deterministic: bool = setting(False, "Use only deterministic TensorFlow kernels, which may be slower.")
@@ -460,6 +537,12 @@ class EvaluationConfig:
         minimum=0,
         zero_is_off=True,
     )
+    validation_images: int = setting(
+        2000,
+        "How many images of validation_split a measurement of keep_best uses at most; knn and linear use as "
+        "many training images.",
+        minimum=1,
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -482,6 +565,10 @@ class RunConfig:
         "training starts from random weights.",
         is_path=True,
     )
+    allow_other_data: bool = setting(
+        False,
+        "Resume a run even if its training images are others than before, by their number or their names.",
+    )
     variable_schema: str | None = setting(
         None,
         "What to load from checkpoint, as in the published commands: all but the classifier "
@@ -493,6 +580,12 @@ class RunConfig:
     )
     checkpoint_steps: int = setting(0, "Steps between checkpoints; 0 uses checkpoint_epochs.", minimum=0)
     keep_checkpoint_max: int = setting(5, "How many checkpoints to keep.", minimum=1)
+    keep_best: Literal["none", "knn", "linear", "online"] = setting(
+        "none",
+        "Also keep the best checkpoint, in model_dir/best, by the top-1 accuracy on validation_split that is "
+        "measured with each checkpoint: of 20 nearest neighbors, of a linear classifier fitted to frozen "
+        "features, or of the network's own classifier (online, in every stage).",
+    )
     keep_hub_module_max: int = setting(1, "How many exported SavedModels to keep; 0 exports none.", minimum=0)
     eval_name: str | None = setting(
         None, "Name of this evaluation in results and summaries; by default eval."
@@ -539,6 +632,22 @@ class RunConfig:
             "checkpoint_epochs and checkpoint_steps are both 0; set one of them.",
         )
 
+        name = self.eval_name
+        _require(
+            name is None or ("/" not in name and name not in (".", "..")),
+            f"eval_name is {name!r}; it becomes a part of files' names in model_dir, so leave out slashes.",
+        )
+
+    def require_model_dir(self) -> str:
+        """Returns the directory to which the run writes.
+
+        Raises:
+            ConfigError: It is not set.
+        """
+        if not self.model_dir:
+            raise ConfigError("model_dir is not set; pass --model_dir=DIR, where the run writes its files.")
+        return self.model_dir
+
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
@@ -578,11 +687,12 @@ class ExperimentConfig:
             )
         # An evaluation takes its stage from its model_dir later.
         distills = self.training.train_mode == "distill" or self.run.mode == "eval"
+        own = [name for name in LABELLED_FIELDS if getattr(self.data, name)]
         _require(
             distills or self.data.labelled == self.data,
-            f"labelled_dataset is {self.data.labelled_dataset!r} and labelled_data_dir is "
-            f"{self.data.labelled_data_dir!r}, but only distillation reads labeled images of their own; "
-            "use --dataset and --data_dir.",
+            f"{' and '.join(f'{name} is {getattr(self.data, name)!r}' for name in own)}, but only "
+            "distillation reads labeled images of their own; use "
+            f"{' and '.join('--' + name.removeprefix('labelled_') for name in own)}.",
         )
         pretraining = self.training.train_mode == "pretrain"
         layers = self.model.num_head_layers if pretraining else self.model.classifier_layer
@@ -592,6 +702,7 @@ class ExperimentConfig:
             f"initialized, but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or "
             "--ft_proj_selector=0 in fine-tuning.",
         )
+        self._refuse_unmeasured_choice()
         keys = 2 * self.training.train_batch_size
         _require(
             self.objective.memory_size == 0 or self.objective.memory_size >= keys,
@@ -601,6 +712,27 @@ class ExperimentConfig:
         _require(
             self.training.train_mode != "distill" or bool(self.distillation.teacher),
             "teacher is not set; pass --teacher=PATH, the model_dir or SavedModel of a fine-tuned network.",
+        )
+
+    def _refuse_unmeasured_choice(self) -> None:
+        if self.run.mode == "eval":  # It takes over what the training was told, and chooses nothing.
+            return
+        chooses, training = self.run.keep_best != "none", self.training
+        _require(
+            chooses or not training.patience,
+            f"patience is {training.patience}, but keep_best is 'none', so there is nothing to get better; "
+            "choose --keep_best=knn, linear or online.",
+        )
+        _require(
+            not chooses or bool(self.data.validation_split),
+            f"keep_best is {self.run.keep_best!r}, but validation_split is not set; hold out a part of the "
+            'training images, for example "--train_split=train[:90%]" "--validation_split=train[90%:]".',
+        )
+        pretrains = training.train_mode == "pretrain"
+        _require(
+            self.run.keep_best != "online" or not pretrains or training.lineareval_while_pretraining,
+            "keep_best is 'online', but lineareval_while_pretraining is off, so there is no classifier; use "
+            "--keep_best=knn or linear.",
         )
 
     @property
@@ -636,6 +768,9 @@ AREAS: dict[str, type] = typing.get_type_hints(ExperimentConfig)
 def config_from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:
     """Builds the dataclass `cls`, and the dataclasses within it, from plain values.
 
+    A setting that `values` lacks has its default, or the value that stands for what was done before there
+    was such a setting (`Setting.absent`).
+
     Raises:
         ConfigError: `values` has a field that `cls` does not have, or a value outside its limits.
     """
@@ -644,7 +779,9 @@ def config_from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:
     _require(
         not unknown, f"{cls.__name__} has no field {', '.join(unknown)}; was it written by a newer version?"
     )
-    return cls(**{name: _from_plain(types[name], value) for name, value in values.items()})
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    absent = {field.name: field.metadata["absent"] for field in fields if "absent" in field.metadata}
+    return cls(**{name: _from_plain(types[name], value) for name, value in {**absent, **values}.items()})
 
 
 def _from_plain(hint: Any, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Errors whose message is one sentence for the user, and the exit code of a preempted run.
+"""Errors whose message is one sentence for the user, and the exit codes of a run that was stopped.
 
 The command line prints `error: ` and the sentence, and exits with 1. A program that calls the library may
 catch `UserError` for whatever is wrong with its input, or one of the children for a part of that.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 # sysexits.h's EX_TEMPFAIL: nothing is wrong, and the same command continues.
 EXIT_PREEMPTED = 75
+# What a shell gives a program that Ctrl-C has ended: 128 and the number of SIGINT.
+EXIT_INTERRUPTED = 130
 
 
 class UserError(ValueError):
@@ -39,4 +41,13 @@ class NotFiniteError(RunError):
 
 
 class Preempted(Exception):
-    """The run was asked to stop and has saved everything; the same command continues it."""
+    """The run was asked to stop and has saved everything; the same command continues it.
+
+    Args:
+        message: Where it stopped and saved, in one sentence.
+        exit_code: What the program ends with; `EXIT_INTERRUPTED` if it was Ctrl-C.
+    """
+
+    def __init__(self, message: str, exit_code: int = EXIT_PREEMPTED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

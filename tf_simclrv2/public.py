@@ -25,6 +25,7 @@ from tf_simclrv2.modules.saved_model import save_module
 from tf_simclrv2.objectives import distillation_loss, nt_xent
 from tf_simclrv2.optimization import LARS, WarmupCosine
 from tf_simclrv2.tasks import Distillation, FineTuning, Pretraining
+from tf_simclrv2.training.model_dir.adoption import adopt
 from tf_simclrv2.training.run import Run
 from tf_simclrv2.weights.published_names import published_names
 from tf_simclrv2.weights.published_weights import load_published_weights, save_published_checkpoint
@@ -56,6 +57,7 @@ __all__ = [
     "TrainingConfig",
     "UserError",
     "WarmupCosine",
+    "adopt",
     "distillation_loss",
     "evaluation_batches",
     "finetuning_batches",

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import os
 import textwrap
 import typing
 from typing import Any, Literal, TypeVar
@@ -53,7 +54,9 @@ class Setting:
         maximum: Largest allowed number.
         below: All allowed numbers are smaller than this.
         zero_is_off: Whether the minimum, 0, turns off what the setting is about.
-        is_path: Whether it is a path, in which a flag replaces `~` by the home directory.
+        is_path: Whether it is a path; see `as_path`.
+        absent: Its value in configs that lack it because they are older than the setting; by default, and
+            where this is None, the default.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Setting:
     below: float | None = None
     zero_is_off: bool = False
     is_path: bool = False
+    absent: Any = None
 
     @property
     def limits(self) -> str:
@@ -120,13 +124,42 @@ def settings_of(config: type) -> dict[str, Setting]:
 
 
 def check_settings(config: Any) -> None:
-    """Checks each setting of a config by itself.
+    """Checks each setting of a config by itself, and replaces `~` in its paths.
 
     Raises:
-        ConfigError: A value is outside its setting's limits.
+        ConfigError: A value is outside its setting's limits, or a path is not UTF-8.
     """
     for name, setting in settings_of(type(config)).items():
+        if setting.is_path and getattr(config, name) is not None:
+            set_path(config, name)
         setting.check(getattr(config, name))
+
+
+def set_path(config: Any, name: str) -> None:
+    """Replaces the path in a field of a frozen dataclass by what `as_path` makes of it."""
+    object.__setattr__(config, name, as_path(name, getattr(config, name)))
+
+
+def as_path(name: str, value: str | os.PathLike[str]) -> str:
+    """Returns a path that a user gave as text, with the home directory for a `~` at its beginning.
+
+    Args:
+        name: Of the setting or the flag, for the message.
+        value: The path; it may have any other characters.
+
+    Raises:
+        ConfigError: It is not UTF-8, and TensorFlow takes no other paths.
+
+    Example:
+        >>> as_path("model_dir", "~/runs/digits")
+        '/home/ada/runs/digits'
+    """
+    path = os.path.expanduser(os.fspath(value))
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name} is {os.fsencode(path)!r}, which is not UTF-8; rename it.") from error
+    return path
 
 
 def documented(config: type[_T]) -> type[_T]:

@@ -5,11 +5,15 @@
 All of the module's variables are trained, with a new classifier on top of its first head layer.
 """
 
-import sys
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own messages are off.
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_hub as hub
+from command_line import run
+from module_path import linked
 from sklearn.datasets import load_digits
 
 ENDPOINT, LEARNING_RATE, IMAGES = "proj_head_1", 0.05, 100
@@ -17,7 +21,8 @@ ENDPOINT, LEARNING_RATE, IMAGES = "proj_head_1", 0.05, 100
 
 def main(module_path: str, steps: str = "20") -> None:
     """Prints the loss before and after."""
-    module = hub.load(module_path)
+    with linked(module_path) as path:
+        module = hub.load(path)
     digits = load_digits()
     images = digits.images[:IMAGES, ..., np.newaxis].repeat(3, axis=-1) / 16  # In [0, 1], as modules want.
     images, labels = tf.constant(images, tf.float32), tf.constant(digits.target[:IMAGES])
@@ -40,4 +45,4 @@ def main(module_path: str, steps: str = "20") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

@@ -2,31 +2,44 @@
 
     python docs/examples/inference.py MODULE IMAGE [IMAGE ...]
 
-JPEG or PNG of any size: the preprocessing is in the module.
+Images of any format and size: the preprocessing is in the module. A file that cannot be read is skipped.
 """
 
+import os
 import pathlib
 import sys
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own messages are off.
+
 import numpy as np
 import tensorflow as tf
+from command_line import run
+from image_files import answers
+from module_path import linked
 
 
 def main(module_path: str, *images: str) -> None:
     """Prints each image's likeliest classes, and the shape of its features."""
-    module = tf.saved_model.load(module_path)
-    contents = tf.constant([pathlib.Path(image).read_bytes() for image in images])
-    outputs = module.signatures["image_bytes"](image_bytes=contents)
-    print("features:", outputs["final_avg_pool"].shape)
-    if "logits_sup" not in outputs:
+    with linked(module_path) as path:
+        module = tf.saved_model.load(path)
+
+    def ask(files: list[bytes]) -> list[dict[str, np.ndarray]]:
+        outputs = module.signatures["image_bytes"](image_bytes=tf.constant(files))
+        return [{name: output[i].numpy() for name, output in outputs.items()} for i in range(len(files))]
+
+    found = list(answers(ask, images, tf.errors.InvalidArgumentError))
+    if not found:
+        sys.exit("error: none of these images can be read.")
+    print("features:", np.stack([answer["final_avg_pool"] for _, answer in found]).shape)
+    if "logits_sup" not in found[0][1]:
         return
-    probabilities = tf.nn.softmax(outputs["logits_sup"]).numpy()
     labels = pathlib.Path(module_path, "assets", "labels.txt")
-    names = labels.read_text().splitlines() if labels.exists() else range(probabilities.shape[1])
-    for image, row in zip(images, probabilities, strict=True):
-        best = np.argsort(-row)[:3]
-        print(image, ", ".join(f"{names[i]} {row[i]:.3f}" for i in best))
+    for image, answer in found:
+        probabilities = tf.nn.softmax(answer["logits_sup"]).numpy()
+        names = labels.read_text().splitlines() if labels.exists() else range(len(probabilities))
+        best = np.argsort(-probabilities)[:3]
+        print(image, ", ".join(f"{names[i]} {probabilities[i]:.3f}" for i in best))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

@@ -4,11 +4,13 @@ python docs/examples/keras_hub_layer.py MODULE [EPOCHS]
 """
 
 import os
-import sys
 import tempfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own messages are off.
 
 import keras
 import numpy as np
+from command_line import run
 from sklearn.datasets import load_digits
 
 from tf_simclrv2 import HubLayer
@@ -38,4 +40,4 @@ def main(module_path: str, epochs: str = "5") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

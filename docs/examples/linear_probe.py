@@ -5,10 +5,14 @@
 The images are scikit-learn's handwritten digits, as PNG files; take your own.
 """
 
-import sys
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own messages are off.
 
 import numpy as np
 import tensorflow as tf
+from command_line import run
+from module_path import linked
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -29,7 +33,9 @@ def main(module_path: str, endpoint: str = "proj_head_1") -> None:
     digits = load_digits()
     pixels = (digits.images[..., np.newaxis] / 16 * 255).astype(np.uint8)
     files = [tf.io.encode_png(image).numpy() for image in pixels[: LABELLED + TESTED]]
-    x = features(tf.saved_model.load(module_path), files, endpoint)
+    with linked(module_path) as path:
+        module = tf.saved_model.load(path)
+    x = features(module, files, endpoint)
     y = digits.target[: LABELLED + TESTED]
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     probe.fit(x[:LABELLED], y[:LABELLED])
@@ -37,4 +43,4 @@ def main(module_path: str, endpoint: str = "proj_head_1") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

@@ -7,9 +7,9 @@ places and sizes are random, so colour tells nothing about the class.
 """
 
 import pathlib
-import sys
 
 import numpy as np
+from command_line import run
 from PIL import Image, ImageDraw
 
 SIZE, SEED = 32, 0
@@ -51,4 +51,4 @@ def main(folder: str, count: str = "500") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

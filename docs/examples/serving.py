@@ -4,15 +4,23 @@
     docker run -p 8501:8501 -v BUNDLE:/models tensorflow/serving --model_config_file=/models/models.config
     python docs/examples/serving.py http://localhost:8501/v1/models/simclr IMAGE [IMAGE ...]
 
-With a bundle's NAME/VERSION directory instead of an address the request is answered in this process, by the
-loader that TensorFlow Serving shares.
+With a bundle's NAME/VERSION directory instead of an address the request is answered in this process. Images
+of any format; one that cannot be read is skipped.
 """
 
 import base64
+import functools
 import json
-import pathlib
+import os
 import sys
+import urllib.error
 import urllib.request
+
+from command_line import run
+from image_files import answers
+from module_path import linked
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own messages are off.
 
 SIGNATURE, INPUT = "image_bytes", "image_bytes"
 
@@ -23,35 +31,48 @@ def request_of(images: list[bytes]) -> bytes:
     return json.dumps({"signature_name": SIGNATURE, "instances": instances}).encode()
 
 
-def ask_server(address: str, body: bytes) -> list[dict]:
-    """Sends the request to TensorFlow Serving."""
-    with urllib.request.urlopen(f"{address}:predict", body) as answer:
-        return json.load(answer)["predictions"]
+class Refused(Exception):
+    """The server cannot read one of the images."""
 
 
-def ask_bundle(directory: str, body: bytes) -> list[dict]:
+def ask_server(address: str, images: list[bytes]) -> list[dict]:
+    """Sends a request to TensorFlow Serving."""
+    try:
+        with urllib.request.urlopen(f"{address}:predict", request_of(images)) as answer:
+            return json.load(answer)["predictions"]
+    except urllib.error.HTTPError as error:
+        if error.code != 400:  # Not for its images.
+            raise
+        raise Refused(json.load(error)["error"]) from error
+
+
+def ask_bundle(directory: str, images: list[bytes]) -> list[dict]:
     """Answers the request as the server would."""
     import tensorflow as tf
 
-    request = json.loads(body)
-    images = [base64.b64decode(instance[INPUT]["b64"]) for instance in request["instances"]]
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], directory)
-        signature = loaded.signature_def[request["signature_name"]]
-        fetched = {name: info.name for name, info in signature.outputs.items()}
-        outputs = session.run(fetched, {signature.inputs[INPUT].name: images})
-    return [{name: output[i].tolist() for name, output in outputs.items()} for i in range(len(images))]
+    request = json.loads(request_of(images))
+    contents = [base64.b64decode(instance[INPUT]["b64"]) for instance in request["instances"]]
+    with linked(directory) as path:
+        signature = tf.saved_model.load(path).signatures[request["signature_name"]]
+    try:
+        outputs = signature(**{INPUT: tf.constant(contents)})
+    except tf.errors.InvalidArgumentError as error:
+        raise Refused(error.message) from error
+    values = {name: output.numpy().tolist() for name, output in outputs.items()}
+    return [{name: value[i] for name, value in values.items()} for i in range(len(images))]
 
 
 def main(server: str, *images: str) -> None:
     """Prints how long each image's answers are, and its class."""
-    body = request_of([pathlib.Path(image).read_bytes() for image in images])
-    answers = ask_server(server, body) if server.startswith("http") else ask_bundle(server, body)
-    for image, answer in zip(images, answers, strict=True):
+    ask = functools.partial(ask_server if server.startswith("http") else ask_bundle, server)
+    found = list(answers(ask, images, Refused))
+    if not found:
+        sys.exit("error: none of these images can be read.")
+    for image, answer in found:
         logits = answer.get("logits_sup")
         widths = {name: len(values) for name, values in answer.items()}
         print(image, widths, f"class {logits.index(max(logits))}" if logits else "")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(main)

@@ -12,13 +12,15 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES, Stage
-from tests.conformance.tpu_refusals import graphs_of, tpu_refusals
 from tf_simclrv2.config import TrainingConfig
 from tf_simclrv2.distribution import devices
 from tf_simclrv2.distribution.collectives import num_replicas, replica_id
+from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.models.variable_paths import named_variables
+from tf_simclrv2.rehearsal.refusals import graphs_of, tpu_refusals
 from tf_simclrv2.setting import settings_of
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.interruptions.stop_flag import StopFlag
 from tf_simclrv2.training.model_dir.checkpoints import training_checkpoint
 from tf_simclrv2.training.trainer import Trainer
 
@@ -178,19 +180,32 @@ def test_accelerators_make_the_same_step(
     _assert_close(spread.state, on_cpu.state, 1e-9)
 
 
+class Cores:
+    """Cores of a TPU slice, for which a step can be traced."""
+
+    def __init__(self, count: int) -> None:
+        self.strategy = CompileOnlyStrategy(count)
+        self.scope = self.strategy.scope
+
+    def distribute(self, array: np.ndarray) -> tf.Tensor:
+        return tf.constant(np.split(array, self.strategy.num_replicas_in_sync)[0])
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @every_stage
-def test_a_tpu_refuses_nothing(
-    stage: Stage, replicas: Callable, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _as_on_an_accelerator(monkeypatch)
-    assert tpu_refusals(Running(stage, replicas(count), "mixed_bfloat16").traced) == []
+def test_a_tpu_refuses_nothing(stage: Stage, count: int) -> None:
+    """Neither an operation, nor a function that is to be compiled on its own within the step."""
+    traced = Running(stage, Cores(count), "mixed_bfloat16").traced
+    assert tpu_refusals(traced) == []
+    functions = traced.graph.as_graph_def().library.function
+    assert functions and not [f.signature.name for f in functions if "_XlaMustCompile" in f.attr]
 
 
-def test_steps_are_one_loop_without_summaries(replicas: Callable) -> None:
+@pytest.mark.parametrize("stop", [None, StopFlag()], ids=["to_the_end", "stoppable"])
+def test_steps_are_one_loop_without_summaries(replicas: Callable, stop: StopFlag | None) -> None:
     stage, strategy = STAGES[0], replicas(1).strategy
     batches = tf.data.Dataset.from_tensors(stage.batch("float32")).repeat()
-    trainer = Trainer(stage.task("float32"), batches, strategy)
+    trainer = Trainer(stage.task("float32"), batches, strategy, stop=stop)
     loop = trainer.create_train_loop_fn().get_concrete_function(iter(batches), tf.constant(100))
     around, *within = [{op.type for op in graph.get_operations()} for graph in graphs_of(loop.graph)]
     assert {"While", "StatelessWhile"} & around

@@ -14,6 +14,7 @@ from tf_simclrv2.models import resnet
 STEPS = 3
 # 37 images are no multiple of a batch, nor of what a worker has of one.
 EVALUATED = 37
+VALIDATED = 21
 COMMON = {
     "precision": "float64",
     "train_steps": STEPS,
@@ -44,6 +45,9 @@ def changes_by_stage(root: pathlib.Path) -> dict[str, dict]:
             "mode": "train_then_eval",
             "protocols": ("online", "knn"),
             "keep_hub_module_max": 1,
+            "keep_best": "knn",
+            "validation_split": f"train[40:{40 + VALIDATED}]",
+            "patience": 1,
         },
         "distill": {
             "train_mode": "distill",

@@ -29,6 +29,13 @@ def test_concatenation_is_in_replica_order_and_equal_everywhere(replicas: Callab
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
+def test_integers_of_64_bits_are_joined_exactly(replicas: Callable, count: int) -> None:
+    keys = np.array([0, 1, -1, 2**31, 2**40 + 3, -(2**62), 2**63 - 1, 7])
+    for joined in replicas(count).run(cross_replica_concat, keys):
+        np.testing.assert_array_equal(joined, keys)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
 def test_gradient_sums_what_every_replica_owes(replicas: Callable, count: int) -> None:
     """Replica r weighs all rows by r + 1, so each row is owed 1 + 2 + … of them."""
 

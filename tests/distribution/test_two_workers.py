@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from tests.distribution.stages import EVALUATED, STEPS, changes_by_stage, run_all
+from tests.distribution.stages import EVALUATED, STEPS, VALIDATED, changes_by_stage, run_all
 from tests.distribution.workers import pair, said
 from tests.training.small_runs import weights_of
 
@@ -38,12 +38,25 @@ def test_three_steps_in_float64(runs, stage):
 def test_two_workers_evaluate_every_example_once(runs, stage):
     expected, found = (json.loads((root / stage / "result.json").read_text()) for root in runs)
     assert expected.keys() == found.keys()
+    assert expected.pop("best", None) == found.pop("best", None)
     for name in ("eval/label_top_1_accuracy", "eval/label_top_5_accuracy"):
         # Right answers out of all, in float64.
         assert found[name] * EVALUATED == pytest.approx(round(found[name] * EVALUATED), abs=1e-9)
         assert found[name] == pytest.approx(expected[name], rel=1e-12)
     for name in expected:
         assert found[name] == pytest.approx(expected[name], rel=1e-9)
+
+
+def test_two_workers_choose_the_same_checkpoint(runs):
+    """Each worker measures a part of the images, and the chief alone knows the sum."""
+    expected, found = (json.loads((root / "supervised" / "validation.json").read_text()) for root in runs)
+    steps = [made["step"] for made in expected["measurements"]]
+    assert steps == [made["step"] for made in found["measurements"]] == [2, 3]
+    for one, other in zip(expected["measurements"], found["measurements"], strict=True):
+        assert one["value"] * VALIDATED == pytest.approx(round(one["value"] * VALIDATED), abs=1e-9)
+        assert one["value"] == other["value"]
+    chosen = [json.loads((root / "supervised" / "best" / "best.json").read_text()) for root in runs]
+    assert chosen[0] == chosen[1] and chosen[0]["images"] == VALIDATED
 
 
 def test_the_chief_alone_leaves_files(runs):

@@ -6,13 +6,14 @@ import re
 import pytest
 
 from tf_simclrv2.config import AREAS
+from tf_simclrv2.serving.serve_config import ServeConfig
 from tf_simclrv2.setting import settings_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER_PAGES = [*ROOT.glob("tf_simclrv2/*/README.md")]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("flags/recipes/*.cfg"), *FOLDER_PAGES]
-# Of TensorBoard, TensorFlow Serving's client and server, saved_model_cli and absl.
-OF_OTHERS = {"logdir", "model_config_file", "dir", "all", "help", "helpfull", "flagfile"}
+# Of TensorBoard, tf2onnx (--saved-model), TensorFlow Serving's client and server, saved_model_cli and absl.
+OF_OTHERS = {"logdir", "model_config_file", "dir", "all", "help", "helpfull", "flagfile", "saved"}
 
 every_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -25,10 +26,9 @@ def _flags() -> set[str]:
         for path in (ROOT / folder).rglob("*.py")
     ]
     text = "\n".join(path.read_text() for path in (*sources, *ROOT.glob("docs/examples/*.py")))
-    settings = {
-        setting.flag for area in AREAS.values() for setting in settings_of(area).values() if setting.flag
-    }
-    absl = re.findall(r'(?:DEFINE_\w+|define_path)\(\s*"(\w+)"', text)
+    areas = (*AREAS.values(), ServeConfig)
+    settings = {setting.flag for area in areas for setting in settings_of(area).values() if setting.flag}
+    absl = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)
     return {*settings, *absl, *re.findall(r'add_argument\(\s*"--([\w-]+)"', text)}
 
 

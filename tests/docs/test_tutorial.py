@@ -56,7 +56,8 @@ def test_the_tutorial_as_typed(tmp_path: pathlib.Path) -> None:
         said += done.stdout
     assert "500 pictures of 5 classes" in said
     assert "linear evaluation on frozen features" in said
-    for run in ("mine", "mine_finetuned"):
+    assert "image_size 16, background white: from runs/mine\n" in said
+    for run in ("mine", "mine_finetuned", "mine_distilled"):
         assert (tmp_path / "runs" / run / "report.html").stat().st_size > 10_000
     assert re.search(r"ring/080\.png (circle|cross|ring|square|triangle) [01]\.\d{3}", said)
     assert re.search(r"^1\.0000 pictures/test/ring/080\.png$", said, re.MULTILINE)

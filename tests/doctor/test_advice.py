@@ -45,6 +45,10 @@ def machine_of(bfloat16: float = 2.0, memory_mb: float = 64_000, devices: tuple[
     return Machine(devices, 8, memory_mb, memory_mb, speeds, speeds)
 
 
+H100 = machine_of(1.1, devices=("/device:GPU:0",))
+V100 = dataclasses.replace(H100, compute_capability=(7, 0))
+
+
 def source_of(images: int, classes: int, name: str = "photos/train") -> Source:
     names = tuple(map(str, range(classes)))
     return Source(name, images, names, tf.data.Dataset.range(0), lambda record: tf.constant(b""), light=True)
@@ -157,7 +161,12 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
         "reaches 0.062 of 1",
         case_of(images=images(brightest=0.5)),
     ),
-    (advice.images_unreadable, case_of(images=images(unreadable=2)), "2 of 34", case_of()),
+    (
+        advice.images_unreadable,
+        case_of(images=images(unreadable=2, names=("torn.png", "b.png"))),
+        "2 of 34 that were examined cannot be read and will be skipped (torn.png, b.png)",
+        case_of(),
+    ),
     (
         advice.images_transparent,
         case_of(images=images(transparent=30)),
@@ -218,6 +227,18 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
         case_of(stage("finetune")),
         "random weights",
         case_of(stage("finetune", checkpoint="runs/pretrained")),
+    ),
+    (
+        advice.half_precision_left_out_on_a_gpu,
+        case_of(changed("training", precision="float32"), machine=H100),
+        "takes twice the memory; pass --precision=mixed_bfloat16",
+        case_of(machine=H100),
+    ),
+    (
+        advice.half_precision_left_out_on_a_gpu,
+        case_of(changed("training", precision="float32"), machine=V100),
+        "--precision=mixed_float16",
+        case_of(changed("training", precision="float32")),
     ),
     (advice.precision_slow_here, case_of(machine=machine_of(0.3)), "0.30 times", case_of()),
     (

@@ -3,9 +3,12 @@ import dataclasses
 import pytest
 
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import CheckpointError
+from tf_simclrv2 import CheckpointError, RunError
+from tf_simclrv2.distribution.gpu_memory import GpuMemory
+from tf_simclrv2.doctor import machine, trial
 from tf_simclrv2.doctor.checkup import _why_not, examine
-from tf_simclrv2.doctor.machine import Machine
+from tf_simclrv2.doctor.machine import Machine, look_at_machine
+from tf_simclrv2.doctor.printout import machine_lines, printout
 
 GFLOPS = {"float32": 1.0, "bfloat16": 1.0}
 SMALL = Machine((), cores=2, memory_mb=100.0, free_mb=50.0, conv_gflops=GFLOPS, matmul_gflops=GFLOPS)
@@ -27,3 +30,27 @@ def test_what_a_run_would_refuse_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds checkpoints of another run: .*proj_out_dim"):
         examine(dataclasses.replace(made, model=model), trial_steps=0)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+
+
+UNUSED = (
+    "8 GPU(s) are visible to the driver, but TensorFlow sees none, because libcudnn.so.9 cannot be loaded "
+    "(install tensorflow[and-cuda]); TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's own messages, and "
+    "CUDA_VISIBLE_DEVICES='' uses the CPU instead."
+)
+
+
+def test_gpus_that_tensorflow_does_not_use(monkeypatch, tmp_path):
+    """The machine is described, and a run is refused as it would be."""
+    monkeypatch.setattr(machine, "unused_gpus", lambda: UNUSED)
+    lines = machine_lines(look_at_machine())
+    assert lines[0].split() == ["devices", "CPU", "only"]
+    assert " ".join(" ".join(lines[1:4]).split()).startswith(UNUSED)
+    with pytest.raises(RunError, match="because libcudnn"):
+        examine(config_for(tmp_path / "run"), trial_steps=0)
+
+
+def test_the_memory_of_a_gpu_is_told_after_a_trial(monkeypatch, tmp_path):
+    monkeypatch.setattr(trial, "gpu_memory", lambda: GpuMemory(now_mb=1234.5, peak_mb=10900.0))
+    found = examine(config_for(tmp_path / "run"), trial_steps=1)
+    assert found.trial.gpu_memory == GpuMemory(1234.5, 10900.0)
+    assert "MB estimated; 1,234 MB on the GPU after the trial, 10,900 at the peak" in printout(found)

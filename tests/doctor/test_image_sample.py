@@ -22,6 +22,7 @@ def test_sizes_colours_and_unreadable_files(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     sample = sample_of(tmp_path)
     assert (sample.count, sample.unreadable, sample.constant) == (4, 1, 1)
+    assert sample.names == (str(tmp_path / "broken.png"),)
     assert sample.brightest == 1.0 and sample.median_side == 40
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2.objectives import supervised_loss, top_k_correct
-from tf_simclrv2.objectives.supervised import accuracy
+from tf_simclrv2.objectives.supervised import accuracy, curvature_bound
 
 RNG = np.random.default_rng(6)
 LOGITS = 3.0 * RNG.standard_normal((9, 5))
@@ -70,3 +70,29 @@ def test_rows_without_a_label_cost_nothing_and_do_not_count() -> None:
     right = LOGITS[known].argmax(axis=1) == LABELS[known]
     assert float(accuracy(logits, tf.constant(labels))) == pytest.approx(right.mean())
     assert float(accuracy(logits, tf.fill([9], -1))) == 0.0
+
+
+def _largest_curvature(x: np.ndarray, kernel: np.ndarray, labels: np.ndarray) -> float:
+    """Largest eigenvalue of the second derivative of the loss, which TensorFlow differentiates twice."""
+    weights = tf.constant(kernel.ravel())
+    with tf.GradientTape() as outer:
+        outer.watch(weights)
+        with tf.GradientTape() as inner:
+            inner.watch(weights)
+            loss = supervised_loss(tf.matmul(x, tf.reshape(weights, kernel.shape)), labels)
+        gradient = inner.gradient(loss, weights)
+    return float(np.linalg.eigvalsh(outer.jacobian(gradient, weights).numpy()).max())
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.3, 3.0, 30.0])
+@pytest.mark.parametrize("rows", [1, 9])
+def test_no_curvature_is_above_its_bound(rows: int, scale: float) -> None:
+    """With a kernel of zeros all classes are equally likely; with a large one a row has one likely class."""
+    features = np.abs(RNG.standard_normal((rows, 6)))
+    kernel = scale * RNG.standard_normal((7, 5))
+    x = np.concatenate([features, np.ones((rows, 1))], axis=1)  # The bias is a weight of a feature of 1.
+    largest = _largest_curvature(x, kernel, RNG.integers(0, 5, rows))
+    bound = float(curvature_bound(tf.constant(features), tf.constant(x @ kernel)))
+    assert bound >= largest * (1 - 1e-9)
+    if rows == 1 and scale == 0.0:
+        assert bound == pytest.approx(largest)

@@ -9,7 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, RunConfig, TrainingConfig
+from tf_simclrv2.data import Source
+from tf_simclrv2.report.duplicates import DuplicatePair, Duplicates
 from tf_simclrv2.report.observations import Observations
+from tf_simclrv2.report.split_sample import SplitSample
 
 CLASSES = tuple(f"class {name}" for name in "ABCDEFGHIJ")
 LAST_STEP = 90
@@ -32,16 +35,37 @@ def made_up_run(
     )
     (directory / "config.json").write_text(config.to_json())
     (directory / "versions.json").write_text(json.dumps({"tensorflow": tf.__version__}))
-    result = {
-        "global_step": LAST_STEP,
-        "eval/label_top_1_accuracy": accuracy,
-        "linear/final_avg_pool/top_1_accuracy": 0.8,
-        "linear_7_per_class/final_avg_pool/top_1_accuracy": 0.6,
-    }
-    (directory / "result.json").write_text(json.dumps(result))
+    (directory / "result.json").write_text(json.dumps(result_of(accuracy)))
+    (directory / "baselines.json").write_text(json.dumps(BASELINES))
     _write_events(directory, pretraining=train_mode == "pretrain")
     observed(images, train_examples=round(50_000 * label_fraction)).save(str(directory))
     return directory
+
+
+def result_of(accuracy: float) -> dict:
+    """What an evaluation leaves: the linear probe is best, and of class J there is no image."""
+    present = CLASSES[:-1]
+    return {
+        "global_step": LAST_STEP,
+        "eval/label_top_1_accuracy": accuracy,
+        "eval/label_top_5_accuracy": 0.99,
+        "eval/balanced_accuracy": accuracy - 0.1,
+        "eval/accuracy_per_class": {name: 0.1 * i for i, name in enumerate(present)},
+        "eval/images_per_class": {name: 7 if i else 44 for i, name in enumerate(present)},
+        "linear/final_avg_pool/top_1_accuracy": 0.8,
+        "linear/final_avg_pool/balanced_accuracy": 0.71,
+        "linear/final_avg_pool/accuracy_per_class": {name: 1 - 0.1 * i for i, name in enumerate(present)},
+        "linear_7_per_class/final_avg_pool/top_1_accuracy": 0.6,
+    }
+
+
+BASELINES = {
+    "measured_on": {"train": ["cifar10/train", 2000, 50_000], "test": ["cifar10/test", 60, 60]},
+    "linear/random_encoder/top_1_accuracy": 0.572,
+    "linear/random_encoder/balanced_accuracy": 0.55,
+    "linear/raw_pixels/top_1_accuracy": 0.493,
+    "linear/starting_encoder/top_1_accuracy": 0.7,
+}
 
 
 def observed(images: int, train_examples: int = 50_000) -> Observations:
@@ -56,7 +80,7 @@ def observed(images: int, train_examples: int = 50_000) -> Observations:
     predictions = labels.copy()
     predictions[::7] = labels[neighbors[::7, -1]]
     return Observations(
-        images=_blobs(rng, labels, 48),
+        images=_opaque(_blobs(rng, labels, 48)),
         labels=labels,
         predictions=predictions,
         votes=labels[neighbors[:, 0]],
@@ -74,8 +98,54 @@ def observed(images: int, train_examples: int = 50_000) -> Observations:
             "effective_rank_of_h": 31.4,
             "width_of_h": 512.0,
             "alignment_of_pairs": 0.4,
+            "median_cosine_of_h": 0.2,
         },
+        names=tuple(f"{CLASSES[label]}/{i:04}.png" for i, label in enumerate(labels)),
+        examples=images,
+        view_names=tuple(f"training/{i}.png" for i in range(min(images, 8))),
+        duplicates=_duplicates(rng),
     )
+
+
+def sample_of(
+    split: str, h: np.ndarray, names: tuple[str, ...] = (), folder: str = "/pictures"
+) -> SplitSample:
+    """A sample of images of which only the features are of interest; image i has label i."""
+    count = len(h)
+    source = Source(
+        name=split,
+        num_examples=count,
+        class_names=(),
+        records=tf.data.Dataset.range(count),
+        read=lambda record: record["path"],
+        light=True,
+        folder=folder,
+    )
+    return SplitSample(
+        source=source,
+        names=names or tuple(f"{split} {i}" for i in range(count)),
+        labels=np.arange(count),
+        images=np.random.default_rng(count).integers(0, 255, [count, 4, 4, 3]).astype(np.uint8),
+        h=h,
+        predictions=np.full(count, -1),
+        baselines={},
+    )
+
+
+def _duplicates(rng: np.random.Generator) -> tuple[Duplicates, ...]:
+    """A file that is in the training images too, by another name; within the splits nothing."""
+    pair = DuplicatePair(("class A/0000.png", "training/copy.png"), ("", ""), (0, 0), 0.9987)
+    picture = np.tile(_blobs(rng, np.zeros(1, int), 48), [2, 1, 1, 1])[np.newaxis]
+    splits = ("cifar10/test", "cifar10/train")
+    nothing = np.zeros([0, 2, 48, 48, 3], np.uint8)
+    return (
+        Duplicates(splits, ((60, 60), (2000, 50_000)), 1, 3, (pair,), picture),
+        *(Duplicates((split,), ((60, 60),), 0, 0, (), nothing) for split in splits),
+    )
+
+
+def _opaque(images: np.ndarray) -> np.ndarray:
+    return np.pad(images, [(0, 0), (0, 0), (0, 0), (0, 1)], constant_values=255)
 
 
 def _blobs(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
@@ -98,6 +168,8 @@ def _write_events(directory: pathlib.Path, pretraining: bool) -> None:
         "performance/examples_per_second": lambda t: 200.0 + t,
         "performance/data_wait": lambda t: 0.02 + 0.01 * t,
         "performance/memory_mb": lambda t: 900.0 + 10 * t,
+        "performance/gpu_memory_mb": lambda t: 700.0,
+        "performance/gpu_memory_peak_mb": lambda t: 1500.0 + 10 * t,
     }
     if pretraining:
         tags |= {

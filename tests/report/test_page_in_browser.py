@@ -1,11 +1,12 @@
 """The pages in a real Chromium, on a phone and on a desk, in light and in dark."""
 
+import dataclasses
 import pathlib
 
 import pytest
 
 from tests.report.browser import Browser
-from tests.report.made_up_runs import made_up_run
+from tests.report.made_up_runs import made_up_run, observed
 from tf_simclrv2.report.build import write_comparison, write_report
 
 PHONE, DESK = 390, 1440
@@ -86,6 +87,26 @@ def test_a_page_is_whole_and_fits(browser, pages, page, width, dark):
     assert browser.evaluate(UNSEEN) == 0
     assert browser.evaluate(LEAST_CONTRAST) >= 4.5
     assert browser.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") == dark
+
+
+WIDER_THAN_ITS_CARD = """
+    [...document.querySelectorAll("#confusion .scroll")].some(card => card.scrollWidth > card.clientWidth)
+"""
+
+
+@pytest.mark.parametrize("name", ["short", "quite a long name of a class"])
+def test_a_matrix_of_twenty_classes_fits_on_a_desk(browser, tmp_path, name):
+    run = made_up_run(tmp_path / "run", images=12)
+    triples = [[i, j, 100 if i == j else 1000 + j] for i in range(20) for j in range(20)]
+    seen = dataclasses.replace(
+        observed(12),
+        class_names=tuple(f"{name} {i}" for i in range(20)),
+        confusions={"linear/final_avg_pool": triples},
+    )
+    seen.save(str(run))
+    browser.open(pathlib.Path(write_report(str(run))), DESK)
+    assert browser.evaluate("document.querySelectorAll('#confusion .confusion tbody tr').length") == 20
+    assert not browser.evaluate(WIDER_THAN_ITS_CARD)
 
 
 def test_every_link_of_the_page_leads_somewhere(browser, pages):

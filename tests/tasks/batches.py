@@ -72,6 +72,6 @@ def batch_of(config: ExperimentConfig) -> Batch:
 
 def linear_teacher(images: tf.Tensor) -> tf.Tensor:
     """Logits [N, classes] that depend on the image alone."""
-    pixels = tf.reshape(images, [images.shape[0], -1])
+    pixels = tf.reshape(images, [-1, np.prod(images.shape[1:])])
     weights = np.random.default_rng(5).standard_normal((pixels.shape[1], CLASSES))
     return tf.matmul(pixels, tf.constant(weights, images.dtype)) / 10.0

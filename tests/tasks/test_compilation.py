@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conformance.tpu_refusals import graphs_of
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS
 from tf_simclrv2.distribution import compilation, compilation_cache
 from tf_simclrv2.distribution.compilation import compile_mode, compiled, fused_on_gpu
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.rehearsal.refusals import graphs_of
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer
 
@@ -103,3 +104,18 @@ def test_compiled_steps_are_kept_for_each_kind_of_gpu(
     before = dict(os.environ)
     keep_compiled_steps(str(tmp_path / "other"))  # What is set already stays.
     assert dict(os.environ) == before
+
+
+def test_a_directory_of_any_name_is_one_word_to_xla(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XLA reads quotes and backslashes as a shell does; a flag that ended at a space would keep nothing."""
+    for variable in ("TF_XLA_FLAGS", "XLA_FLAGS"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(compilation_cache.tf.config.experimental, "get_device_details", lambda gpu: {})
+    folder = keep_compiled_steps(str(tmp_path / "my \"'cache'\" \\#"))
+    assert f"--tf_xla_persistent_cache_directory={folder}/programs" in shlex.split(os.environ["TF_XLA_FLAGS"])
+    assert shlex.split(os.environ["XLA_FLAGS"]) == [
+        f"--xla_gpu_per_fusion_autotune_cache_dir={folder}/autotuning"
+    ]

@@ -17,8 +17,10 @@ RUNS = ["lars", "lars_strong", "momentum", "adam", "finetune_selector1"]
 NOT_METRICS = ("step", "learning_rate")
 
 
-def published_task(name: str, precision: str) -> Task:
-    config = config_of(GOLDEN["runs"][name]["flags"], precision)
+def published_task(name: str, precision: str, online_learning_rate: float = 0.0) -> Task:
+    """The published program trains the online classifier at the network's learning rate: 0 here."""
+    flags = {**GOLDEN["runs"][name]["flags"], "online_learning_rate": online_learning_rate}
+    config = config_of(flags, precision)
     task = build_task(config)
     assign_published_weights(task.network)
     schedule = WarmupCosine.from_config_values(config.optimizer, config.training, GOLDEN["num_examples"])
@@ -57,6 +59,18 @@ def test_five_steps_in_float64(name):
         assert moved == pytest.approx(change, rel=tolerance, abs=1e-9), path
         compared += 1
     assert compared == len(task.network.variables)
+
+
+def test_the_classifier_with_a_rate_of_its_own_leaves_the_network_as_published():
+    task = published_task("lars_strong", "float64", online_learning_rate=0.2)
+    logs = run_steps(task, 5)
+    expected = GOLDEN["runs"]["lars_strong"]
+    for log, published in zip(logs, expected["steps"]["float64"], strict=True):
+        assert log["contrast_loss"] == pytest.approx(published["contrast_loss"], rel=1e-6)
+    for path, variable in published_names(task.network).items():
+        change = expected["variables"][path]["float64"][1]
+        moved = np.linalg.norm(variable.numpy() - value(path, variable.shape))
+        assert (moved == pytest.approx(change, rel=1e-6, abs=1e-9)) == ("head_supervised" not in path), path
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -29,6 +29,7 @@ def means_after(replicas, labels: np.ndarray) -> tuple[dict[str, float], np.ndar
     keras.utils.set_random_seed(0)
     with replicas.scope():
         task = build_task(config_of(FLAGS))
+        task.compile(LARS(0.0))
     head = task.network.supervised_head
     for variable in head.variables:  # As initialised, its logits hardly differ.
         variable.assign(np.random.default_rng(1).standard_normal(variable.shape))
@@ -51,8 +52,11 @@ def test_accuracy_is_of_the_labeled_rows(replicas, count):
     for k in (1, 5):
         expected = np.mean([LABELS[row] in order[row, :k] for row in rows])
         assert found[f"eval/label_top_{k}_accuracy"] == pytest.approx(expected)
+    balanced = [np.mean(order[rows[LABELS[rows] == label], 0] == label) for label in np.unique(LABELS[rows])]
+    assert found["eval/balanced_accuracy"] == pytest.approx(np.mean(balanced))
     everything, _ = means_after(replicas(count), np.where(LABELS < 0, -1, order[:, 0]))
     assert everything["eval/label_top_1_accuracy"] == everything["eval/label_top_5_accuracy"] == 1.0
+    assert everything["eval/balanced_accuracy"] == 1.0
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -46,8 +46,8 @@ def pretrained(tmp_path_factory):
         temperature=0.5,
         learning_rate=4.0,
         train_batch_size=32,
-        train_steps=30,
-        checkpoint_steps=30,
+        train_steps=60,
+        checkpoint_steps=60,
     )
     execute(config)
     return directory

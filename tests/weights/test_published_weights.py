@@ -581,12 +581,17 @@ def test_an_existing_output_stays_unless_it_is_to_be_replaced(published, tmp_pat
     (output / "mine").write_text("precious")
     with pytest.raises(ExportError, match="which exists; choose another, or pass --overwrite"):
         convert(published["tf1"], str(output))
-    with pytest.raises(CheckpointError, match="no checkpoint in it"):
-        convert(str(tmp_path / "nothing"), str(output), overwrite=True)
+    with pytest.raises(ExportError, match="which holds 'mine' and so is not an export"):
+        convert(published["tf1"], str(output), overwrite=True)
     assert (output / "mine").read_text() == "precious"
-    convert(published["tf1"], f"{output}/", overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
-    assert not (output / "mine").exists() and (output / "ckpt-0.index").exists()
+    convert(published["tf1"], f"{tmp_path}/converted")
+    written = (tmp_path / "converted" / "ckpt-0.index").stat().st_mtime_ns
+    with pytest.raises(CheckpointError, match="nothing', which does not exist; pass"):
+        convert(str(tmp_path / "nothing"), f"{tmp_path}/converted", overwrite=True)
+    assert (tmp_path / "converted" / "ckpt-0.index").stat().st_mtime_ns == written
+    convert(published["tf1"], f"{tmp_path}/converted/", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "out"]
+    assert (tmp_path / "converted" / "ckpt-0.index").stat().st_mtime_ns > written
 
 
 def test_weights_of_unknown_architecture_are_not_converted(tmp_path):

@@ -37,6 +37,8 @@ def cross_replica_concat(x: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if replicas == 1 or context is None:
         return x
+    if x.dtype == tf.int64:  # A TPU sums 32 bits at most, and all but one of the summands are 0.
+        return tf.bitcast(cross_replica_concat(tf.bitcast(x, tf.int32)), tf.int64)
     mine = tf.one_hot(context.replica_id_in_sync_group, replicas, dtype=x.dtype)
     slots = tf.reshape(mine, [replicas] + [1] * x.shape.rank) * x[tf.newaxis]
     summed = context.all_reduce(tf.distribute.ReduceOp.SUM, slots)

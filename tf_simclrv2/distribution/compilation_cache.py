@@ -7,6 +7,8 @@ import re
 
 import tensorflow as tf
 
+from tf_simclrv2.setting import as_path
+
 PROGRAMS_FLAG = "--tf_xla_persistent_cache_directory"
 DEVICES_FLAG = "--tf_xla_persistent_cache_device_types"
 AUTOTUNING_FLAG = "--xla_gpu_per_fusion_autotune_cache_dir"
@@ -25,6 +27,9 @@ def keep_compiled_steps(directory: str) -> str | None:
     Returns:
         The folder, or None without a GPU or a directory.
 
+    Raises:
+        ConfigError: The directory's path is not UTF-8.
+
     Example:
         >>> keep_compiled_steps("~/.cache/tf_simclrv2/xla")
     """
@@ -34,7 +39,7 @@ def keep_compiled_steps(directory: str) -> str | None:
     details = tf.config.experimental.get_device_details(gpus[0])
     capability = ".".join(map(str, details.get("compute_capability", ())))
     name = f"{details.get('device_name', 'gpu')} {capability} tensorflow {tf.__version__}"
-    folder = os.path.join(os.path.expanduser(directory), re.sub(r"[^\w.]+", "_", name))
+    folder = os.path.join(as_path("compile_cache", directory), re.sub(r"[^\w.]+", "_", name))
     programs, autotuning = os.path.join(folder, "programs"), os.path.join(folder, "autotuning")
     for path in (programs, autotuning):
         os.makedirs(path, exist_ok=True)
@@ -47,4 +52,11 @@ def keep_compiled_steps(directory: str) -> str | None:
 def _add_flag(variable: str, flag: str, value: str) -> None:
     before = os.environ.get(variable, "")
     if flag not in before:
-        os.environ[variable] = f"{before} {flag}={value}".strip()
+        os.environ[variable] = f"{before} {flag}={_quoted(value)}".strip()
+
+
+def _quoted(value: str) -> str:
+    """The value as XLA reads it, which separates its flags by spaces."""
+    if re.fullmatch(r"[\w./:+-]*", value):
+        return value
+    return '"{}"'.format(re.sub(r'(["\\])', r"\\\1", value))

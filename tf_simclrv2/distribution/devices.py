@@ -6,7 +6,10 @@ import functools
 
 import tensorflow as tf
 
+from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.errors import ConfigError
+
+_FOR_TPUS = (tf.distribute.TPUStrategy, CompileOnlyStrategy)
 
 
 def on_cpu() -> bool:
@@ -27,8 +30,8 @@ def on_gpu() -> bool:
 
 
 def on_tpu() -> bool:
-    """Returns whether the strategy in scope is a TPU strategy."""
-    return isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
+    """Returns whether the strategy in scope computes on a TPU, or compiles for one."""
+    return isinstance(tf.distribute.get_strategy(), _FOR_TPUS)
 
 
 @functools.cache

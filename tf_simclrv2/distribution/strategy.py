@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
+from tf_simclrv2.distribution.driver import unused_gpus
 from tf_simclrv2.distribution.rendezvous import wait_for_peers, wait_until_answers
 from tf_simclrv2.errors import ConfigError, RunError
 
@@ -33,14 +34,16 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
 
     Raises:
         ConfigError: The machine has no such devices, or TF_CONFIG does not fit the settings.
-        RunError: A worker or the TPU cannot be reached.
+        RunError: A worker or the TPU cannot be reached, or TensorFlow does not use the GPUs of the driver.
     """
-    _let_memory_grow()
     kind = config.strategy
     if kind == "auto":
         kind = _best_kind(config)
     if kind == "tpu":
         return _tpu_strategy(config)
+    problem = unused_gpus()
+    if problem:
+        raise RunError(problem)
     if kind == "multi_worker":
         return _multi_worker_strategy(_cluster_of(config), config.cluster_timeout)
     return _mirrored_strategy() if kind == "mirrored" else _one_device_strategy()
@@ -63,13 +66,6 @@ def _best_kind(config: RunConfig) -> str:
     if cluster_of_environment():
         return "multi_worker"
     return "mirrored" if len(_accelerators_or_cpus()) > 1 else "one_device"
-
-
-def _let_memory_grow() -> None:
-    """Makes TensorFlow allocate a GPU's memory as needed, so that other programs can use the rest."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # TensorFlow has started, and cannot change this.
-            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _one_device_strategy() -> tf.distribute.Strategy:

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+from tf_simclrv2.data.some_names import some_names
 from tf_simclrv2.doctor.image_sample import ImageSample
 from tf_simclrv2.doctor.machine import Machine
 from tf_simclrv2.doctor.trial import Trial
@@ -147,7 +148,8 @@ def images_unreadable(case: Case) -> str | None:
     total = case.images.count + case.images.unreadable
     return (
         f"images: {case.images.unreadable} of {total} that were examined cannot be read and will be "
-        "skipped; repair them, or raise --max_skipped_fraction if the run stops."
+        f"skipped ({some_names(case.images.names)}); repair them, or raise --max_skipped_fraction if "
+        "the run stops."
     )
 
 
@@ -271,6 +273,19 @@ def fine_tuning_from_nothing(case: Case) -> str | None:
     )
 
 
+def half_precision_left_out_on_a_gpu(case: Case) -> str | None:
+    """Warns of float32 on a GPU, whose units for half precision are several times as fast."""
+    if not case.machine.has_gpu or case.plan.config.training.precision != "float32":
+        return None
+    # bfloat16 came with compute capability 8.0.
+    old = case.machine.compute_capability is not None and case.machine.compute_capability < (8, 0)
+    half = "mixed_float16" if old else "mixed_bfloat16"
+    return (
+        "precision: float32 leaves out the GPU's units for half precision, which are several times as fast, "
+        f"and takes twice the memory; pass --precision={half}."
+    )
+
+
 def precision_slow_here(case: Case) -> str | None:
     """Compares the measured speeds of the precisions; the processor's model name does not count."""
     precision, gain = case.plan.config.training.precision, case.machine.bfloat16_gain
@@ -279,7 +294,7 @@ def precision_slow_here(case: Case) -> str | None:
             f"precision: a convolution in bfloat16 has {gain:.2f} times the speed of float32 here; use "
             "--precision=float32, unless memory is short."
         )
-    if precision == "float32" and gain > 1.3:
+    if precision == "float32" and gain > 1.3 and not case.machine.has_gpu:
         return (
             f"precision: a convolution in bfloat16 has {gain:.1f} times the speed of float32 here; "
             "try --precision=mixed_bfloat16."
@@ -367,6 +382,7 @@ RULES: tuple[Rule, ...] = (
     unusual_temperature,
     small_parts_for_batch_norm,
     fine_tuning_from_nothing,
+    half_precision_left_out_on_a_gpu,
     precision_slow_here,
     more_memory_than_there_is,
     waits_for_data,

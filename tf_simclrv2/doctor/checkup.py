@@ -14,8 +14,11 @@ from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
 from tf_simclrv2.doctor.memory_estimate import estimated_mb
 from tf_simclrv2.doctor.trial import Trial, run_trial
+from tf_simclrv2.errors import RunError
 from tf_simclrv2.models.variable_paths import named_variables
+from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.interruptions.device_errors import cures_of_training, device_errors_explained
 from tf_simclrv2.training.plan import RunPlan
 from tf_simclrv2.training.preparation import prepare
 
@@ -58,7 +61,7 @@ class Checkup:
     advice: tuple[str, ...]
 
 
-def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
+def examine(config: ExperimentConfig, trial_steps: int = 20, say: Say = say_at_once) -> Checkup:
     """Examines a configuration on this machine, on one device.
 
     Use it before a long run: settings that the run would refuse are refused here, and the time and memory
@@ -67,24 +70,33 @@ def examine(config: ExperimentConfig, trial_steps: int = 20) -> Checkup:
     Args:
         config: The run. Nothing is written to its `model_dir`.
         trial_steps: Training steps to try; 20 by default, 0 tries none.
+        say: Receives a line now and then if something takes long; prints it by default.
 
     Raises:
         UserError: The run would refuse the settings or the data.
+        RunError: The run would not start on this machine, or the trial does not fit into its memory.
     """
-    machine = look_at_machine()
-    prepared = prepare(config, tf.distribute.get_strategy())
+    with phase("measuring this machine", say):
+        machine = look_at_machine()
+    if machine.unused_gpus:
+        raise RunError(machine.unused_gpus)
+    prepared = prepare(config, tf.distribute.get_strategy(), say)
     plan, task = prepared.plan, prepared.task
-    images = sample_images(plan.train_source)
-    batches = prepared.batches.training({}, Share())
+    with phase("looking at some images", say):
+        images = sample_images(plan.train_source)
+    with phase("preparing the batches", say):
+        batches = prepared.batches.training({}, Share())
     step = tf.function(task.train_step)
-    graph = step.get_concrete_function(batches.element_spec).graph
-    memory_mb = estimated_mb(graph, _input_bytes(batches))
+    with phase("estimating the memory", say):
+        graph = step.get_concrete_function(batches.element_spec).graph
+        memory_mb = estimated_mb(graph, _input_bytes(batches))
     trial, no_trial = None, "trial_steps is 0"
     if trial_steps:
         no_trial = _why_not(memory_mb, machine)
         if not no_trial:
-            with prepared.skipped.explained():
-                trial = run_trial(step, batches, plan.config.images_per_step, trial_steps)
+            cures = cures_of_training(plan.config.training)
+            with prepared.skipped.explained(), device_errors_explained(cures):
+                trial = run_trial(step, batches, plan.config.images_per_step, trial_steps, say)
     checkpoint_mb = _checkpoint_bytes(task) / MEGABYTE
     return Checkup(
         machine=machine,
@@ -126,4 +138,5 @@ def _checkpoint_bytes(task: Task) -> int:
 
 
 def _checkpoints_kept(plan: RunPlan) -> int:
-    return min(plan.config.run.keep_checkpoint_max, math.ceil(plan.steps / plan.checkpoint_interval))
+    newest = min(plan.config.run.keep_checkpoint_max, math.ceil(plan.steps / plan.checkpoint_interval))
+    return newest + (plan.config.run.keep_best != "none")

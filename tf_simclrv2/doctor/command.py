@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from typing import Any
 
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.doctor.checkup import Checkup, examine
-from tf_simclrv2.doctor.machine import Machine
+from tf_simclrv2.doctor.checkup import examine
 from tf_simclrv2.doctor.printout import printout
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import CONFIG_FILE
+from tf_simclrv2.progress import say_at_once
+from tf_simclrv2.setting import as_path
 from tf_simclrv2.weights.run_config import read_config_file
 
 
@@ -31,20 +33,20 @@ def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = 
     if trial_steps < 0:
         raise ConfigError(f"trial_steps is {trial_steps}; use at least 0, which tries none.")
     checkup = examine(config, trial_steps)
-    print(printout(checkup), flush=True)
+    say_at_once(printout(checkup))
     if json_file:
-        write_json(checkup, json_file)
+        write_json(dataclasses.asdict(checkup), json_file)
 
 
-def write_json(found: Checkup | Machine, path: str) -> None:
-    """Writes findings to a file as JSON.
+def write_json(found: dict[str, Any], path: str) -> None:
+    """Writes findings, by name, to the file that `--json` names.
 
     Raises:
         ConfigError: The file cannot be written.
     """
     try:
-        with tf.io.gfile.GFile(path, "w") as file:
-            file.write(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
+        with tf.io.gfile.GFile(as_path("json", path), "w") as file:
+            file.write(json.dumps(found, indent=2) + "\n")
     except tf.errors.OpError as error:
         reason = " ".join(error.message.split())
         raise ConfigError(f"json is {path!r}, which cannot be written ({reason}); choose another.") from error
@@ -57,10 +59,13 @@ def config_at(path: str) -> ExperimentConfig:
         path: A model_dir, or a config.json.
 
     Raises:
-        ConfigError: There is no such file.
+        ConfigError: There is no such file, or its path is not UTF-8.
         CheckpointError: The file is damaged.
     """
+    path = as_path("run", path)
     file = os.path.join(path, CONFIG_FILE) if tf.io.gfile.isdir(path) else path
     if not tf.io.gfile.exists(file):
-        raise ConfigError(f"there is no {file}; name the model_dir of a run, or a config.json.")
+        raise ConfigError(
+            f"run is {path!r}, but there is no {file}; name the model_dir of a run, or a config.json."
+        )
     return read_config_file(file)

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from tf_simclrv2.data import Source, decode_image
-from tf_simclrv2.data.encoded_images import Color
+from tf_simclrv2.data import Source
+from tf_simclrv2.data.encoded_images import decode_rgba, laid_on
 from tf_simclrv2.data.sources import Record
 
 MOST = 32
@@ -27,6 +27,7 @@ class ImageSample:
         brightest: The largest value in any of them, in [0, 1].
         median_side: The median of their shorter sides, in pixels.
         transparent: The number of images through which the background shows.
+        names: Those that could not be read.
     """
 
     count: int
@@ -35,6 +36,7 @@ class ImageSample:
     brightest: float
     median_side: float
     transparent: int = 0
+    names: tuple[str, ...] = ()
 
 
 def sample_images(source: Source, most: int = MOST) -> ImageSample:
@@ -48,26 +50,19 @@ def sample_images(source: Source, most: int = MOST) -> ImageSample:
 
     @tf.function(input_signature=[few.records.element_spec])
     def decode(record: Record) -> tuple[tf.Tensor, tf.Tensor]:
-        contents = source.read(record)
-        image = decode_image(contents, source.background)
-        return image, tf.reduce_any(decode_image(contents, _another(source.background)) != image)
+        image = decode_rgba(source.read(record))
+        return laid_on(image, source.background), tf.reduce_any(image[..., 3] < 1.0)
 
-    sides, brightest, constant, unreadable, transparent = [], 0.0, 0, 0, 0
+    sides, names, brightest, constant, transparent = [], [], 0.0, 0, 0
     for record in few.records:
         try:
             image, shows_through = (tensor.numpy() for tensor in decode(record))
         except tf.errors.OpError:
-            unreadable += 1
+            names.append(record["path"].numpy().decode())
             continue
         sides.append(min(image.shape[:2]))
         brightest = max(brightest, float(image.max()))
         transparent += bool(shows_through)
         constant += bool(np.ptp(image, axis=(0, 1)).max() < ONE_STEP)
     median = float(np.median(sides)) if sides else 0.0
-    return ImageSample(len(sides), unreadable, constant, brightest, median, transparent)
-
-
-def _another(color: Color) -> Color:
-    """A color that differs from the given one in every channel."""
-    red, green, blue = (0.0 if value > 0.5 else 1.0 for value in color)
-    return red, green, blue
+    return ImageSample(len(sides), len(names), constant, brightest, median, transparent, tuple(names))

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import psutil
 import tensorflow as tf
 
+from tf_simclrv2.distribution.driver import unused_gpus
+
 MEGABYTE = 2**20
 PRECISIONS = ("float32", "bfloat16")
 REPEATS = 5
@@ -29,6 +31,8 @@ class Machine:
         free_mb: The memory that is free now.
         conv_gflops: GFLOP/s by precision, for a 3x3 convolution and its gradients.
         matmul_gflops: GFLOP/s by precision, for a matrix product.
+        compute_capability: The first GPU's version; None if it is not known.
+        unused_gpus: Why TensorFlow does not use the GPUs that the driver has; empty if it does, or has none.
     """
 
     devices: tuple[str, ...]
@@ -37,6 +41,13 @@ class Machine:
     free_mb: float
     conv_gflops: dict[str, float]
     matmul_gflops: dict[str, float]
+    compute_capability: tuple[int, int] | None = None
+    unused_gpus: str = ""
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return any("GPU" in device for device in self.devices)
 
     @property
     def bfloat16_gain(self) -> float:
@@ -46,7 +57,8 @@ class Machine:
 
 def look_at_machine() -> Machine:
     """Describes the machine; the measurement takes about a second."""
-    memory = psutil.virtual_memory()
+    memory, gpus = psutil.virtual_memory(), tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     accelerators = [device for kind in ("GPU", "TPU") for device in tf.config.list_logical_devices(kind)]
     return Machine(
         devices=tuple(device.name for device in accelerators),
@@ -55,6 +67,8 @@ def look_at_machine() -> Machine:
         free_mb=memory.available / MEGABYTE,
         conv_gflops={precision: _conv_gflops(precision) for precision in PRECISIONS},
         matmul_gflops={precision: _matmul_gflops(precision) for precision in PRECISIONS},
+        compute_capability=details.get("compute_capability"),
+        unused_gpus=unused_gpus(),
     )
 
 

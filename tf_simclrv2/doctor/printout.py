@@ -38,6 +38,10 @@ def machine_lines(machine: Machine) -> list[str]:
     speeds = {"convolution": machine.conv_gflops, "matrix product": machine.matmul_gflops}
     return [
         _line("devices", ", ".join(machine.devices) or "CPU only"),
+        *(
+            _line("", line)
+            for line in textwrap.wrap(machine.unused_gpus, WIDTH - INDENT, break_on_hyphens=False)
+        ),
         _line("cores", str(machine.cores)),
         _line("memory", f"{machine.memory_mb:,.0f} MB, of which {machine.free_mb:,.0f} are free"),
         *(
@@ -48,7 +52,11 @@ def machine_lines(machine: Machine) -> list[str]:
 
 
 def _measurement(checkup: Checkup) -> str:
-    if checkup.trial is None or checkup.machine.devices:  # The memory of an accelerator is not measured.
+    if checkup.trial is None:
+        return ""
+    if (on_gpu := checkup.trial.gpu_memory) is not None:
+        return f"; {on_gpu.now_mb:,.0f} MB on the GPU after the trial, {on_gpu.peak_mb:,.0f} at the peak"
+    if checkup.machine.devices:  # The memory of another accelerator is not measured.
         return ""
     peak = checkup.trial.peak_mb
     return f", {peak:,.0f} measured ({checkup.memory_mb / peak - 1:+.1%})"

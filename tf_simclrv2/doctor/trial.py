@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable
 
 import tensorflow as tf
-from tqdm import tqdm
 
+from tf_simclrv2.distribution.gpu_memory import GpuMemory, gpu_memory
 from tf_simclrv2.doctor.machine import peak_resident_mb
+from tf_simclrv2.progress import Say, track
 
 # Steps that are not timed: in them, graphs are optimized and the pipeline fills its buffers.
 WARM_UP_STEPS = 2
@@ -29,6 +29,7 @@ class Trial:
         examples_per_second: Images per second; an image counts once, although it is seen in two views.
         peak_mb: The most memory that this process has held.
         loss: The total loss that the last step reported.
+        gpu_memory: What was in use on the GPU at the end, and at most; None without a GPU.
     """
 
     steps: int
@@ -38,6 +39,7 @@ class Trial:
     examples_per_second: float
     peak_mb: float
     loss: float
+    gpu_memory: GpuMemory | None = None
 
 
 def run_trial(
@@ -45,6 +47,7 @@ def run_trial(
     batches: Iterable[dict[str, tf.Tensor]],
     batch_size: int,
     steps: int,
+    say: Say | None = None,
 ) -> Trial:
     """Trains for some steps and measures them.
 
@@ -53,10 +56,11 @@ def run_trial(
         batches: At least `steps` batches.
         batch_size: Images per batch.
         steps: The number of steps, at least 1; the first `WARM_UP_STEPS` are not timed if there are more.
+        say: Reports the progress; None reports nothing.
     """
     iterator = iter(batches)
     waits, times, loss = [], [], float("nan")
-    for _ in tqdm(range(steps), desc="trial", unit="step", disable=not sys.stderr.isatty()):
+    for _ in track(range(steps), "trial, step", say):
         start = time.perf_counter()
         batch = next(iterator)
         waits.append(time.perf_counter() - start)
@@ -72,4 +76,5 @@ def run_trial(
         examples_per_second=batch_size / median,
         peak_mb=peak_resident_mb(),
         loss=loss,
+        gpu_memory=gpu_memory(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tf_simclrv2.distribution.exact_matmul import exact_matmul
 from tf_simclrv2.precision import full_precision
 
 UNIFORMITY_SCALE = 2.0
@@ -62,7 +63,7 @@ def uniformity(z: tf.Tensor) -> tf.Tensor:
     """
     z = _unit(z)
     squares = tf.reduce_sum(tf.square(z), axis=1)  # 1, but for a row of zeros.
-    squared_distances = squares[:, tf.newaxis] + squares - 2.0 * tf.matmul(z, z, transpose_b=True)
+    squared_distances = squares[:, tf.newaxis] + squares - 2.0 * exact_matmul(z, z, transpose_b=True)
     potentials = tf.linalg.set_diag(tf.exp(-UNIFORMITY_SCALE * squared_distances), tf.zeros_like(squares))
     n = tf.cast(tf.shape(z)[0], z.dtype)
     mean = tf.reduce_sum(potentials) / tf.maximum(n * (n - 1.0), 1.0)
@@ -90,7 +91,7 @@ def effective_rank(features: tf.Tensor) -> tf.Tensor:
     x -= tf.reduce_mean(x, axis=0)
     rows, width = x.shape
     wide = rows is not None and rows < width
-    gram = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
+    gram = exact_matmul(x, x, transpose_a=not wide, transpose_b=wide)
     # The decomposition fails on NaN, which the training loop reports.
     finite = tf.reduce_all(tf.math.is_finite(gram))
     squares = tf.linalg.eigvalsh(tf.where(finite, gram, tf.zeros_like(gram)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_simclrv2.distribution.collectives import cross_replica_concat, replica_id
+from tf_simclrv2.distribution.exact_matmul import exact_matmul
 from tf_simclrv2.precision import full_precision
 
 # Subtracted from the logit of a view with itself or with an empty slot of the memory bank; far beyond any
@@ -89,7 +90,7 @@ def contrast(
     own_view = tf.one_hot(positives, global_n, on_value=mask, dtype=queries.dtype)
 
     def similarity(rows: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(rows, others, transpose_b=True) / temperature
+        return exact_matmul(rows, others, transpose_b=True) / temperature
 
     def cross_entropy(rows: tf.Tensor, other_view: tf.Tensor, same_view: tf.Tensor) -> tf.Tensor:
         candidates = [other_view, similarity(rows, same_view) - own_view]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models.untracked import Untracked
+from tf_simclrv2.optimization.exclusions import Exclusions, tf_variable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,8 @@ class LARS(keras.optimizers.Optimizer):
     Batch-norm parameters, biases and the linear classifier should have neither weight decay nor trust ratio.
     Exclude them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step;
     `optimization.exclude_from_lars` does so for a whole model, and the `compile` of a task calls it.
-    Exclusions are not part of the optimizer's config: make them again after loading.
+    Exclusions are part of the optimizer's config, so a compiled model that is saved as a `.keras` file has
+    them when it is loaded.
 
     Args:
         learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
@@ -84,9 +86,9 @@ class LARS(keras.optimizers.Optimizer):
         self.use_nesterov = use_nesterov
         self.classic_momentum = classic_momentum
         self.trust_coefficient = trust_coefficient
-        self._not_decayed: frozenset[Any] = frozenset()
-        self._not_decayed_names: tuple[str, ...] = ()
-        self._not_adapted: frozenset[Any] = frozenset()
+        # Keras would otherwise count excluded variables as the optimizer's own.
+        self._not_decayed = Untracked(Exclusions())
+        self._not_adapted = Untracked(Exclusions())
         self._rules: Untracked[dict[Any, _Rule]] = Untracked({})
 
     def exclude_from_weight_decay(
@@ -94,7 +96,7 @@ class LARS(keras.optimizers.Optimizer):
         var_list: Iterable[keras.Variable] | None = None,
         var_names: Iterable[str] | None = None,
     ) -> None:
-        """Excludes variables from weight decay, and drops the exclusions of an earlier call.
+        """Excludes variables from weight decay, and drops the exclusions of an earlier call or a loaded file.
 
         Args:
             var_list: The variables; None for none.
@@ -104,11 +106,12 @@ class LARS(keras.optimizers.Optimizer):
             ValueError: The optimizer is built already.
         """
         self._refuse_if_built("exclude_from_weight_decay")
-        self._not_decayed = _references(var_list or ())
-        self._not_decayed_names = tuple(var_names or ())
+        self._not_decayed = Untracked(Exclusions(tuple(var_list or ()), tuple(var_names or ())))
 
     def exclude_from_layer_adaptation(self, var_list: Iterable[keras.Variable]) -> None:
         """Gives these variables a trust ratio of 1, in addition to those of earlier calls.
+
+        Exclusions that were loaded with the optimizer are dropped.
 
         Args:
             var_list: The variables.
@@ -117,7 +120,7 @@ class LARS(keras.optimizers.Optimizer):
             ValueError: The optimizer is built already.
         """
         self._refuse_if_built("exclude_from_layer_adaptation")
-        self._not_adapted |= _references(var_list)
+        self._not_adapted = Untracked(Exclusions((*self._not_adapted.value.variables, *var_list)))
 
     def _refuse_if_built(self, method: str) -> None:
         if self.built:
@@ -128,19 +131,18 @@ class LARS(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
+        self._not_decayed = Untracked(self._not_decayed.value.resolve(variables))
+        self._not_adapted = Untracked(self._not_adapted.value.resolve(variables))
         strategy = tf.distribute.get_strategy()
         rules: dict[Any, _Rule] = {}
-        for variable, velocity in zip(variables, self.momentums, strict=True):
-            rule = _Rule(velocity, self._decays(variable), _reference(variable) not in self._not_adapted)
+        for i, (variable, velocity) in enumerate(zip(variables, self.momentums, strict=True)):
+            decays = i not in self._not_decayed.value.positions
+            rule = _Rule(velocity, decays, adapts=i not in self._not_adapted.value.positions)
             # `update_step` receives the variable itself, or the part of it that one replica holds.
-            whole = _tf_variable(variable)
+            whole = tf_variable(variable)
             for part in (whole, *strategy.experimental_local_results(whole)):
                 rules[part.ref()] = rule
         self._rules = Untracked(rules)
-
-    def _decays(self, variable: keras.Variable) -> bool:
-        named = any(name in variable.name for name in self._not_decayed_names)
-        return not named and _reference(variable) not in self._not_decayed
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         rate = tf.cast(learning_rate, variable.dtype)
@@ -181,20 +183,20 @@ class LARS(keras.optimizers.Optimizer):
             "use_nesterov": self.use_nesterov,
             "classic_momentum": self.classic_momentum,
             "trust_coefficient": self.trust_coefficient,
+            "not_decayed": self._not_decayed.value.to_config(),
+            "not_adapted": self._not_adapted.value.to_config(),
         }
 
-
-def _tf_variable(variable: keras.Variable | tf.Variable) -> tf.Variable:
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
-def _reference(variable: keras.Variable | tf.Variable) -> Any:
-    """Returns a hashable key of a variable, which is equal for no other one."""
-    return _tf_variable(variable).ref()
-
-
-def _references(variables: Iterable[keras.Variable]) -> frozenset[Any]:
-    return frozenset(_reference(variable) for variable in variables)
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> LARS:
+        config = dict(config)
+        # A file of an earlier version has no exclusions.
+        exclusions = {name: config.pop(name, None) for name in ("not_decayed", "not_adapted")}
+        optimizer = super().from_config(config, custom_objects)
+        for name, saved in exclusions.items():
+            if saved is not None:
+                setattr(optimizer, f"_{name}", Untracked(Exclusions.from_config(saved)))
+        return optimizer
 
 
 def _norm(x: tf.Tensor | tf.Variable) -> tf.Tensor:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from tf_simclrv2.backend import quiet_tensorflow
+from tf_simclrv2.command_line import ArgumentParser
 from tf_simclrv2.errors import UserError
+from tf_simclrv2.interruption import NOTHING_WRITTEN, CtrlC
+from tf_simclrv2.progress import phase, say_at_once
+from tf_simclrv2.setting import as_path
+
+# For those who name the directory as the other programs want it.
+_NO_FLAG = "name the model_dir of each run without a flag, as in: report runs/mine"
 
 
 def main() -> None:
     """Reads the command line, writes the page and prints its path."""
-    parser = argparse.ArgumentParser(prog="python -m tf_simclrv2.report", description=__doc__)
+    parser = ArgumentParser(
+        prog="python -m tf_simclrv2.report",
+        description=__doc__,
+        advice=dict.fromkeys(("model_dir", "run", "runs", "dir", "input", "checkpoint", "model"), _NO_FLAG),
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="the model_dir of a run")
     parser.add_argument(
         "--output",
@@ -21,19 +31,19 @@ def main() -> None:
     arguments = parser.parse_args()
     quiet_tensorflow()
     # Only now, for it imports TensorFlow.
-    from tf_simclrv2.report.build import write_comparison, write_report
+    with phase("starting TensorFlow", say_at_once):
+        from tf_simclrv2.report.build import write_comparison, write_report
 
-    several = len(arguments.runs) > 1
     try:
-        path = (
-            write_comparison(arguments.runs, arguments.output)
-            if several
-            else write_report(arguments.runs[0], arguments.output)
-        )
+        runs = [as_path("run", run) for run in arguments.runs]
+        output = arguments.output and as_path("output", arguments.output)
+        with phase("writing the report", say_at_once):
+            path = write_comparison(runs, output) if len(runs) > 1 else write_report(runs[0], output)
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"report: {path}")
+    say_at_once(f"report: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    with CtrlC(NOTHING_WRITTEN):
+        main()

@@ -32,7 +32,8 @@ def write_report(run: str, output: str | None = None) -> str:
     Raises:
         ConfigError: The directory does not hold a run, or the file cannot be written.
     """
-    return _write(output or os.path.join(run, REPORT_FILE), run_page(read_run(run)))
+    path = output or os.path.join(run, REPORT_FILE)
+    return _write(path, run_page(read_run(run), os.path.dirname(path)))
 
 
 def write_comparison(runs: Sequence[str], output: str | None = None) -> str:

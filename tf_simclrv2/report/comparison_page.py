@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tf_simclrv2.report.feature_map import FEWEST, neighbor_map, points_svg
-from tf_simclrv2.report.headline import headlines
+from tf_simclrv2.report.headline import Headline, headlines
 from tf_simclrv2.report.label_efficiency import efficiency_legend, label_efficiency, label_efficiency_svg
 from tf_simclrv2.report.run_charts import HEALTH, LEARNING, SPEED, comparison_charts
 from tf_simclrv2.report.run_page import summary_of
@@ -59,14 +59,11 @@ def differing_settings(records: dict[str, RunRecord]) -> list[tuple[str, list[An
     return found
 
 
-def _headline_table(records: dict[str, RunRecord]) -> list[tuple[str, str, list[str]]]:
-    """Returns label, note and a value for each run; the value is empty if a run has none."""
+def _headline_table(records: dict[str, RunRecord]) -> list[tuple[str, list[Headline | None]]]:
+    """Returns label and a number for each run; None if a run has none."""
     columns = [{h.label: h for h in headlines(record)} for record in records.values()]
-    labels = {label: column[label].note for column in columns for label in column}
-    return [
-        (label, note, [column[label].value if label in column else "" for column in columns])
-        for label, note in labels.items()
-    ]
+    labels = dict.fromkeys(label for column in columns for label in column)
+    return [(label, [column.get(label) for column in columns]) for label in labels]
 
 
 def _maps(records: dict[str, RunRecord]) -> list[tuple[str, Any]]:

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
+_PREFIX = "events.out.tfevents."
+
 
 @dataclasses.dataclass(frozen=True)
 class Scalar:
@@ -25,6 +27,12 @@ class Scalar:
     times: np.ndarray
 
 
+def event_files(directory: str) -> list[str]:
+    """Returns the paths of the event files in a directory, which need not exist, sorted."""
+    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    return [os.path.join(directory, name) for name in sorted(names) if name.startswith(_PREFIX)]
+
+
 def read_scalars(directory: str) -> tuple[dict[str, Scalar], tuple[str, ...]]:
     """Reads the event files in a directory, but not in its subdirectories.
 
@@ -36,7 +44,7 @@ def read_scalars(directory: str) -> tuple[dict[str, Scalar], tuple[str, ...]]:
     """
     points: dict[str, dict[int, tuple[float, float]]] = {}
     torn = []
-    for path in sorted(tf.io.gfile.glob(os.path.join(directory, "events.out.tfevents.*"))):
+    for path in event_files(directory):
         try:
             for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
                 event = event_pb2.Event.FromString(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import html
 
 import numpy as np
 from markupsafe import Markup
@@ -12,6 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from tf_simclrv2.report.figure_style import SERIES, new_axes, series, styled, svg
 from tf_simclrv2.report.observations import Observations
+from tf_simclrv2.report.pictures import Pictures
+from tf_simclrv2.report.thumbnails import data_uri
 
 COMPONENTS = 50
 PERPLEXITY = 30
@@ -69,22 +72,49 @@ def class_color(label: int, classes: int) -> str:
     return "#" + "".join(f"{round(255 * value):02x}" for value in rgb)
 
 
-def thumbnail_map(points: np.ndarray, seen: Observations) -> np.ndarray:
+def thumbnail_map(points: np.ndarray, seen: Observations, pictures: Pictures) -> Markup:
     """Draws thumbnails at their points, one per cell of a grid, on a transparent ground.
 
+    The picture tells the name of each image where a pointer rests on it, and links to its file.
+
+    Args:
+        points: [N, 2].
+        seen: The observations of the images.
+        pictures: Links the images to their files.
+
     Returns:
-        uint8 [H, W, 4].
+        An `<svg>` element.
     """
     low, high = points.min(axis=0), points.max(axis=0)
-    cells = np.round((points - low) / np.maximum(high - low, 1e-9) * (CELLS - 1)).astype(int)
-    canvas = Image.new("RGBA", (CELLS * CELL_PIXELS, CELLS * CELL_PIXELS))
-    taken: set[tuple[int, int]] = set()
-    for image, (column, row) in zip(seen.images, cells.tolist(), strict=True):
-        if (column, row) not in taken:
-            taken.add((column, row))
-            picture = ImageOps.contain(Image.fromarray(image), (CELL_PIXELS - 2, CELL_PIXELS - 2))
-            if picture.width < CELL_PIXELS - 2:
-                picture = picture.resize((CELL_PIXELS - 2, CELL_PIXELS - 2), Image.Resampling.NEAREST)
-            # The second axis of the plane points up, that of a picture down.
-            canvas.paste(picture, (column * CELL_PIXELS + 1, (CELLS - 1 - row) * CELL_PIXELS + 1))
-    return np.asarray(canvas)
+    places = np.round((points - low) / np.maximum(high - low, 1e-9) * (CELLS - 1)).astype(int)
+    side = CELLS * CELL_PIXELS
+    canvas = Image.new("RGBA", (side, side))
+    areas: dict[tuple[int, int], str] = {}
+    for index, (column, row) in enumerate(places.tolist()):
+        # The second axis of the plane points up, that of a picture down.
+        x, y = column * CELL_PIXELS + 1, (CELLS - 1 - row) * CELL_PIXELS + 1
+        if (x, y) not in areas:
+            canvas.paste(_in_cell(seen.images[index]), (x, y))
+            areas[x, y] = _area(x, y, seen, index, pictures)
+    return Markup(
+        f'<svg class="map" viewBox="0 0 {side} {side}" role="img" aria-label="Thumbnails of {len(areas)} '
+        f'images at their places in the t-SNE map"><image width="{side}" height="{side}" '
+        f'href="{data_uri(np.asarray(canvas))}"/>{"".join(areas.values())}</svg>'
+    )
+
+
+def _in_cell(image: np.ndarray) -> Image.Image:
+    picture = ImageOps.contain(Image.fromarray(image), (CELL_PIXELS - 2, CELL_PIXELS - 2))
+    if picture.width < CELL_PIXELS - 2:
+        picture = picture.resize((CELL_PIXELS - 2, CELL_PIXELS - 2), Image.Resampling.NEAREST)
+    return picture
+
+
+def _area(x: int, y: int, seen: Observations, index: int, pictures: Pictures) -> str:
+    """The place of an image: nothing to see, but a name, and a link if there is a file."""
+    name, of_class = seen.image_name(index), seen.class_of(int(seen.labels[index]))
+    title = html.escape(f"{name}, {of_class}" if of_class else name)
+    size = CELL_PIXELS - 2
+    area = f'<rect x="{x}" y="{y}" width="{size}" height="{size}"><title>{title}</title></rect>'
+    link = pictures.link(name, seen.folder)
+    return f'<a href="{html.escape(link)}">{area}</a>' if link else area

@@ -13,9 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.files import write_atomically
+from tf_simclrv2.report.duplicates import Duplicates
 from tf_simclrv2.report.thumbnails import pack, unpack
 
 OBSERVATIONS_FILE = "report_data.npz"
+_TUPLES = ("class_names", "names", "view_names")
+# In files, as earlier versions wrote them.
+_PAIRS = "twins_"
 # What reading such a file can raise if it is damaged or cannot be reached.
 READ_ERRORS = (
     OSError,
@@ -38,7 +42,7 @@ class Observations:
     """A network's output for N images, with their thumbnails.
 
     Attributes:
-        images: uint8 [N, s, s, 3], thumbnails.
+        images: uint8 [N, s, s, 3 or 4], thumbnails.
         labels: int64 [N], -1 for an image without a label.
         predictions: int64 [N], of the network's classifier; -1 if there is none.
         votes: int64 [N], the class that the nearest other images vote for; -1 without labels.
@@ -53,6 +57,14 @@ class Observations:
         step: The training step of the network.
         train_examples: The number of images that the network was trained on.
         numbers: Measures of the full h, by name.
+        names: The name of each image; () if they are not known.
+        folder: The absolute path of the folder that the names are relative to; "" if they name no files.
+        examples: The number of images in the source, of which these are some; 0 if it is not known.
+        view_names: The names of the P training images.
+        view_folder: As `folder`, for these.
+        confusions: For each classifier that was tested on the whole source, rows of true class, predicted
+            class and number of images.
+        duplicates: Near-duplicates within the splits and between them.
     """
 
     images: np.ndarray
@@ -69,6 +81,13 @@ class Observations:
     step: int
     train_examples: int
     numbers: dict[str, float]
+    names: tuple[str, ...] = ()
+    folder: str = ""
+    examples: int = 0
+    view_names: tuple[str, ...] = ()
+    view_folder: str = ""
+    confusions: dict[str, list[list[int]]] = dataclasses.field(default_factory=dict)
+    duplicates: tuple[Duplicates, ...] = ()
 
     @property
     def has_labels(self) -> bool:
@@ -78,11 +97,21 @@ class Observations:
         """Returns the name of a class, or its number if the name is not known."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else str(label)
 
+    def class_of(self, label: int) -> str:
+        """Returns the name of an image's class; empty without a label."""
+        return self.name_of(label) if label >= 0 else ""
+
+    def image_name(self, index: int) -> str:
+        """Returns the name of an image, or its number if the name is not known."""
+        return self.names[index] if self.names else f"image {index}"
+
     def save(self, directory: str) -> str:
         """Writes `report_data.npz` and returns its path."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         plain = {name: value for name, value in values.items() if name not in arrays}
+        plain["duplicates"] = [found.plain() for found in self.duplicates]
+        arrays |= {f"{_PAIRS}{i}": found.images for i, found in enumerate(self.duplicates)}
         arrays["shape"] = np.array(self.images.shape[:2])
         arrays["images"] = pack(self.images)
         arrays["plain"] = np.array(json.dumps(plain))
@@ -108,6 +137,9 @@ class Observations:
             plain = json.loads(str(values.pop("plain")))
             count, size = values.pop("shape").tolist()
             values["images"] = unpack(values["images"], count, size)
-            return cls(**values, **{**plain, "class_names": tuple(plain["class_names"])})
+            plain |= {name: tuple(plain[name]) for name in _TUPLES if name in plain}
+            stored = enumerate(plain.get("duplicates", []))
+            plain["duplicates"] = tuple(Duplicates.of_plain(r, values.pop(f"{_PAIRS}{i}")) for i, r in stored)
+            return cls(**values, **plain)
         except READ_ERRORS as error:
             raise DamagedObservations(str(error) or type(error).__name__) from error

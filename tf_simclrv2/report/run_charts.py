@@ -61,6 +61,9 @@ LEARNING = (
         tags={
             "train/supervised_acc": "classifier, training",
             "knn_20/final_avg_pool/while_training": "20 neighbors",
+            "validation/knn_top_1_accuracy": "20 neighbors, validation",
+            "validation/linear_top_1_accuracy": "linear probe, validation",
+            "validation/online_top_1_accuracy": "classifier, validation",
         },
         measured={
             "eval/label_top_1_accuracy": "classifier, evaluation",
@@ -116,6 +119,12 @@ SPEED = (
         "Memory",
         "Resident memory of the process on the host, in megabytes.",
         tags={"performance/memory_mb": "resident memory"},
+        from_zero=True,
+    ),
+    Subject(
+        "GPU memory",
+        "What tensors take on the GPU that is used most, in megabytes; steps need the peak.",
+        tags={"performance/gpu_memory_mb": "between steps", "performance/gpu_memory_peak_mb": "peak"},
         from_zero=True,
     ),
 )

@@ -34,15 +34,15 @@ def sheet(images: np.ndarray) -> Image.Image:
     """Arranges all images in one picture, row by row, with ⌈√N⌉ in a row.
 
     Args:
-        images: uint8 [N, S, S, 3].
+        images: uint8 [N, S, S, 3], or [N, S, S, 4] with transparency.
     """
-    count, size = len(images), images.shape[1]
+    count, size, _, channels = images.shape
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    cells = np.zeros([rows * columns, size, size, 3], np.uint8)
+    cells = np.zeros([rows * columns, size, size, channels], np.uint8)
     cells[:count] = images
-    grid = cells.reshape(rows, columns, size, size, 3).swapaxes(1, 2)
-    return Image.fromarray(grid.reshape(rows * size, columns * size, 3))
+    grid = cells.reshape(rows, columns, size, size, channels).swapaxes(1, 2)
+    return Image.fromarray(grid.reshape(rows * size, columns * size, channels))
 
 
 def pack(images: np.ndarray) -> np.ndarray:
@@ -59,12 +59,12 @@ def unpack(packed: np.ndarray, count: int, size: int) -> np.ndarray:
         size: Side of an image in pixels.
 
     Returns:
-        uint8 [count, size, size, 3].
+        uint8 [count, size, size, 4].
     """
-    pixels = np.asarray(Image.open(io.BytesIO(packed.tobytes())).convert("RGB"))
+    pixels = np.asarray(Image.open(io.BytesIO(packed.tobytes())).convert("RGBA"))
     rows, columns = pixels.shape[0] // size, pixels.shape[1] // size
-    cells = pixels.reshape(rows, size, columns, size, 3).swapaxes(1, 2)
-    return cells.reshape(-1, size, size, 3)[:count]
+    cells = pixels.reshape(rows, size, columns, size, 4).swapaxes(1, 2)
+    return cells.reshape(-1, size, size, 4)[:count]
 
 
 def data_uri(image: np.ndarray) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models.untracked import Untracked
 from tf_simclrv2.objectives.distillation import distillation_loss
 from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
@@ -16,6 +18,11 @@ from tf_simclrv2.tasks.task import Scalars, Task
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
+def _no_teacher(images: tf.Tensor) -> tf.Tensor:
+    raise ConfigError("the distillation was loaded from a file, without its teacher; call set_teacher first.")
+
+
+@keras.saving.register_keras_serializable("tf_simclrv2")
 class Distillation(Task):
     """Trains a student on a teacher's predictions (equation 2) and, for α < 1, on labels too (equation 3).
 
@@ -29,7 +36,8 @@ class Distillation(Task):
 
     Args:
         config: The configuration of the run; `config.distillation` holds τ and α.
-        teacher: Maps images [N, H, W, 3] to logits [N, classes], in inference mode. It is not trained.
+        teacher: Maps images [N, H, W, 3] to logits [N, classes], in inference mode. It is not trained, and a
+            `.keras` file does not hold it: call `set_teacher` after loading.
 
     Example:
         >>> task = Distillation(config, teacher=lambda images: module(images, training=False)["logits_sup"])
@@ -40,19 +48,33 @@ class Distillation(Task):
     """
 
     def __init__(self, config: ExperimentConfig, teacher: Teacher, **kwargs: Any) -> None:
+        self.batch_names = ("image",)
         self.loss_names = ("distillation_loss",)
         self.metric_names = ("teacher_agreement",)
         if config.distillation.distill_alpha < 1.0:
+            self.batch_names = (*self.batch_names, "labelled_image", "label")
             self.loss_names = (*self.loss_names, "supervised_loss")
             self.metric_names = (*self.metric_names, "supervised_acc")
         super().__init__(config, **kwargs)
+        self.set_teacher(teacher)
+
+    def set_teacher(self, teacher: Teacher) -> None:
+        """Sets the teacher, which a task that was loaded from a `.keras` file lacks.
+
+        Args:
+            teacher: See the class.
+        """
         self._teacher = Untracked(teacher)
 
-    def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Distillation:
+        return super().from_config({**config, "teacher": _no_teacher}, custom_objects)
+
+    def objective(self, batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Scalars, Scalars]:
         settings = self.config.distillation
         teacher_logits = tf.stop_gradient(self._teacher.value(batch["image"]))
         images = [batch[name] for name in ("image", "labelled_image") if name in batch]
-        all_logits = self.network(tf.concat(images, axis=0), training=True)["logits_sup"]
+        all_logits = self.network(tf.concat(images, axis=0), training=training)["logits_sup"]
         unlabeled = tf.shape(batch["image"])[0]
         logits, labeled = all_logits[:unlabeled], all_logits[unlabeled:]
         loss = distillation_loss(logits, teacher_logits, settings.distill_temperature)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
 from tf_simclrv2.tasks.task import Scalars, Task
 
 
+@keras.saving.register_keras_serializable("tf_simclrv2")
 class FineTuning(Task):
     """Trains with cross entropy on labeled images (SimCLRv2 section 2, step 2).
 
@@ -18,11 +20,12 @@ class FineTuning(Task):
     A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and `label`, int [N].
     """
 
+    batch_names = ("image", "label")
     loss_names = ("supervised_loss",)
     metric_names = ("supervised_acc",)
 
-    def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
-        logits = self.network(batch["image"], training=True)["logits_sup"]
+    def objective(self, batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Scalars, Scalars]:
+        logits = self.network(batch["image"], training=training)["logits_sup"]
         loss = supervised_loss(logits, batch["label"])
         return {"supervised_loss": loss}, {
             "supervised_acc": accuracy(logits, batch["label"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -47,18 +47,24 @@ class Microbatches:
             The state after the last part.
         """
         if _loops_can_sum_over_replicas():
-            return tf.while_loop(
-                lambda i, state: i < self.count,
-                lambda i, state: (i + 1, step(i, state)),
-                (tf.constant(0), state),
-                maximum_iterations=self.count,
-                parallel_iterations=1,
-            )[1]
-        for i in range(self.count):
-            # Without an order, all parts would be computed, and held in memory, at the same time.
-            with tf.control_dependencies([tf.group(*tf.nest.flatten(state))]):
-                state = step(tf.constant(i), state)
-        return state
+            return self._loop(step, state)
+
+        def loop_over_all_replicas(strategy: tf.distribute.Strategy, steps: Any, states: Any) -> Any:
+            def on_all_replicas(i: tf.Tensor, states: Any) -> Any:
+                return strategy.run(lambda step, state: step(i, state), args=(steps, states))
+
+            return self._loop(on_all_replicas, states)
+
+        return tf.distribute.get_replica_context().merge_call(loop_over_all_replicas, args=(step, state))
+
+    def _loop(self, step: Callable[[tf.Tensor, Any], Any], state: Any) -> Any:
+        return tf.while_loop(
+            lambda i, state: i < self.count,
+            lambda i, state: (i + 1, step(i, state)),
+            (tf.constant(0), state),
+            maximum_iterations=self.count,
+            parallel_iterations=1,
+        )[1]
 
 
 def _columns(tensor: tf.Tensor, count: int) -> tf.Tensor:
@@ -81,8 +87,9 @@ def join_views(parts: tf.Tensor) -> tf.Tensor:
 
 
 def _loops_can_sum_over_replicas() -> bool:
-    """Returns whether the parts may be computed in a loop of the graph.
+    """Returns whether each replica may have a loop of its own.
 
-    On GPUs and CPUs a sum over replicas merges the replicas' threads, which such a loop does not allow.
+    On GPUs and CPUs a sum over replicas merges the replicas' threads, which TensorFlow does not allow within
+    the loop of one of them. There, one loop runs the part of every replica.
     """
     return num_replicas() == 1 or on_tpu()

@@ -10,13 +10,13 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.blur import batch_random_blur
 from tf_simclrv2.data.seeds import example_seeds
-from tf_simclrv2.distribution.collectives import num_replicas, replica_id
+from tf_simclrv2.distribution.collectives import cross_replica_mean, num_replicas, replica_id
 from tf_simclrv2.models.momentum_encoder import MomentumEncoder
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
 from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory_bank
-from tf_simclrv2.objectives.supervised import accuracy, labeled_share, supervised_loss
+from tf_simclrv2.objectives.supervised import accuracy, curvature_bound, labeled_share, supervised_loss
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
@@ -40,11 +40,14 @@ def _restore_second_views(rows: tf.Tensor) -> tf.Tensor:
     return tf.concat([first, tf.roll(second, 1, axis=0)], axis=0)
 
 
+@keras.saving.register_keras_serializable("tf_simclrv2")
 class Pretraining(Task):
     """Trains with NT-Xent on two views of every image (SimCLRv2 section 2, step 1).
 
     If the config has classes, an online linear classifier learns from stop_gradient(h): its accuracy shows
-    how useful the representation is, and the encoder does not see the labels.
+    how useful the representation is, and the encoder does not see the labels. Its learning rate follows from
+    `online_learning_rate` and its features, which the network's rate does not suit: that one makes its loss
+    grow to thousands. With SGD or LARS the momentum is the network's.
 
     A batch is a dict of `view_1` and `view_2`, float [N, H, W, 3] in [0, 1], `label`, int [N] (if there is a
     classifier), and optionally `key`, int64 [N], the position of each example in the stream, which seeds the
@@ -64,11 +67,13 @@ class Pretraining(Task):
         >>> h = task.network.resnet(images)["final_avg_pool"]
     """
 
+    batch_names = ("view_1", "view_2")
     loss_names = ("contrast_loss",)
     metric_names = ("contrast_acc", "contrast_entropy")
 
     def __init__(self, config: ExperimentConfig, **kwargs) -> None:
         if config.model.num_classes:
+            self.batch_names = (*self.batch_names, "label")
             self.loss_names = (*self.loss_names, "supervised_loss")
             self.metric_names = (*self.metric_names, "supervised_acc")
         super().__init__(config, **kwargs)
@@ -115,11 +120,13 @@ class Pretraining(Task):
             **{f"queue/{name}": getattr(self.queue, name) for name in ("keys", "pointer", "count")},
         }
 
-    def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
-        self._follow()
+    def objective(self, batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Scalars, Scalars]:
+        if training:
+            self._follow()
         views = self.views(batch)
-        endpoints = self.network(views, training=True, classify_detached=True)
-        losses, metrics = self._contrast(endpoints["proj_head_output"], self._momentum_keys(views))
+        endpoints = self.network(views, training=training, classify_detached=True)
+        z, keys = endpoints["proj_head_output"], self._momentum_keys(views, training)
+        losses, metrics = self._contrast(z, keys, training)
         seen_losses, seen_metrics = self._classify(endpoints, batch)
         return {**losses, **seen_losses}, {**metrics, **seen_metrics}
 
@@ -165,7 +172,8 @@ class Pretraining(Task):
             classification = [self._scale(loss / parts.count) for loss in losses.values()]
             return self._sum([tf.reduce_sum(product), *classification]), {**losses, **metrics}
 
-        names = ("supervised_loss", "supervised_acc") if self.network.supervised_head is not None else ()
+        names = ("supervised_loss", "supervised_acc", "classifier_curvature")
+        names = names if self.network.supervised_head is not None else ()
         seen, gradients = self.add_up(parts, loss_of, names, gradients)
         return {**losses, **metrics, **seen}, gradients
 
@@ -194,11 +202,16 @@ class Pretraining(Task):
         if self.momentum_encoder is not None:
             self.momentum_encoder.follow(self.global_step)
 
-    def _momentum_keys(self, views: tf.Tensor) -> tf.Tensor | None:
-        return None if self.momentum_encoder is None else self.momentum_encoder(views)
+    def _momentum_keys(self, views: tf.Tensor, training: bool = True) -> tf.Tensor | None:
+        return None if self.momentum_encoder is None else self.momentum_encoder(views, training=training)
 
-    def _contrast(self, z: tf.Tensor, keys: tf.Tensor | None) -> tuple[Scalars, Scalars]:
-        """Computes NT-Xent, against the memory bank if there is one, and the metrics of the projections."""
+    def _contrast(
+        self, z: tf.Tensor, keys: tf.Tensor | None, training: bool = True
+    ) -> tuple[Scalars, Scalars]:
+        """Computes NT-Xent, against the memory bank if there is one, and the metrics of the projections.
+
+        In training, the keys are enqueued, and the projections are kept for the gauges.
+        """
         settings = self.config.objective
         if keys is None or self.queue is None:
             loss, logits, labels = nt_xent(z, settings.temperature, settings.hidden_norm)
@@ -207,8 +220,9 @@ class Pretraining(Task):
             loss, logits, labels = nt_xent_with_memory_bank(
                 z, keys, *queue, settings.temperature, settings.hidden_norm
             )
-            self.queue.enqueue(keys)
-        if self._last is not None and self._last.fits(z):
+            if training:
+                self.queue.enqueue(keys)
+        if training and self._last is not None and self._last.fits(z):
             self._last.keep(z)
         # Of this replica's rows; the means over replicas are what is logged.
         return {"contrast_loss": loss}, {
@@ -221,11 +235,32 @@ class Pretraining(Task):
         if "logits_sup" not in endpoints:
             return {}, {}
         logits = endpoints["logits_sup"]
+        features = endpoints[f"proj_head_{self.config.model.classifier_layer}"]
         classes = tf.concat([batch["label"], batch.get("label_2", batch["label"])], axis=0)
         return {"supervised_loss": supervised_loss(logits, classes)}, {
             "supervised_acc": accuracy(logits, classes),
             "labeled_share": labeled_share(classes),
+            "classifier_curvature": curvature_bound(features, logits),
         }
+
+    def at_their_own_rates(self, gradients: list[tf.Tensor], scalars: Scalars) -> list[tf.Tensor]:
+        """Scales the gradients of the online classifier, so that it learns at `online_learning_rate`.
+
+        The optimizer multiplies by its own rate, by which they are divided here. So they share its state, and
+        a checkpoint holds the same variables whatever the rates.
+        """
+        rate = self.config.optimizer.online_learning_rate
+        if self.network.supervised_head is None or not rate:
+            return gradients
+        wanted = rate / cross_replica_mean(scalars["classifier_curvature"])
+        common = tf.cast(self.optimizer.learning_rate, wanted.dtype)
+        # A warm-up begins with a common rate of 0.
+        factor = tf.math.divide_no_nan(wanted, common)
+        own = {variable.path for variable in self.network.supervised_head.trainable_variables}
+        return [
+            gradient * tf.cast(factor, gradient.dtype) if variable.path in own else gradient
+            for gradient, variable in zip(gradients, self.network.trainable_variables, strict=True)
+        ]
 
     def views(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
         """Returns both views, blurred if the config asks for it.

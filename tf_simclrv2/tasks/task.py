@@ -12,12 +12,15 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data.augmentation import check_unit_range
 from tf_simclrv2.distribution.collectives import num_replicas
 from tf_simclrv2.distribution.compilation import start_compiling
+from tf_simclrv2.errors import ConfigError, ExportError
+from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.simclr import SimCLR
-from tf_simclrv2.objectives.supervised import top_k_correct
+from tf_simclrv2.objectives.supervised import supervised_losses, top_k_correct
 from tf_simclrv2.optimization.lars import LARS
 from tf_simclrv2.optimization.overflow import overflow_together
 from tf_simclrv2.optimization.parameter_groups import exclude_from_lars, parameter_groups
 from tf_simclrv2.optimization.weight_decay import weight_decay_loss
+from tf_simclrv2.tasks.class_counts import ClassCounts
 from tf_simclrv2.tasks.microbatches import Microbatches
 
 IMAGE_RANK = 4
@@ -27,12 +30,12 @@ SHARES = {"supervised_acc": "labeled_share"}
 Scalars = dict[str, tf.Tensor]
 
 
-class Task(keras.Model):
+class Task(KerasFileModel):
     """Trains a network: the training step, the evaluation step and the metrics that all stages share.
 
     `train_step` is the whole step. Orbit's loop calls it under `strategy.run`, and so does Keras's `fit`;
-    both give the same weights. Calling the task calls its network. A stage overrides `objective` and names
-    its losses and metrics.
+    both give the same weights. Calling the task calls its network. A `.keras` file of a compiled task holds
+    what training needs to continue. A stage overrides `objective` and names its losses and metrics.
 
     Args:
         config: The configuration of the run.
@@ -41,8 +44,10 @@ class Task(keras.Model):
         network: The `SimCLR` that is trained; it is built already.
         loss_names: Names of the losses that `objective` returns.
         metric_names: Names of its metrics that are logged.
+        batch_names: Names of the entries of a batch that it reads.
     """
 
+    batch_names: tuple[str, ...] = ()
     loss_names: tuple[str, ...] = ()
     metric_names: tuple[str, ...] = ()
 
@@ -60,10 +65,13 @@ class Task(keras.Model):
         names = (*self.loss_names, *self.metric_names, "weight_decay", "total_loss")
         self.train_means = {name: self._mean(name) for name in names}
         self.eval_means = {}
+        self.class_counts = None
         if self.network.supervised_head is not None:
-            self.eval_means = {
-                name: self._mean(name) for name in ("label_top_1_accuracy", "label_top_5_accuracy")
-            }
+            self.class_counts = ClassCounts(
+                config.model.num_classes, name="balanced_accuracy", dtype=self._loss_dtype
+            )
+            names = ("label_top_1_accuracy", "label_top_5_accuracy", "supervised_loss")
+            self.eval_means = {name: self._mean(name) for name in names}
         self.eval_means["regularization_loss"] = self._mean("regularization_loss")
 
     def _mean(self, name: str) -> keras.metrics.Mean:
@@ -86,6 +94,29 @@ class Task(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.network.trainable_variables)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["dtype"]  # It follows from the config of the run.
+        return {**config, "config": self.config.to_json()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Task:
+        return cls(**{**config, "config": ExperimentConfig.from_json(config["config"])})
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Raises an error that names what exports a task's network.
+
+        Raises:
+            ExportError: Always.
+        """
+        raise ExportError(
+            f"Keras's export does not write a {type(self).__name__}; write its network with "
+            "save_module(task.network, PATH), or export the run with python -m export."
+        )
+
     @property
     def global_step(self) -> tf.Variable:
         """Returns the variable that counts the steps done, int64; it exists after `compile`."""
@@ -93,16 +124,18 @@ class Task(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [*self.train_means.values(), *self.eval_means.values()]
+        counts = [] if self.class_counts is None else [self.class_counts]
+        return [*self.train_means.values(), *self.eval_means.values(), *counts]
 
     def call(self, images: tf.Tensor, training: bool = False) -> Scalars:
         return self.network(images, training=training)
 
-    def objective(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Scalars]:
+    def objective(self, batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Scalars, Scalars]:
         """Computes the losses and metrics of this replica's batch.
 
         Args:
             batch: See the class of the stage.
+            training: If False, the network runs in inference mode, and no variable is changed.
 
         Returns:
             Losses by name, whose sum is minimized, and metrics by name.
@@ -142,11 +175,9 @@ class Task(keras.Model):
             if tensor.shape.rank == IMAGE_RANK:
                 check_unit_range(tensor)
         scalars, gradients = self.gradients(batch)
-        gradients = overflow_together(gradients, self.optimizer)
+        gradients = overflow_together(self.at_their_own_rates(gradients, scalars), self.optimizer)
         self.optimizer.apply(gradients, self.network.trainable_variables)
-        for name, mean in self.train_means.items():
-            mean.update_state(scalars[name], sample_weight=scalars.get(SHARES.get(name, "")))
-        return {name: mean.result() for name, mean in self.train_means.items()}
+        return self._update_means(scalars)
 
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
         """Computes this replica's share of the gradients of the global loss, and the scalars to log.
@@ -170,6 +201,16 @@ class Task(keras.Model):
             total = self._sum(losses.values())
             scaled = self._scale(total)
         return {**losses, **metrics, "total_loss": total}, tape.gradient(scaled, self._weights)
+
+    def at_their_own_rates(self, gradients: list[tf.Tensor], scalars: Scalars) -> list[tf.Tensor]:
+        """Scales the gradients of variables whose learning rate is not the optimizer's; here there are none.
+
+        Args:
+            gradients: From `gradients`.
+            scalars: From `gradients` too.
+        """
+        del scalars
+        return gradients
 
     def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
         training = self.config.training
@@ -252,23 +293,95 @@ class Task(keras.Model):
     def _loss_dtype(self) -> str:
         return "float64" if self.variable_dtype == "float64" else "float32"
 
+    def evaluate(self, x: Any = None, *args: Any, return_dict: bool = False, **kwargs: Any) -> Any:
+        """Evaluates the network in inference mode; see `test_step` for the batches and what is measured.
+
+        Args:
+            x: A finite `tf.data.Dataset` of batches, or any with `steps`.
+            *args: Further arguments of `keras.Model.evaluate`.
+            return_dict: Whether to return the results by name; False (Keras's default) returns a list of
+                them, or a single one, without names.
+            **kwargs: Further arguments of `keras.Model.evaluate`.
+
+        Returns:
+            Means over all batches. As in the evaluation of a run, an accuracy is left out if no row has a
+            label.
+
+        Raises:
+            ConfigError: `x` is endless, as batches for training are, and there is no `steps`; or its batches
+                hold nothing that can be evaluated.
+
+        Example:
+            >>> task.evaluate(evaluation_batches(source, 32, 64), return_dict=True)
+            {'label_top_1_accuracy': 0.91, 'label_top_5_accuracy': 0.99, 'supervised_loss': 0.3, ...}
+        """
+        endless = isinstance(x, tf.data.Dataset) and int(x.cardinality()) == tf.data.INFINITE_CARDINALITY
+        if endless and kwargs.get("steps") is None:
+            raise ConfigError("the batches to evaluate are endless; pass steps=N to evaluate N of them.")
+        found = super().evaluate(x, *args, return_dict=True, **kwargs)
+        means = (*self.train_means.values(), *self.eval_means.values())
+        seen = dict.fromkeys(mean.name for mean in means if float(tf.convert_to_tensor(mean.count.value)))
+        found = {name: found[name] for name in seen if name in found}
+        if self.class_counts is not None and "label_top_1_accuracy" in found:
+            found[self.class_counts.name] = float(self.class_counts.result())
+        if return_dict:
+            return found
+        return next(iter(found.values())) if len(found) == 1 else list(found.values())
+
     @tf.autograph.experimental.do_not_convert
     def test_step(self, batch: dict[str, tf.Tensor]) -> Scalars:
-        """Evaluates one batch.
+        """Evaluates one batch, in inference mode.
 
         Args:
             batch: `image` float [N, H, W, 3], `label` int [N] and, if the batch is padded, `mask` bool [N].
-                Rows with a negative label are ignored, as padding is.
+                Rows with a negative label are ignored, as padding is. Or a batch as for training.
 
         Returns:
-            Means of the evaluation metrics since they were last reset, by name.
+            Means by name since they were last reset: the accuracy and the loss of the classifier and the
+            weight decay (`regularization_loss`); or, for a batch as for training, the losses and metrics of
+            training.
+
+        Raises:
+            ConfigError: The batch holds neither.
         """
-        if self.network.supervised_head is not None:
+        names = batch.keys() if isinstance(batch, dict) else ()
+        if {"image", "label"} <= set(names) and "labelled_image" not in names:
+            return self._test_classifier(batch)
+        if not set(self.batch_names) <= set(names):
+            shown = ", ".join(names) or f"a {type(batch).__name__}, not a dict"
+            raise ConfigError(
+                f"the batch to evaluate holds {shown}; {type(self).__name__} evaluates batches of image and "
+                f"label, or of {', '.join(self.batch_names)}."
+            )
+        return self._test_objective(batch)
+
+    def _test_classifier(self, batch: dict[str, tf.Tensor]) -> Scalars:
+        if self.class_counts is not None:
             labels = batch["label"]
             mask = tf.cast(batch.get("mask", True) & (labels >= 0), tf.float32)
             logits = self.network(batch["image"], training=False)["logits_sup"]
-            for k in (1, 5):
-                correct = top_k_correct(logits, labels, k)
-                self.eval_means[f"label_top_{k}_accuracy"].update_state(correct, sample_weight=mask)
+            correct = {k: top_k_correct(logits, labels, k) for k in (1, 5)}
+            for k, rows in correct.items():
+                self.eval_means[f"label_top_{k}_accuracy"].update_state(rows, sample_weight=mask)
+            self.class_counts.update_state(correct[1], labels, sample_weight=mask)
+            losses = supervised_losses(logits, labels)
+            self.eval_means["supervised_loss"].update_state(losses, sample_weight=mask)
         self.eval_means["regularization_loss"].update_state(self.weight_decay())
         return {name: mean.result() for name, mean in self.eval_means.items()}
+
+    def _test_objective(self, batch: dict[str, tf.Tensor]) -> Scalars:
+        losses, metrics = self.objective(batch, training=False)
+        losses["weight_decay"] = self.weight_decay()
+        scalars = {**losses, **metrics, "total_loss": self._sum(losses.values())}
+        # The last batch may be smaller.
+        rows = tf.cast(tf.shape(batch[self.batch_names[0]])[0], self._loss_dtype)
+        return self._update_means(scalars, rows)
+
+    def _update_means(self, scalars: Scalars, rows: tf.Tensor | None = None) -> Scalars:
+        """Adds the scalars of a batch to the means, weighted by its number of rows, and returns the means."""
+        for name, mean in self.train_means.items():
+            weight = scalars.get(SHARES.get(name, ""))
+            if rows is not None:
+                weight = rows if weight is None else rows * tf.cast(weight, rows.dtype)
+            mean.update_state(scalars[name], sample_weight=weight)
+        return {name: mean.result() for name, mean in self.train_means.items()}

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
-import os
+import re
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from tf_simclrv2.errors import CheckpointError
+from tf_simclrv2.literal_path import literal_path
 
 KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+# The prefix of a SavedModel's variables.
+_IN_SAVED_MODEL = "/variables/variables"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# What follows a checkpoint's prefix in the names of its files.
+_ONE_FILE = re.compile(r"\.(index|data-\d+-of-\d+|meta)$")
 # What TensorFlow's reader raises depends on which byte is wrong.
-_READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError, TypeError)
+READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError, TypeError)
 
 
 def find_prefix(path: str, setting: str = "checkpoint") -> str:
@@ -29,16 +34,30 @@ def find_prefix(path: str, setting: str = "checkpoint") -> str:
     """
     if tf.io.gfile.exists(path + ".index"):
         return path
-    variables = os.path.join(path, "variables", "variables")
-    if tf.io.gfile.exists(variables + ".index"):
-        return variables
-    prefix = tf.train.latest_checkpoint(path) if tf.io.gfile.isdir(path) else None
+    if tf.io.gfile.exists(f"{path.rstrip('/')}{_IN_SAVED_MODEL}.index"):
+        return f"{path.rstrip('/')}{_IN_SAVED_MODEL}"
+    prefix = _newest(path)
     if prefix is None:
-        raise CheckpointError(
-            f"{setting} is {path!r}, but there is no checkpoint in it; pass a model_dir, a ckpt-N inside "
-            "one, an exported SavedModel, or a published checkpoint."
-        )
+        raise CheckpointError(f"{setting} is {path!r}, {_why_none(path)}.")
     return prefix
+
+
+def _why_none(path: str) -> str:
+    """Why there is no checkpoint at a path, and what to pass in its place."""
+    prefix = _ONE_FILE.sub("", path)
+    if prefix != path and tf.io.gfile.exists(f"{prefix}.index"):
+        return f"one of the files of a checkpoint; pass {prefix!r}, which stands for all of them"
+    cure = "a model_dir, a ckpt-N inside one, an exported SavedModel, or a published checkpoint"
+    problem = "but there is no checkpoint in it" if tf.io.gfile.exists(path) else "which does not exist"
+    return f"{problem}; pass {cure}"
+
+
+def _newest(directory: str) -> str | None:
+    """As `tf.train.latest_checkpoint`, which would take the directory for a pattern."""
+    state = tf.train.get_checkpoint_state(directory)
+    prefix = state and state.model_checkpoint_path
+    # TensorFlow 1 once wrote checkpoints of a single file.
+    return prefix if prefix and any(map(tf.io.gfile.exists, (f"{prefix}.index", prefix))) else None
 
 
 class CheckpointReader:
@@ -62,11 +81,16 @@ class CheckpointReader:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         try:
-            self._reader = tf.train.load_checkpoint(prefix)
+            self._reader = tf.train.load_checkpoint(literal_path(prefix))
             stored = self._reader.get_variable_to_shape_map()
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise self._damaged(error) from error
         self.shapes = {key: tuple(shape) for key, shape in stored.items()}
+
+    @property
+    def name(self) -> str:
+        """How a person names it: a SavedModel by its directory, others by the prefix."""
+        return self.prefix.removesuffix(_IN_SAVED_MODEL)
 
     def tensor(self, key: str) -> np.ndarray:
         """Loads one tensor.
@@ -76,7 +100,7 @@ class CheckpointReader:
         """
         try:
             return self._reader.get_tensor(key)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise self._damaged(error) from error
 
     @functools.cached_property
@@ -125,8 +149,12 @@ class CheckpointReader:
         return {child.local_name: child.node_id for child in self.graph.nodes[node].children}
 
     def _damaged(self, error: Exception) -> CheckpointError:
+        if not tf.io.gfile.exists(self.prefix + ".index"):
+            return CheckpointError(
+                f"checkpoint {self.name} was removed while it was read, as a training removes its older "
+                "ones; run the same command again."
+            )
         reason = str(error).strip().split("\n")[0]
         return CheckpointError(
-            f"checkpoint {self.prefix} cannot be read ({reason}); it is damaged or incomplete: "
-            "fetch it again."
+            f"checkpoint {self.name} cannot be read ({reason}); it is damaged or incomplete: fetch it again."
         )

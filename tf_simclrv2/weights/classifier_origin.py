@@ -25,6 +25,7 @@ class SeenLabels:
         label_fraction: See `DataConfig`.
         labels_per_class: See `DataConfig`.
         label_seed: See `DataConfig`; 0 if all labels are used.
+        at_most: `labels_per_class_at_most`; False if all labels are used.
     """
 
     source: str
@@ -32,6 +33,7 @@ class SeenLabels:
     label_fraction: float = 1.0
     labels_per_class: int = 0
     label_seed: int = 0
+    at_most: bool = False
 
     @classmethod
     def of(cls, data: DataConfig, split: str, drawn: bool = True) -> SeenLabels:
@@ -40,9 +42,14 @@ class SeenLabels:
         if source == "image_folder":
             folder = str(data.data_dir)
             source = folder if "://" in folder else os.path.abspath(folder)
+        elif data.label_key:
+            source = f"{source} ({data.label_key})"
+        if data.labels_from:
+            source = f"{source} with the labels of {os.path.abspath(data.labels_from)}"
         if not drawn or (data.label_fraction == 1.0 and not data.labels_per_class):
             return cls(source, split)
-        return cls(source, split, data.label_fraction, data.labels_per_class, data.label_seed)
+        part = (data.label_fraction, data.labels_per_class, data.label_seed, data.labels_per_class_at_most)
+        return cls(source, split, *part)
 
     @property
     def are_all(self) -> bool:
@@ -60,7 +67,7 @@ class SeenLabels:
         where = f"{self.source}/{self.split}"
         if self.are_all:
             return f"all of {where}"
-        per_class = f"{self.labels_per_class} per class"
+        per_class = f"{'up to ' if self.at_most else ''}{self.labels_per_class} per class"
         share = per_class if self.labels_per_class else f"{self.label_fraction:.4g} of all"
         return f"{share} of {where} (label_seed {self.label_seed})"
 

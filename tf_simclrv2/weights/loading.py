@@ -93,19 +93,19 @@ class LoadReport:
     """What was loaded, and what was not.
 
     Attributes:
-        prefix: The prefix of the checkpoint.
+        checkpoint: The prefix of the checkpoint, or the directory of the SavedModel.
         loaded: Paths of the variables that were loaded.
         left: Paths of the variables left as initialized, with the reason.
         unused: Paths in the checkpoint that the network does not have.
     """
 
-    prefix: str
+    checkpoint: str
     loaded: tuple[str, ...]
     left: dict[str, str]
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} variables loaded from {self.prefix}"]
+        lines = [f"{len(self.loaded)} variables loaded from {self.checkpoint}"]
         lines += [f"  left as initialized: {path} ({reason})" for path, reason in self.left.items()]
         if self.unused:
             scopes = sorted({"/".join(path.split("/")[:2]) for path in self.unused})
@@ -166,7 +166,7 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     """
     if weights.model is None:
         raise CheckpointError(
-            f"checkpoint {weights.reader.prefix} has no config.json next to it and is not a published one, "
+            f"checkpoint {weights.reader.name} has no config.json next to it and is not a published one, "
             "so its architecture is not known; pass the model_dir of a run."
         )
     model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
@@ -176,7 +176,7 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     if left:
         name, reason = next(iter(left.items()))
         raise CheckpointError(
-            f"checkpoint {weights.reader.prefix} does not hold the whole network: {name}, {reason}; "
+            f"checkpoint {weights.reader.name} does not hold the whole network: {name}, {reason}; "
             "set num_classes in its config.json to the number that it was trained with."
         )
     return network
@@ -192,7 +192,7 @@ def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say |
     for name, variable in track(wanted.items(), "weights, variable", say):
         variable.assign(weights.reader.tensor(weights.keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
-    return LoadReport(weights.reader.prefix, tuple(wanted), left, unused)
+    return LoadReport(weights.reader.name, tuple(wanted), left, unused)
 
 
 def _why_classifier_left(
@@ -233,6 +233,4 @@ def _refuse_mismatch(
     )
     fields = differing_fields(weights.model, config) if weights.model else []
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
-    raise CheckpointError(
-        f"checkpoint {weights.reader.prefix} is of another architecture: {problem}; {cure}."
-    )
+    raise CheckpointError(f"checkpoint {weights.reader.name} is of another architecture: {problem}; {cure}.")

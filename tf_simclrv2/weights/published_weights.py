@@ -84,9 +84,9 @@ def recognize(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
             {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector
         )
     except UserError as error:
-        raise type(error)(f"checkpoint {reader.prefix}: {error}") from error
+        raise type(error)(f"checkpoint {reader.name}: {error}") from error
     paths = {getattr(name, naming): name.path for name in name_variables(SimCLR(model))}
-    _refuse_other_names(f"{reader.prefix}, {form},", set(paths), set(keys), model)
+    _refuse_other_names(f"{reader.name}, {form},", set(paths), set(keys), model)
     fine_tuned = fine_tuned_from is not None or model.truncate_proj_head
     stage = "finetune" if fine_tuned else "pretrain" if _trains_everything(reader, keys) else "unknown"
     keys = {path: keys[name] for name, path in paths.items()}
@@ -213,7 +213,7 @@ def load_published_weights(
     weights = recognize(reader, ft_proj_selector)
     if weights is None:
         raise CheckpointError(
-            f"checkpoint {reader.prefix} is in none of the published forms (a TF2 SavedModel or "
+            f"checkpoint {reader.name} is in none of the published forms (a TF2 SavedModel or "
             "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
         )
     if weights.doubt:
@@ -225,7 +225,7 @@ def load_published_weights(
         key, wanted = weights.keys[name], tuple(variable.shape)
         if reader.shapes[key] != wanted:
             raise CheckpointError(
-                f"checkpoint {reader.prefix} looks like {describe_architecture(weights.model)}, but "
+                f"checkpoint {reader.name} looks like {describe_architecture(weights.model)}, but "
                 f"{key.removesuffix(KEY_SUFFIX)} ({name} here) has shape {reader.shapes[key]}, not {wanted}; "
                 "fetch it again, or build its network by hand."
             )
