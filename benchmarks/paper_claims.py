@@ -5,8 +5,10 @@
 
 The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim;
 the numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as
-there are cores. Typing it again resumes. The second writes what was measured into docs/claims.md, with a
-figure for each claim.
+there are cores. Typing it again resumes. `--seed=0` leaves the other repetitions for later.
+OUTPUT/results.json holds what each run has measured; with `--results=FILE` a measurement goes on elsewhere,
+without repeating the runs in that file. The second command writes what was measured into docs/claims.md,
+with a figure for each claim.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from benchmarks.claims.findings import find
 from benchmarks.claims.page import measured_part, rewrite, sentence, table
 from benchmarks.claims.plan import IMAGES, needed, plan
 from benchmarks.claims.record import Record, claim_directory
+from benchmarks.claims.results import Results
 from benchmarks.claims.scale import SCALES, Scale
 from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 from flags import define_flags
@@ -38,14 +41,40 @@ from flags import define_flags
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be measured.
+
+    Attributes:
+        scale: How large.
+        letters: Which claims.
+        seeds: Which repetitions are run now; the others must have been, for the claims to be judged.
+        source: Where the images come from.
+    """
+
+    scale: Scale
+    letters: Sequence[str]
+    seeds: Sequence[int]
+    source: FashionSource
+
+
 def measure(
-    scale: Scale, letters: Sequence[str], output: pathlib.Path, source: FashionSource, processes: Executor
-) -> Record:
-    """Runs what is not there yet, and collects the numbers of the claims of these letters."""
+    request: Request, output: pathlib.Path, results_file: pathlib.Path, processes: Executor
+) -> Record | None:
+    """Runs what is not there yet, and collects the numbers of the claims; None if repetitions are missing."""
+    scale = request.scale
     claim_directory(output, scale)
-    write_image_folder(output / IMAGES, {"train": scale.train_images, "test": scale.test_images}, source)
-    asked = [claim for claim in claims() if claim.letter in letters]
-    results = execute(needed(plan(scale, output), asked, scale.seeds), output, processes)
+    archive = Results.open(results_file, scale)
+    archive.unpack(output)
+    images = {"train": scale.train_images, "test": scale.test_images}
+    write_image_folder(output / IMAGES, images, request.source)
+    asked = [claim for claim in claims() if claim.letter in request.letters]
+    stages = plan(scale, output)
+    execute(needed(stages, asked, request.seeds), output, processes, note=archive.add)
+    if missing := [s.name for s in needed(stages, asked, scale.seeds) if s.name not in archive.by_stage]:
+        print(f"{len(missing)} runs are left, such as {missing[0]}; the claims are judged when all are done.")
+        return None
+    results = archive.by_stage
     record = Record(scale, tuple(find(claim, results, scale.seeds) for claim in asked))
     record.write(output)
     return record
@@ -66,6 +95,10 @@ def main() -> None:
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
     letters = [claim.letter for claim in claims()]
     parser.add_argument("--claim", choices=letters, action="append", help="default: all")
+    parser.add_argument("--seed", type=int, action="append", help="of the scale's repetitions; default: all")
+    parser.add_argument(
+        "--results", type=pathlib.Path, help="file of results to go on from; default: OUTPUT/results.json"
+    )
     parser.add_argument("--epochs", type=int, help="of pretraining, instead of the scale's")
     parser.add_argument(
         "--precision",
@@ -83,13 +116,16 @@ def main() -> None:
         scale = dataclasses.replace(scale, pretrain_epochs=arguments.epochs)
     if arguments.precision:
         scale = dataclasses.replace(scale, precision=arguments.precision)
+    if unknown := {*(arguments.seed or ())} - {*scale.seeds}:
+        parser.error(f"--seed is {unknown.pop()}, but the scale repeats with {scale.seeds}.")
     define_flags()
     be_quiet()
     start = time.perf_counter()
+    request = Request(scale, arguments.claim or letters, arguments.seed or scale.seeds, arguments.source)
+    results_file = arguments.results or arguments.output / "results.json"
     with stage_processes(arguments) as processes:
-        asked = arguments.claim or letters
-        record = measure(scale, asked, arguments.output, arguments.source, processes)
-    for finding in record.findings:
+        record = measure(request, arguments.output, results_file, processes)
+    for finding in record.findings if record else ():
         print(f"\n({finding.letter}) {finding.title}\n{table(finding)}\n{sentence(finding)}")
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
 

@@ -11,6 +11,8 @@ from absl import flags
 from benchmarks import stages
 from benchmarks.claims.execute import execute, stage_config
 from benchmarks.claims.plan import Stage
+from benchmarks.claims.results import Results
+from benchmarks.claims.scale import GPU, SMALL
 from benchmarks.stages import run_stage
 from flags import define_flags
 
@@ -41,7 +43,7 @@ class PretendedRun:
         directory = pathlib.Path(self.config.run.model_dir)
         start = self.config.run.checkpoint or self.config.distillation.teacher
         assert start is None or list(pathlib.Path(start).glob("ckpt-*")), "what it starts from must be there"
-        directory.mkdir()
+        directory.mkdir(parents=True, exist_ok=True)
         (directory / "ckpt-7.index").write_text("")
         (directory / "events").write_text("")
         (directory / "result.json").write_text(json.dumps({"name": directory.name}))
@@ -96,3 +98,38 @@ def test_a_recipe_forgets_the_flags_of_the_one_before(tmp_path):
     """Flags are global: what one stage sets must not leak into the next."""
     stage_config(Stage("one", "digits_pretrain", {"memory_size": 512}), tmp_path)
     assert stage_config(PLAN[3], tmp_path).objective.memory_size == 0
+
+
+def test_results_go_on_elsewhere(tmp_path, executed):
+    here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "results.json"
+    here.mkdir()
+    archive = Results.open(file, SMALL)
+    with ThreadPoolExecutor(1) as processes:
+        first = execute(PLAN, here, processes, run_stage, archive.add)
+    ran = executed()
+    Results.open(file, SMALL).unpack(there)
+    with ThreadPoolExecutor(1) as processes:
+        assert execute(PLAN, there, processes) == first
+    assert executed() == ran
+
+
+def test_a_start_without_weights_is_repeated_if_it_is_needed(tmp_path, executed):
+    here, there, file = tmp_path / "here", tmp_path / "there", tmp_path / "results.json"
+    here.mkdir()
+    archive = Results.open(file, SMALL)
+    with ThreadPoolExecutor(1) as processes:
+        execute(PLAN, here, processes, run_stage, archive.add)
+    del archive.by_stage["third"]
+    archive.unpack(there)
+    ran = executed()
+    with ThreadPoolExecutor(1) as processes:
+        execute(PLAN, there, processes)
+    assert executed() == [*ran, "first", "second", "third"]
+
+
+def test_results_of_another_scale_are_refused(tmp_path):
+    file = tmp_path / "results.json"
+    Results.open(file, SMALL).add("alone", {"top_1": 0.5})
+    assert Results.open(file, SMALL).by_stage == {"alone": {"top_1": 0.5}}
+    with pytest.raises(SystemExit, match="results of another scale"):
+        Results.open(file, GPU)
