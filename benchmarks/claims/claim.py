@@ -76,22 +76,23 @@ def _bigger_models() -> Claim:
 
 
 def _deeper_head() -> Claim:
-    deep_1, deep_10 = (
-        Arm(f"3 layers, from layer 1, {percent} %", f"finetuned_small_{percent}pct") for percent in (1, 10)
-    )
-    shallow_1, shallow_10 = (
-        Arm(f"2 layers, from layer 0, {percent} %", f"finetuned_shallow_head_{percent}pct")
-        for percent in (1, 10)
-    )
-    return Claim(
-        "b",
-        "A deeper projection head, fine-tuned from its first layer, is better",
-        (deep_1, shallow_1, deep_10, shallow_10),
-        (
-            Comparison("the deeper head is better with 1 %", (deep_1,), (shallow_1,)),
-            Comparison("the deeper head is better with 10 %", (deep_10,), (shallow_10,)),
-        ),
-    )
+    comparisons, arms = [], []
+    for percent in (1, 10):
+        h, first, second = (
+            Arm(f"3 layers, from layer {layer}, {percent} %", f"finetuned_small{stage}_{percent}pct")
+            for layer, stage in ((0, "_layer0"), (1, ""), (2, "_layer2"))
+        )
+        shallow_h, shallow_first = (
+            Arm(f"2 layers, from layer {layer}, {percent} %", f"finetuned_shallow_head{stage}_{percent}pct")
+            for layer, stage in ((0, ""), (1, "_layer1"))
+        )
+        arms += [h, first, second, shallow_h, shallow_first]
+        comparisons += [
+            Comparison(f"the deeper head is better with {percent} %", (first,), (shallow_h,)),
+            Comparison(f"its first layer is better than h with {percent} %", (first,), (h,)),
+        ]
+    title = "A deeper projection head, fine-tuned from its first layer, is better"
+    return Claim("b", title, tuple(arms), tuple(comparisons))
 
 
 def _memory() -> Claim:

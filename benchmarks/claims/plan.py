@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
@@ -43,6 +44,7 @@ class Pretrained:
         depth: Layers of its ResNet.
         head_layers: Layers of its projection head.
         selector: The layer of the head that it is fine-tuned from.
+        other_selectors: Further layers, each of which it is fine-tuned from too.
         fractions: Which shares of the labels it is fine-tuned with.
         memory: Whether a memory of negatives is used.
         probed: Whether a linear probe is fitted to it.
@@ -51,6 +53,7 @@ class Pretrained:
     depth: int
     head_layers: int = 3
     selector: int = 1
+    other_selectors: tuple[int, ...] = ()
     fractions: tuple[str, ...] = tuple(FRACTIONS)
     memory: bool = False
     probed: bool = False
@@ -61,8 +64,8 @@ def pretrained_networks(scale: Scale) -> dict[str, Pretrained]:
     return {
         "big": Pretrained(scale.big_depth),
         "memory": Pretrained(scale.small_depth, fractions=("1pct",), memory=True, probed=True),
-        "small": Pretrained(scale.small_depth, probed=True),
-        "shallow_head": Pretrained(scale.small_depth, head_layers=2, selector=0),
+        "small": Pretrained(scale.small_depth, other_selectors=(0, 2), probed=True),
+        "shallow_head": Pretrained(scale.small_depth, head_layers=2, selector=0, other_selectors=(1,)),
     }
 
 
@@ -123,8 +126,10 @@ def _pretraining(scale: Scale) -> Iterator[Stage]:
 
 
 def _finetuning(scale: Scale) -> Iterator[Stage]:
-    for name, network in pretrained_networks(scale).items():
-        for fraction in network.fractions:
+    for network_name, network in pretrained_networks(scale).items():
+        selectors = {network_name: network.selector}
+        selectors |= {f"{network_name}_layer{layer}": layer for layer in network.other_selectors}
+        for (name, selector), fraction in itertools.product(selectors.items(), network.fractions):
             for seed in scale.seeds:
                 yield Stage(
                     f"finetuned_{name}_{fraction}_{seed}",
@@ -134,9 +139,9 @@ def _finetuning(scale: Scale) -> Iterator[Stage]:
                         **_steps(scale.finetune_steps),
                         "resnet_depth": network.depth,
                         "num_proj_layers": network.head_layers,
-                        "ft_proj_selector": network.selector,
+                        "ft_proj_selector": selector,
                     },
-                    start=f"pretrained_{name}_{seed}",
+                    start=f"pretrained_{network_name}_{seed}",
                 )
 
 

@@ -24,14 +24,18 @@ def _defined():
         define_flags()
 
 
+# What claim b fine-tunes: both heads from each of their layers.
+FROM_LAYERS = ("small", "small_layer0", "small_layer2", "shallow_head", "shallow_head_layer1")
+
+
 def config(name, scale=SMALL):
     return stage_config(next(stage for stage in plan(scale, OUTPUT) if stage.name == name), OUTPUT)
 
 
 def test_runs_are_shared():
-    """4 networks; 7 fine-tunings; 2 students with 3 alphas; 2 baselines: each with three seeds, each once."""
+    """4 networks; 13 fine-tunings; 2 students with 3 alphas; 2 baselines: with three seeds each."""
     kinds = collections.Counter(stage.name.split("_")[0] for stage in STAGES)
-    assert kinds == {"pretrained": 12, "finetuned": 21, "distilled": 18, "scratch": 6}
+    assert kinds == {"pretrained": 12, "finetuned": 39, "distilled": 18, "scratch": 6}
     assert len({stage.name for stage in STAGES}) == len(STAGES)
 
 
@@ -60,7 +64,7 @@ def test_every_run_belongs_to_a_claim():
 def test_a_claim_alone_needs_its_own_runs():
     deeper_head = next(claim for claim in claims() if claim.letter == "b")
     kinds = collections.Counter(stage.name[:-2] for stage in needed(STAGES, [deeper_head], (0, 1)))
-    finetuned = {f"finetuned_{name}_{share}" for name in ("small", "shallow_head") for share in FRACTIONS}
+    finetuned = {f"finetuned_{name}_{share}" for name in FROM_LAYERS for share in FRACTIONS}
     assert kinds == dict.fromkeys({"pretrained_small", "pretrained_shallow_head", *finetuned}, 2)
 
 
@@ -107,6 +111,9 @@ def test_memory_and_head_are_what_the_claims_vary():
     deep = config("finetuned_small_10pct_0").model
     assert (shallow.num_proj_layers, shallow.ft_proj_selector) == (2, 0)
     assert (deep.num_proj_layers, deep.ft_proj_selector) == (3, 1)
+    other = config("finetuned_small_layer2_10pct_0")
+    assert (other.model.num_proj_layers, other.model.ft_proj_selector) == (3, 2)
+    assert other.run.checkpoint == str(OUTPUT / "pretrained_small_0")
 
 
 def test_seeds_draw_other_labels_and_weights():
