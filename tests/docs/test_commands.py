@@ -33,6 +33,7 @@ NOT_OURS = {
     "docker ": "TensorFlow Serving's image, which the tests cannot fetch",
     "curl ": "asks a server, whose answers tests/serving checks",
     'pip install "tf_simclrv2[serve]"': "needs the network",
+    "xargs ": "a shell's, which tests/docs/test_work.py types",
     "tensorboard --logdir": "TensorBoard's own program",
     "python -m tf2onnx.convert": "tf2onnx's own program, which tests/export runs",
     "git clone": "needs the network",

@@ -62,10 +62,10 @@ def test_the_list_of_copies_keeps_the_first_of_each_group(files, tmp_path):
 def test_the_list_of_copies_has_paths_that_lead_there(tmp_path):
     vectors = np.eye(4, WIDTH)[[0, 1, 0, 2]]
     found = dataclasses.replace(embeddings_of(vectors), origin=Origin(folder="/pictures"))
-    path, output = written(found, tmp_path / "all.npz"), str(tmp_path / "copies.txt")
-    assert find_duplicates(DuplicatesConfig((path,), outputs=(output,)), print).copies == ("/pictures/image 2",)
-    with open(output) as lines:
-        assert lines.read() == "/pictures/image 2\n"
+    copies = tmp_path / "copies.txt"
+    config = DuplicatesConfig((written(found, tmp_path / "all.npz"),), outputs=(str(copies),))
+    assert find_duplicates(config, print).copies == ("/pictures/image 2",)
+    assert copies.read_text() == "/pictures/image 2\n"
 
 
 def test_groups_join_what_is_linked(tmp_path):

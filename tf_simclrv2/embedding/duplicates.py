@@ -189,8 +189,9 @@ def _groups(
         file, place = files[of], row - int(starts[of])
         name, cosine = str(file.names[place]), float(closest[row])
         card = Card(name, file.origin, f"{cosine:.4f}")
+        path, label = os.path.join(file.origin.folder, name), str(file.classes[place])
         groups.setdefault(int(group_of[row]), []).append(
-            Duplicate(name, os.path.join(file.origin.folder, name), paths[of], str(file.classes[place]), cosine, card)
+            Duplicate(name, path, paths[of], label, cosine, card)
         )
     return tuple(sorted(map(tuple, groups.values()), key=_order))
 
