@@ -47,7 +47,7 @@ def picture_of(digit: np.ndarray, rng: np.random.Generator) -> Image.Image:
 
 
 def make_folder(folder: pathlib.Path) -> None:
-    """Loose pictures to train on, whose names tell a person what they are, sorted ones to test, and copies."""
+    """Loose pictures to train on, named after what a person sees; sorted ones to test; and copies."""
     digits, rng = load_digits(), np.random.default_rng(0)
     for digit, name in CLASSES.items():
         for number, index in enumerate(np.flatnonzero(digits.target == digit)[: TRAIN + TEST].tolist()):
@@ -57,11 +57,11 @@ def make_folder(folder: pathlib.Path) -> None:
             picture = picture_of(digits.images[index], rng)
             picture.save(path / (f"{name}_{number - TEST:02d}.png" if loose else f"{number:02d}.png"))
     for copy, original in COPIES.items():
-        Image.open(folder / original).save(folder / copy, quality=95)
+        Image.open(folder / original).save(folder / copy, quality=95, subsampling=0)
 
 
-def fill_in_labels(table: pathlib.Path) -> list[str]:
-    """What a person does who sees the pictures; returns the labels."""
+def fill_in_labels(table: pathlib.Path) -> None:
+    """What a person does who sees the pictures."""
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -70,7 +70,6 @@ def fill_in_labels(table: pathlib.Path) -> list[str]:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    return [row["label"] for row in rows]
 
 
 def smaller_commands() -> Iterator[str]:
@@ -95,23 +94,57 @@ def desk(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def test_an_afternoon(desk: pathlib.Path) -> None:
+@pytest.fixture
+def said(desk: pathlib.Path) -> dict[str, str]:
+    """What the commands printed, by their first two words."""
     shell = Shell(desk, checkout=ROOT, programs=desk / "programs")
-    said: dict[str, str] = {}
-    server, port = None, PORT
+    found: dict[str, str] = {}
+    port, servers = PORT, []
     try:
         for command in smaller_commands():
-            if command.startswith("simclrv2 serve"):
-                server = shell.leave_running(f"{command} --port=0", desk / "server.log")
-                port = str(port_of(server, desk / "server.log"))
+            words = " ".join(command.split()[:2])
+            if words == "simclrv2 serve":
+                servers.append(shell.leave_running(f"{command} --port=0", desk / "server.log"))
+                port = str(port_of(servers[0], desk / "server.log"))
                 continue
-            said[command] = shell.type(command.replace(f":{PORT}/", f":{port}/"), TIME_LIMIT)
-            if command.startswith("simclrv2 select"):
-                labels = fill_in_labels(desk / "to_label.csv")
+            answer = shell.type(command.replace(f":{PORT}/", f":{port}/"), TIME_LIMIT)
+            found[words] = found.get(words, "") + answer
+            if words == "simclrv2 select":
+                fill_in_labels(desk / "to_label.csv")
     finally:
-        if server is not None:
+        for server in servers:
             server.kill()
+    return found
 
-    listed = {pathlib.Path(line).name for line in (desk / "copies.txt").read_text().splitlines()}
-    (answer,) = [text for command, text in said.items() if "classify.py" in command]
-    assert answer.startswith("holiday.jpg four ")
+
+def test_an_afternoon(desk: pathlib.Path, said: dict[str, str]) -> None:
+    pictures = desk / "pictures"
+    total = TRAIN * len(CLASSES)
+    # Nothing is told that does not fit a folder without classes.
+    assert f"{total + len(COPIES)} images without classes" in said["simclrv2 run"]
+    assert "labels: " not in said["simclrv2 run"]
+
+    # Every copy was found, one of each is gone, and the test lost nothing.
+    removed = {str(pathlib.Path(line).relative_to(pictures)) for line in lines_of(desk / "copies.txt")}
+    assert all(len({copy, original} & removed) == 1 for copy, original in COPIES.items())
+    assert len(removed) == len(COPIES) and "train/from_the_test.png" in removed
+    assert not any((pictures / name).exists() for name in removed)
+    assert len(list(pictures.glob("train/*"))) == total
+    assert len(list(pictures.glob("test/*/*"))) == TEST * len(CLASSES)
+    assert f"embedded {total} images: cleaned.parquet" in said["simclrv2 embed"]
+
+    # Fifty labels of what is left, which train a classifier; both evaluations agree.
+    chosen = lines_of(desk / "to_label.csv")[1:]
+    assert len(chosen) == 50 and not removed & {line.split(",")[0] for line in chosen}
+    assert "50 labels in 3 classes from to_label.csv" in said["simclrv2 run"]
+    (accuracy,) = re.findall(r"^result: step 31, top-1 ([\d.]+)", said["simclrv2 run"], re.MULTILINE)
+    assert float(accuracy) > 0.8
+    assert f"top-1 {accuracy}" in said["simclrv2 eval"]
+    for page in ("runs/mine/report.html", "runs/mine_50/report.html", "duplicates.html", "hits.html"):
+        assert (desk / page).stat().st_size > 5_000
+
+    assert re.fullmatch(r"holiday\.jpg four [01]\.\d{3}\n", said["python docs/examples/classify.py"])
+
+
+def lines_of(path: pathlib.Path) -> list[str]:
+    return path.read_text().splitlines()
