@@ -134,6 +134,7 @@ class _Work:
             file=file,
             disable=not self._has_bar,
             dynamic_ncols=True,
+            mininterval=0.5 if self._in_notebook else 0.1,  # A notebook keeps up with few messages.
             leave=leave or self._in_notebook,
             **options,
         )

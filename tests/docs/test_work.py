@@ -105,7 +105,7 @@ def said(desk: pathlib.Path) -> dict[str, str]:
             words = " ".join(command.split()[:2])
             if words == "simclrv2 serve":
                 servers.append(shell.leave_running(f"{command} --port=0", desk / "server.log"))
-                port = str(port_of(servers[0], desk / "server.log"))
+                port = str(port_of(servers[0], desk / "server.log", TIME_LIMIT))
                 continue
             answer = shell.type(command.replace(f":{PORT}/", f":{port}/"), TIME_LIMIT)
             found[words] = found.get(words, "") + answer
