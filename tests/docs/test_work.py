@@ -21,7 +21,6 @@ TIME_LIMIT = 300
 SIZES = {
     " --doctor ": " --doctor --trial_steps=3 ",
     "--flagfile=own_folder ": "--flagfile=own_folder --image_size=8 --train_epochs=8 --train_batch_size=16 ",
-    "--flagfile=own_folder_finetune ": "--flagfile=own_folder_finetune --train_epochs=30 ",
 }
 # A port that is free.
 PORT = "8501"
@@ -137,8 +136,8 @@ def test_an_afternoon(desk: pathlib.Path, said: dict[str, str]) -> None:
     chosen = lines_of(desk / "to_label.csv")[1:]
     assert len(chosen) == 50 and not removed & {line.split(",")[0] for line in chosen}
     assert "50 labels in 3 classes from to_label.csv" in said["simclrv2 run"]
-    (accuracy,) = re.findall(r"^result: step 31, top-1 ([\d.]+)", said["simclrv2 run"], re.MULTILINE)
-    assert float(accuracy) > 0.8
+    (accuracy,) = re.findall(r"^result: step 61, top-1 ([\d.]+)", said["simclrv2 run"], re.MULTILINE)
+    assert float(accuracy) > 0.6  # Chance is a third; 0.97 and 0.87 were seen after half of the steps.
     assert f"top-1 {accuracy}" in said["simclrv2 eval"]
     for page in ("runs/mine/report.html", "runs/mine_50/report.html", "duplicates.html", "hits.html"):
         assert (desk / page).stat().st_size > 5_000
