@@ -75,6 +75,9 @@ setup(
     ],
     extras_require={
         "dev": [
+            "ipykernel>=6.29",  # docs/examples/tutorial.ipynb, which a test runs
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pyright[nodejs]>=1.1.390",
             "pytest>=8",
             "pytest-cov>=5",

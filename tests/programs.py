@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -59,6 +60,15 @@ def finished(command: Sequence[str], patience: float, **options: Any) -> subproc
         timeout=patience,
         **options,
     )
+
+
+def port_of(server: subprocess.Popen, log: pathlib.Path, patience: float = 120) -> int:
+    """Where `simclrv2 serve` listens, once it says so in its log; a server that ends before is a failure."""
+    end = time.monotonic() + patience
+    while not (found := re.search(r"at http://127\.0\.0\.1:(\d+)/", log.read_text())):
+        assert server.poll() is None and time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    return int(found[1])
 
 
 def newest_step(directory: pathlib.Path) -> int:

@@ -147,14 +147,14 @@ class ArgumentParser(argparse.ArgumentParser):
                 self.error(unknown_flag(flag.lstrip("-"), [name.lstrip("-") for name in known], self._advice))
         return super().parse_args(words, namespace)
 
-    def add_outputs(self) -> None:
-        """Adds the flag for the files to which a result is written in several forms."""
+    def add_outputs(self, more: str = "") -> None:
+        """Adds the flag for the files to which a result is written in several forms; `more` names others."""
         self.add_argument(
             "--output",
             action="append",
             default=[],
             metavar="FILE",
-            help="a page (.html), a table (.csv) or .json; may be repeated",
+            help=f"a page (.html), a table (.csv) or .json{more}; may be repeated",
         )
 
     def error(self, message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Shows the progress of long work: on a terminal a bar, anywhere else a line at least every 30 seconds.
+"""Shows the progress of long work: a bar on a terminal or in a notebook, else a line every 30 seconds.
 
 A thread looks once a second at whatever work is going on. So nothing is silent, however long a single step,
 a compilation or a fit takes.
@@ -15,9 +15,11 @@ import time
 import typing
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
+
+from tf_simclrv2.notebook_line import NotebookLine, running_cell
 
 if typing.TYPE_CHECKING:
     import tensorflow as tf
@@ -25,7 +27,7 @@ if typing.TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 30.0
 # Seconds between two looks at the work that is going on.
 _BEAT = 1.0
-# A phase that is shorter than this shows nothing on a terminal.
+# A phase that is shorter than this shows nothing on a terminal, and nothing shorter is shown in a notebook.
 _SHORT = 2.0
 
 Say = Callable[[str], None]
@@ -72,6 +74,7 @@ class _Heartbeat:
         self._works: list[weakref.ref[_Work]] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._cell: int | None = None
 
     def begin(self, work: _Work) -> None:
         now = time.perf_counter()
@@ -81,7 +84,9 @@ class _Heartbeat:
                 self.silent_since = now
             # Weakly, for work that an error has ended may never be closed.
             self._works.append(weakref.ref(work))
-            if self._thread is None:
+            # What a thread shows belongs to the notebook's cell that started it.
+            if self._thread is None or self._cell != running_cell():
+                self._cell = running_cell()
                 self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
                 self._thread.start()
 
@@ -94,6 +99,8 @@ class _Heartbeat:
         while True:
             threading.Event().wait(_BEAT)
             with self._lock:
+                if self._thread is not threading.current_thread():
+                    return
                 self._works = [work for work in self._works if work() is not None]
                 work = self._works[-1]() if self._works else None
                 if work is None:
@@ -113,11 +120,24 @@ class _Work:
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self._has_bar = is_terminal(sys.stderr)
-        self._has_lines = not (self._has_bar and is_terminal(sys.stdout))
+        self._in_notebook = running_cell() is not None
+        self._has_bar = self._in_notebook or is_terminal(sys.stderr)
+        self._has_lines = not (self._in_notebook or (self._has_bar and is_terminal(sys.stdout)))
         self._start = time.perf_counter()
         self._lock = threading.RLock()
         _HEARTBEAT.begin(self)
+
+    def _make_bar(self, leave: bool, **options: Any) -> tqdm:
+        """A bar on standard error or, in a notebook, below the cell, where nothing shown can be removed."""
+        file = NotebookLine(_SHORT - time.perf_counter() + self._start) if self._in_notebook else None
+        return tqdm(
+            file=file,
+            disable=not self._has_bar,
+            dynamic_ncols=True,
+            mininterval=0.5 if self._in_notebook else 0.1,  # A notebook keeps up with few messages.
+            leave=leave or self._in_notebook,
+            **options,
+        )
 
     def beat(self) -> None:
         """Shows the present state; called once a second."""
@@ -141,8 +161,9 @@ class _Work:
 class Progress(_Work):
     """Shows how many items are done, the rate, and the time left.
 
-    It draws a bar on standard error if that is a terminal. If that or standard output is none, as in a log,
-    it says a plain line every `SECONDS_BETWEEN_LINES`, even if a single item takes longer.
+    It draws a bar on standard error if that is a terminal, or below the running cell of a notebook. If a
+    terminal is missing, as in a log, it says a plain line every `SECONDS_BETWEEN_LINES`, even if a single
+    item takes longer.
 
     Args:
         what: What is counted; "step" gives `step 3 of 9: …`.
@@ -151,7 +172,7 @@ class Progress(_Work):
         start: The number of items already done; 0 by default.
         unit: What the rate counts; "items" by default.
         per_item: Units per item; 1 by default.
-        leave: Whether the bar stays on the terminal at the end; False by default.
+        leave: Whether the bar stays on the terminal at the end, as it does in a notebook; False by default.
         look: Returns the number of items done by now, if that is known before `reach` is called; called in
             another thread.
 
@@ -175,15 +196,7 @@ class Progress(_Work):
         look: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(say)
-        self._bar = tqdm(
-            total=total,
-            initial=start,
-            unit=what.rpartition(" ")[2],
-            desc=what,
-            disable=not self._has_bar,
-            dynamic_ncols=True,
-            leave=leave,
-        )
+        self._bar = self._make_bar(leave, total=total, initial=start, unit=what.rpartition(" ")[2], desc=what)
         self._what, self._total = what, total
         self._unit, self._per_item = unit, per_item
         self._look = look
@@ -269,7 +282,7 @@ class _Phase(_Work):
     def _draw(self, now: float) -> None:
         text = f"{self._what}: {_duration(now - self._start)}"
         if self._bar is None:
-            self._bar = tqdm(bar_format="{desc}", desc=text, dynamic_ncols=True, leave=False)
+            self._bar = self._make_bar(False, bar_format="{desc}", desc=text)
         self._bar.set_description_str(text)
 
     def close(self) -> None:
@@ -287,7 +300,8 @@ class _Phase(_Work):
 def phase(what: str, say: Say | None) -> contextlib.AbstractContextManager:
     """Shows that work of unknown length goes on, and for how long it has.
 
-    On a terminal it is a line that disappears at the end, in a log a line every `SECONDS_BETWEEN_LINES`.
+    On a terminal it is a line that disappears at the end, in a notebook one that stays, in a log a line every
+    `SECONDS_BETWEEN_LINES`.
 
     Args:
         what: What is done.

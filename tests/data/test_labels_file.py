@@ -1,16 +1,18 @@
 """Labels in a CSV file, in place of class folders."""
 
+import csv
 import dataclasses
 import re
 
 import pytest
 
 from tests.data.image_files import write_images
-from tf_simclrv2.config import DataConfig
+from tf_simclrv2.config import DataConfig, ExperimentConfig, RunConfig, TrainingConfig
 from tf_simclrv2.data import label_subset, load_source
 from tf_simclrv2.data.labels_file import read_labels
 from tf_simclrv2.data.sources import with_class_names
 from tf_simclrv2.errors import DataError
+from tf_simclrv2.training.plan import plan_run
 
 
 @pytest.fixture
@@ -99,6 +101,29 @@ def test_a_split_that_it_does_not_name_keeps_its_own(unlabeled, tmp_path):
 def test_wrong_files_are_one_sentence(unlabeled, tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         load_source(labeled_by(unlabeled, tmp_path, text), "train")
+
+
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_a_table_from_any_spreadsheet(tmp_path, between):
+    rows = [("path", "label", "prediction"), ("a;b,c.png", "fox", ""), ("d.png", "", "owl")]
+    with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=between).writerows(rows)
+    assert read_labels(str(tmp_path / "labels.csv")) == {"a;b,c.png": "fox", "d.png": ""}
+
+
+def test_a_label_that_is_no_class_of_the_test_images_is_refused(unlabeled, tmp_path):
+    for name in ("fox", "owl"):
+        write_images(tmp_path / "pictures" / "test" / name, 2)
+    config = labeled_by(unlabeled, tmp_path, "path,label\ntrain/001.png,fxo\ntrain/002.png,owl\n")
+    config = ExperimentConfig(
+        data=dataclasses.replace(config, train_split="train", eval_split="test"),
+        training=TrainingConfig(train_mode="finetune", train_batch_size=2),
+        run=RunConfig(mode="train_then_eval"),
+    )
+    with pytest.raises(
+        DataError, match=r"'fxo' in the former .*'fox'.*; correct the labels in '.*labels\.csv'"
+    ):
+        plan_run(config, replicas=1)
 
 
 def test_a_file_that_is_not_there(unlabeled):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tf_simclrv2.cli.main import main
+from tf_simclrv2.cli.main import COMMANDS, main
 from tf_simclrv2.cli.recipes import with_flagfiles_read
 from tf_simclrv2.command_line import ArgumentParser
 
@@ -33,6 +33,7 @@ NOT_OURS = {
     "docker ": "TensorFlow Serving's image, which the tests cannot fetch",
     "curl ": "asks a server, whose answers tests/serving checks",
     'pip install "tf_simclrv2[serve]"': "needs the network",
+    "xargs ": "a shell's, which tests/docs/test_work.py types",
     "tensorboard --logdir": "TensorBoard's own program",
     "python -m tf2onnx.convert": "tf2onnx's own program, which tests/export runs",
     "git clone": "needs the network",
@@ -50,7 +51,12 @@ ABSL_PROGRAMS = {
     "rehearse": ("tf_simclrv2.cli.rehearse", "define_all", "config_from_flags"),
 }
 # Commands of the installed program, and what is the same in a checkout.
-FRONT_DOORS = {"run": "run.py", "export": "-m export", "convert": "-m export.convert", "rehearse": "rehearse"}
+FRONT_DOORS = {
+    **dict.fromkeys(("run", "train", "eval"), "run.py"),
+    "export": "-m export",
+    "convert": "-m export.convert",
+    "rehearse": "rehearse",
+}
 # Parses many command lines in one process; prints what is wrong with each, or null.
 PARSE_ALL = """
 import importlib, json, sys
@@ -107,7 +113,8 @@ def _program_of(line: str) -> tuple[str, list[str]]:
     """`run.py`, `-m export`, `make`, … and the arguments."""
     first, *rest = _words(line)
     if first == "simclrv2" and rest[0] in FRONT_DOORS:
-        return FRONT_DOORS[rest[0]], with_flagfiles_read(rest[1:])
+        words = [*COMMANDS[rest[0]].options, *rest[1:]]
+        return FRONT_DOORS[rest[0]], with_flagfiles_read(words)
     if first.removeprefix(".venv/bin/") != "python":
         return first, rest
     return (" ".join(rest[:2]), rest[2:]) if rest[0] == "-m" else (rest[0], with_flagfiles_read(rest[1:]))

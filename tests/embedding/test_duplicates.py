@@ -50,6 +50,24 @@ def test_copies_are_found_within_and_between_files(files, tmp_path):
     assert "of different classes: cat, dog" in (tmp_path / "found.html").read_text()
 
 
+def test_the_list_of_copies_keeps_the_first_of_each_group(files, tmp_path):
+    """With the test images first, none of them is on the list for what the training images repeat."""
+    train, test = files
+    output = str(tmp_path / "copies.txt")
+    find_duplicates(DuplicatesConfig((test, train), outputs=(output,)), print)
+    with open(output) as lines:
+        assert lines.read().splitlines() == ["train 8", "train 40"]
+
+
+def test_the_list_of_copies_has_paths_that_lead_there(tmp_path):
+    vectors = np.eye(4, WIDTH)[[0, 1, 0, 2]]
+    found = dataclasses.replace(embeddings_of(vectors), origin=Origin(folder="/pictures"))
+    copies = tmp_path / "copies.txt"
+    config = DuplicatesConfig((written(found, tmp_path / "all.npz"),), outputs=(str(copies),))
+    assert find_duplicates(config, print).copies == ("/pictures/image 2",)
+    assert copies.read_text() == "/pictures/image 2\n"
+
+
 def test_groups_join_what_is_linked(tmp_path):
     """a is like b and b like c, so the three are one group."""
     angles = np.array([0.0, 0.1, 0.2, 1.5])

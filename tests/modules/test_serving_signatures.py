@@ -10,7 +10,9 @@ from PIL import Image
 from tensorflow.core.protobuf import config_pb2
 
 from tests.goldens import image
-from tests.small_module import encoded, isolated, picture, relative
+from tests.small_module import R18, encoded, isolated, network_of, picture, relative
+from tf_simclrv2 import save_module
+from tf_simclrv2.models import resnet
 
 # ------------------------------------------------------------------------------ signatures
 
@@ -26,11 +28,29 @@ def test_signatures(exported, module):
         "logits": ["logits_sup"],
         **{head: [head] for head in heads},
     }
-    assert set(module.signatures) == {*outputs, "image_bytes"}
+    assert set(module.signatures) == {*outputs, "image_bytes", "classes"}
     for name, endpoints in outputs.items():
         found = module.signatures[name](images=tf.constant(images))
         assert set(found) == set(endpoints), name
         assert all(relative(found[endpoint], expected[endpoint]) < 1e-5 for endpoint in endpoints)
+
+
+def test_classes_are_named(exported, module):
+    names = pathlib.Path(module.class_names.asset_path.numpy().decode()).read_text().splitlines()
+    contents = tf.constant([encoded(picture(40, 50, 3), "png"), encoded(picture(9, 300, 3), "jpeg")])
+    logits = module.signatures["image_bytes"](image_bytes=contents)["logits_sup"].numpy()
+    found = module.signatures["classes"](image_bytes=contents)
+    assert found["class"].numpy().tolist() == [names[best].encode() for best in logits.argmax(axis=1)]
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = exponentials.max(axis=1) / exponentials.sum(axis=1)
+    np.testing.assert_allclose(found["probability"], expected, rtol=1e-6)
+
+
+def test_without_names_no_class_is_told(tmp_path, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS_PER_GROUP, 18, (1, 1, 1, 1))
+    save_module(network_of(R18), str(tmp_path / "module"))
+    signatures = tf.saved_model.load(str(tmp_path / "module")).signatures
+    assert "logits" in signatures and "classes" not in signatures
 
 
 def on_white(image: tf.Tensor) -> tf.Tensor:
@@ -164,9 +184,13 @@ def test_the_loader_of_tensorflow_serving(exported, module):
             found[name] = session.run(outputs, {signature.inputs[key].name: value})
     assert set(found) == set(module.signatures)
     for name, outputs in found.items():
-        if name == "image_bytes":
+        if name in ("image_bytes", "classes"):
             expected = module.signatures[name](image_bytes=tf.constant(contents))
         else:
             expected = module.signatures[name](images=tf.constant(images))
         assert set(outputs) == set(expected)
-        assert all(relative(outputs[key], expected[key]) < 1e-5 for key in outputs), name
+        for key in outputs:
+            if key == "class":
+                assert outputs[key].tolist() == expected[key].numpy().tolist()
+            else:
+                assert relative(outputs[key], expected[key]) < 1e-5, name

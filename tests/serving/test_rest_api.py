@@ -334,7 +334,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         return {"final_avg_pool": means, "logits_sup": means @ weights}
 
     spec = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    signatures = serving_signatures(infer, spec, 16, ["final_avg_pool", "logits_sup"])
+    endpoints = ["final_avg_pool", "logits_sup"]
+    signatures = serving_signatures(infer, spec, 16, endpoints, class_names=[f"kind {i}" for i in range(10)])
     tf.saved_model.save(tf.Module(), str(path), signatures=signatures)
     return path
 
@@ -380,6 +381,43 @@ def test_the_client_of_the_examples_is_answered(
     for row, expected in zip(rows, example["ask_bundle"](str(network), files), strict=True):
         assert row.keys() == expected.keys()
         assert all(relative(row[name], expected[name]) < 1e-6 for name in expected)
+
+
+def test_the_client_for_classes_is_answered(
+    network: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = runpy.run_path(str(EXAMPLES / "classify.py"), run_name="example")
+    files = {"a.png": encoded(picture(), "png"), "b.jpg": encoded(picture(64, 30), "jpeg")}
+    paths = [tmp_path / name for name in files]
+    for path in paths:
+        path.write_bytes(files[path.name])
+    signature = tf.saved_model.load(str(network)).signatures["image_bytes"]
+    logits = signature(image_bytes=tf.constant(list(files.values())))["logits_sup"].numpy()
+    with serving(network) as client:
+        address = f"http://127.0.0.1:{client.port}{client.base}"
+        example["main"](address, *map(str, paths), str(tmp_path / "absent.png"))
+        with pytest.raises(SystemExit, match="error: model 'other' is not served"):
+            example["main"](address.replace("network", "other"), str(paths[0]))
+    expected = tf.nn.softmax(logits).numpy()
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path} kind {row.argmax()} {row.max():.3f}" for path, row in zip(paths, expected, strict=True)
+    ]
+    with pytest.raises(SystemExit, match=r"does not answer \(.*refused"):
+        example["main"](address, str(paths[0]))
+
+
+def test_the_client_for_classes_says_that_there_are_none(
+    client: Client, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    example = runpy.run_path(str(EXAMPLES / "classify.py"), run_name="example")
+    (tmp_path / "a.png").write_bytes(encoded(picture(), "png"))
+    with pytest.raises(SystemExit, match="error: signature_name is 'classes', but version 10 has"):
+        example["main"](f"http://127.0.0.1:{client.port}{client.base}", str(tmp_path / "a.png"))
 
 
 def test_the_default_limit_of_pixels_is_that_of_exports() -> None:

@@ -6,29 +6,19 @@ import pathlib
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 
 import pytest
 
-from tests.programs import finished, start
+from tests.programs import finished, port_of, start
 from tests.serving.local_server import Client
 from tests.serving.toy_modules import save_toy
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.serving.bound_socket import bound_socket
 
 _STARTED_WITHIN = 120
-
-
-def port_of(program: subprocess.Popen, log: pathlib.Path) -> int:
-    """Where a program serves, once it says so."""
-    end = time.monotonic() + _STARTED_WITHIN
-    while not (found := re.search(r"at http://127\.0\.0\.1:(\d+)/", log.read_text())):
-        assert program.poll() is None and time.monotonic() < end, log.read_text()
-        time.sleep(0.05)
-    return int(found[1])
 
 
 def test_it_stops_when_it_is_told_to_and_answers_before(tmp_path: pathlib.Path) -> None:

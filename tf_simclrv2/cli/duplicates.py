@@ -42,5 +42,5 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--above", type=float, default=0.99, help="the cosine above which images are near-duplicates [0.99]"
     )
-    parser.add_outputs()
+    parser.add_outputs(", or a list of all but the first of each group (.txt)")
     return parser

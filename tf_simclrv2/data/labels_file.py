@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from tf_simclrv2.data.image_folder import UNLABELLED
@@ -16,7 +17,8 @@ def read_labels(path: str) -> dict[str, str]:
     """Reads the class of each image.
 
     Args:
-        path: A CSV file whose first line names the columns, `path` and `label` among them.
+        path: A CSV file whose first line names the columns, `path` and `label` among them. Commas, semicolons
+            or tabs separate them.
 
     Returns:
         Class names by the images' names, in the file's order; an empty label is kept as "".
@@ -30,7 +32,9 @@ def read_labels(path: str) -> dict[str, str]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
+            # Spreadsheets write semicolons where a comma stands in numbers.
+            header = file.readline()
+            rows = csv.DictReader(itertools.chain([header], file), delimiter=max(",;\t", key=header.count))
             missing = {PATH, LABEL} - set(rows.fieldnames or ())
             if missing:
                 raise DataError(

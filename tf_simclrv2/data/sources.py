@@ -180,10 +180,15 @@ def with_class_names(source: Source, class_names: tuple[str, ...]) -> Source:
     return dataclasses.replace(source, records=records, class_names=class_names, shards=None)
 
 
-def check_same_classes(training: Source, evaluation: Source) -> None:
+def check_same_classes(training: Source, evaluation: Source, labels_from: str | None = None) -> None:
     """Refuses two labeled sources whose labels mean different classes.
 
     Image folders number the classes that they hold, so one that lacks a class counts differently.
+
+    Args:
+        training: What is trained on.
+        evaluation: What is measured on.
+        labels_from: The file that labels the training images; None (the default) if their folders do.
 
     Raises:
         DataError: Both sources have labels, and their class names or their order differ.
@@ -194,7 +199,9 @@ def check_same_classes(training: Source, evaluation: Source) -> None:
             training.class_names,
             evaluation.name,
             evaluation.class_names,
-            "give both the same class folders, with images in each",
+            f"correct the labels in {labels_from!r}"
+            if labels_from
+            else "give both the same class folders, with images in each",
         )
 
 

@@ -183,9 +183,10 @@ def evaluation_without_labels(case: Case) -> str | None:
     lacking = [s.name for s in (plan.train_source, plan.eval_source) if s is not None and not s.has_labels]
     if plan.config.run.mode == "train" or not lacking or not (protocols or plan.config.model.num_classes):
         return None
+    cure = "--eval_protocols=online" if protocols else "--mode=train"
     return (
         f"labels: --mode={plan.config.run.mode} evaluates with labels, and {' and '.join(lacking)} "
-        "has none; put each class into a sub-folder, or use --mode=train."
+        f"has none; put each class into a sub-folder, or use {cure}."
     )
 
 

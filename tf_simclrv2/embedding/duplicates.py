@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
-from tf_simclrv2.embedding.outputs import Page, Table, Writers, check_outputs, write_outputs
+from tf_simclrv2.embedding.outputs import EXTENSIONS, LIST, Page, Table, Writers, check_outputs, write_outputs
 from tf_simclrv2.errors import ConfigError, DataError
 from tf_simclrv2.evaluation.similar_pairs import Pairs, similar_pairs
 from tf_simclrv2.progress import Say, phase
@@ -31,7 +31,8 @@ class DuplicatesConfig:
     Attributes:
         embeddings: Embedding files, at least one; a group may hold images of several.
         above: The cosine above which two images are near-duplicates; 0.99 by default.
-        outputs: Files to write, `.html`, `.csv` or `.json`; none by default.
+        outputs: Files to write, `.html`, `.csv` or `.json`, or `.txt` for a list of the copies: the path of
+            every image but the first of its group; none by default.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -46,7 +47,7 @@ class DuplicatesConfig:
             raise ConfigError("there is no embedding file; pass what simclrv2 embed wrote.")
         if not -1 <= self.above < 1:
             raise ConfigError(f"above is {self.above}; pass a cosine, at least -1 and below 1.")
-        check_outputs(self.outputs)
+        check_outputs(self.outputs, (*EXTENSIONS, LIST))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Duplicate:
 
     Attributes:
         name: Its name.
+        path: Where it lies; its name if it is no file.
         file: The embedding file that holds it.
         label: Its class; "" if it is not known.
         cosine: The largest cosine with another image of the group.
@@ -62,6 +64,7 @@ class Duplicate:
     """
 
     name: str
+    path: str
     file: str
     label: str
     cosine: float
@@ -73,12 +76,18 @@ class Duplicates:
     """Groups of near-duplicates.
 
     Attributes:
-        groups: The groups, those with images of several files first, then the largest.
+        groups: The groups, those with images of several files first, then the largest. Within a group, images
+            come in the order of the embedding files.
         looked_at: The number of images.
     """
 
     groups: tuple[tuple[Duplicate, ...], ...]
     looked_at: int
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The path of every image but the first of its group: what can go, so that one of each stays."""
+        return tuple(image.path for group in self.groups for image in group[1:])
 
     @property
     def summary(self) -> str:
@@ -124,7 +133,11 @@ def find_duplicates(config: DuplicatesConfig, say: Say) -> Duplicates:
     with phase("comparing the images", say):
         pairs = _all_pairs(files, config.above)
     found = Duplicates(_groups(pairs, files, config.embeddings), sum(map(len, files)))
-    write_outputs(config.outputs, Writers(_page(found, config), lambda: _table(found), _values(found)), say)
+    write_outputs(
+        config.outputs,
+        Writers(_page(found, config), lambda: _table(found), _values(found), lambda: found.copies),
+        say,
+    )
     return found
 
 
@@ -176,8 +189,9 @@ def _groups(
         file, place = files[of], row - int(starts[of])
         name, cosine = str(file.names[place]), float(closest[row])
         card = Card(name, file.origin, f"{cosine:.4f}")
+        path, label = os.path.join(file.origin.folder, name), str(file.classes[place])
         groups.setdefault(int(group_of[row]), []).append(
-            Duplicate(name, paths[of], str(file.classes[place]), cosine, card)
+            Duplicate(name, path, paths[of], label, cosine, card)
         )
     return tuple(sorted(map(tuple, groups.values()), key=_order))
 

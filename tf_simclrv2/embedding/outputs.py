@@ -1,4 +1,4 @@
-"""Writes one result as a page, as CSV or as JSON, as the extensions of the outputs say."""
+"""Writes one result as a page, as CSV, as JSON or as a list, as the extensions of the outputs say."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tf_simclrv2.progress import Say
 from tf_simclrv2.setting import as_path
 
 EXTENSIONS = (".html", ".csv", ".json")
+# Of a list of paths, for results that can be one.
+LIST = ".txt"
 # Makes a page that lies in the directory that it is given.
 Page = Callable[[str], str]
 Table = Iterable[Sequence[Any]]
@@ -31,11 +33,13 @@ class Writers:
         page: HTML.
         table: Returns rows, the first of which has the names of the columns.
         values: What JSON holds.
+        paths: Returns the lines of a list; None (the default) if the result is none.
     """
 
     page: Page
     table: Callable[[], Table]
     values: Any
+    paths: Callable[[], Iterable[str]] | None = None
 
     def text(self, path: str) -> str:
         """Returns the content of an output file."""
@@ -44,21 +48,27 @@ class Writers:
             return self.page(os.path.dirname(path))
         if extension == ".json":
             return json.dumps(self.values, indent=1, ensure_ascii=False) + "\n"
+        if extension == LIST and self.paths is not None:
+            return "".join(f"{line}\n" for line in self.paths())
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows(self.table())
         return file.getvalue()
 
 
-def check_outputs(outputs: Sequence[str]) -> None:
+def check_outputs(outputs: Sequence[str], extensions: Sequence[str] = EXTENSIONS) -> None:
     """Refuses outputs that cannot be written.
+
+    Args:
+        outputs: The paths.
+        extensions: What they may end in.
 
     Raises:
         ConfigError: The extension of one is unknown, or its folder does not exist.
     """
     for output in outputs:
         path = as_path("output", output)
-        if os.path.splitext(path)[1].lower() not in EXTENSIONS:
-            raise ConfigError(f"output is {output!r}; its name ends in {', '.join(EXTENSIONS)}.")
+        if os.path.splitext(path)[1].lower() not in extensions:
+            raise ConfigError(f"output is {output!r}; its name ends in {', '.join(extensions)}.")
         folder = os.path.dirname(path)
         if folder and not tf.io.gfile.isdir(folder):
             raise ConfigError(

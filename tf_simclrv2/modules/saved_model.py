@@ -50,7 +50,8 @@ def save_module(
             tensor, as in TF-Hub's common APIs for images (`feature_vector`, `classification`).
         endpoint: The last endpoint to keep. None (the default) keeps the whole network, or what `api`
             returns: h or the logits.
-        class_names: Class names by label, written to the asset `labels.txt`; () writes none.
+        class_names: Class names by label, written to the asset `labels.txt` and answered by the signature
+            `classes`; () leaves both out.
         training: Facts about the training for the model card, such as `global_step` and accuracies.
 
     Raises:
@@ -63,7 +64,7 @@ def save_module(
     """
     network = exported_network(network, api, endpoint)
     card = describe(network, config, api, class_names, training)
-    module, signatures = reusable_module(network, api, card.data.background_color)
+    module, signatures = reusable_module(network, api, card.data.background_color, card.class_names)
     with tempfile.TemporaryDirectory() as folder:
         if card.class_names:
             card.write_class_names(folder)
@@ -154,7 +155,10 @@ def _copy(network: SimCLR, config: ModelConfig, dtype: str | keras.DTypePolicy) 
 
 
 def reusable_module(
-    network: SimCLR, api: Api = "endpoints", background: Color = WHITE
+    network: SimCLR,
+    api: Api = "endpoints",
+    background: Color = WHITE,
+    class_names: Sequence[str] = (),
 ) -> tuple[tf.train.Checkpoint, dict[str, Callable]]:
     """Wraps a network in TF-Hub's reusable SavedModel interface.
 
@@ -162,6 +166,7 @@ def reusable_module(
         network: A built network that ends at the last endpoint of the API.
         api: See `save_module`.
         background: Red, green and blue in [0, 1] behind what is transparent in an image file.
+        class_names: Class names by label; () if they are not known.
 
     Returns:
         The module and its signatures (see `serving_signatures`). The module has `variables`,
@@ -176,8 +181,10 @@ def reusable_module(
     module.variables = [variable.value for variable in network.variables]
     module.trainable_variables = [variable.value for variable in network.trainable_variables]
     module.regularization_losses = []
-    size = network.config.image_size
-    return module, serving_signatures(modes[False], images, size, network.endpoint_widths, background)
+    signatures = serving_signatures(
+        modes[False], images, network.config.image_size, network.endpoint_widths, background, class_names
+    )
+    return module, signatures
 
 
 def _mode(network: SimCLR, images: tf.TensorSpec, training: bool) -> Infer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import tensorflow as tf
 
@@ -24,6 +24,7 @@ def serving_signatures(
     image_size: int,
     endpoints: Iterable[str],
     background: Color = WHITE,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Callable[..., Endpoints]]:
     """Makes signatures for all features and logits together, for each alone, and for image files.
 
@@ -33,11 +34,13 @@ def serving_signatures(
         image_size: Side of the training images in pixels; image files are resized to it.
         endpoints: Names of the outputs of `infer`.
         background: Red, green and blue in [0, 1] behind what is transparent in an image file.
+        class_names: The class of each logit, in text; () if they are not known.
 
     Returns:
         Functions of one named tensor that return named tensors. Of `images`: `serving_default`,
         `encoder` (h), `proj_head_0` (h) … `proj_head_L`, and `logits` where there is a classifier. Of
-        `image_bytes`, string [N], JPEG or PNG files: `image_bytes`, with the outputs of `serving_default`.
+        `image_bytes`, string [N], JPEG or PNG files: `image_bytes`, with the outputs of `serving_default`,
+        and, with class names, `classes`: the likeliest `class`, string [N], and its `probability` [N].
         All of them raise InvalidArgumentError for an empty batch and for images of another shape.
     """
     everything = served_endpoints(endpoints)
@@ -53,15 +56,27 @@ def serving_signatures(
 
         return signature
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    files = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+    @tf.function(input_signature=[files])
     def of_files(image_bytes: tf.Tensor) -> Endpoints:
         outputs = infer(tf.cast(decode_request(image_bytes, image_size, background), images.dtype))
         return {name: outputs[name] for name in everything}
+
+    @tf.function(input_signature=[files])
+    def classes(image_bytes: tf.Tensor) -> Endpoints:
+        probabilities = tf.nn.softmax(of_files(image_bytes)["logits_sup"])
+        best = tf.argmax(probabilities, axis=1)
+        return {
+            "class": tf.gather(tf.constant(class_names), best),
+            "probability": tf.reduce_max(probabilities, axis=1),
+        }
 
     return {
         "serving_default": of_images(everything),
         **{_SIGNATURES.get(name, name): of_images([name]) for name in everything},
         "image_bytes": of_files,
+        **({"classes": classes} if class_names else {}),
     }
 
 

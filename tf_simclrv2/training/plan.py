@@ -144,7 +144,7 @@ def plan_run(
     trained_on = [source for source in (train_source, labelled_source) if source is not None]
     for measured in filter(None, (eval_source, validation)):
         for source in trained_on:
-            check_same_classes(source, measured)
+            check_same_classes(source, measured, config.data.labels_from)
     if validation is not None:
         check_validation(config, _labelled_data(config), validation, trained_on, eval_source)
     classes = _classes(config, sources, teacher, recorded)
