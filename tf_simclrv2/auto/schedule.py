@@ -72,7 +72,7 @@ def schedule(measured: Measured, labels: int, learn: int, left_s: float, pretrai
         pretrained: Whether pretraining is over; otherwise it keeps half of the time.
     """
     every = tuple(range(HEAD_LAYERS))
-    options = [(every, True), (every, False)] if learn else []
+    options: list[tuple[tuple[int, ...], bool]] = [(every, True), (every, False)] if learn else []
     options.append((PREFERRED[:1], False))
     limit = left_s if pretrained else left_s * (1 - _PRETRAINING_SHARE)
     found = [Schedule(*option, _seconds(measured, labels, learn, *option)) for option in options]
