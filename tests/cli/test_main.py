@@ -60,6 +60,8 @@ def test_a_word_that_is_not_a_command_is_refused(capsys: pytest.CaptureFixture) 
         ["run", "--lr=1"],
         ["run", "--temperature=-1"],
         ["run", "--dataset=digits"],
+        ["auto", "--help"],
+        ["auto", "--budget=2h"],
         ["export", "--help"],
         ["export", "--checkpoint=x"],
         ["convert", "--help"],

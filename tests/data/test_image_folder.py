@@ -184,3 +184,11 @@ def test_what_is_no_file_is_not_waited_for(folder):
     os.symlink("pipe.png", folder / "train" / "cat" / "link.png")
     found = list_image_files(str(folder), "train")
     assert len(found.paths) == 4 and "2 special" in found.summary
+
+
+@pytest.mark.parametrize("split", ["all", "train+all[:1]"])
+def test_the_name_that_tfds_keeps_for_itself_is_refused(folder, split):
+    (folder / "train").rename(folder / "all")
+    write_images(folder / "train" / "cat", 2)
+    with pytest.raises(DataError, match="'all' stands for every split"):
+        list_image_files(str(folder), split)

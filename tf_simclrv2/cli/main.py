@@ -42,6 +42,11 @@ COMMANDS = {
     ),
     "train": Command("tf_simclrv2.cli.run", "the same with --mode=train", options=("--mode=train",)),
     "eval": Command("tf_simclrv2.cli.run", "the same with --mode=eval", options=("--mode=eval",)),
+    "auto": Command(
+        "tf_simclrv2.cli.auto",
+        "do all of it within a time: from a folder of pictures to a model and a report",
+        stopped=GO_ON,
+    ),
     "export": Command(
         "tf_simclrv2.cli.export",
         "write a SavedModel, a TF-Hub archive, a serving bundle, TFLite files or ONNX",

@@ -20,6 +20,8 @@ from tf_simclrv2.data.some_names import some_names
 from tf_simclrv2.errors import DataError
 
 UNLABELLED = -1
+# What TFDS takes for the sum of all splits.
+ALL_SPLITS = "all"
 
 
 class _File(NamedTuple):
@@ -152,6 +154,12 @@ def _no_images(folder: str) -> str:
 
 
 def _split_names(split: str) -> list[str]:
+    names = [part.split("[")[0].strip() for part in split.split("+")]
+    if ALL_SPLITS in names:
+        raise DataError(
+            f"The split is {split!r}, but {ALL_SPLITS!r} stands for every split of a TFDS dataset and cannot "
+            "name a folder; rename the folder, or write the folders' names with + between them."
+        )
     try:
         tfds.core.ReadInstruction.from_spec(split)
     except ValueError as error:
@@ -159,7 +167,7 @@ def _split_names(split: str) -> list[str]:
             f"The split is {split!r}, which is not a split expression; write for example 'train', "
             "'train[:10%]' or 'train+extra'."
         ) from error
-    return [part.split("[")[0].strip() for part in split.split("+")]
+    return names
 
 
 def _extents(split: str, files: dict[str, list[_File]]) -> list[Extent]:

@@ -12,6 +12,7 @@ from tf_simclrv2.files import write_atomically
 from tf_simclrv2.report.comparison_page import comparison_page
 from tf_simclrv2.report.run_page import run_page
 from tf_simclrv2.report.run_record import read_run
+from tf_simclrv2.report.story import Story
 
 REPORT_FILE = "report.html"
 COMPARISON_FILE = "comparison.html"
@@ -36,12 +37,13 @@ def write_report(run: str, output: str | None = None) -> str:
     return _write(path, run_page(read_run(run), os.path.dirname(path)))
 
 
-def write_comparison(runs: Sequence[str], output: str | None = None) -> str:
+def write_comparison(runs: Sequence[str], output: str | None = None, story: Story | None = None) -> str:
     """Writes a page that compares several runs.
 
     Args:
         runs: The `model_dir`s of the runs.
         output: The file to write; None (the default) writes `comparison.html` in the working directory.
+        story: How the runs came about; None (the default) says nothing of it.
 
     Returns:
         The path of the file.
@@ -49,7 +51,7 @@ def write_comparison(runs: Sequence[str], output: str | None = None) -> str:
     Raises:
         ConfigError: A directory does not hold a run, or the file cannot be written.
     """
-    return _write(output or COMPARISON_FILE, comparison_page([read_run(run) for run in runs]))
+    return _write(output or COMPARISON_FILE, comparison_page([read_run(run) for run in runs], story))
 
 
 def _write(path: str, text: str) -> str:

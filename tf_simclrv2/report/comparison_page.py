@@ -14,14 +14,20 @@ from tf_simclrv2.report.label_efficiency import efficiency_legend, label_efficie
 from tf_simclrv2.report.run_charts import HEALTH, LEARNING, SPEED, comparison_charts
 from tf_simclrv2.report.run_page import summary_of
 from tf_simclrv2.report.run_record import RunRecord
+from tf_simclrv2.report.story import Story
 from tf_simclrv2.report.template import render
 
 # Settings that say nothing about how a run was done.
 _PLACES = ("model_dir",)
 
 
-def comparison_page(runs: Sequence[RunRecord]) -> str:
-    """Returns the HTML page that compares several runs; it lists what is missing from each."""
+def comparison_page(runs: Sequence[RunRecord], story: Story | None = None) -> str:
+    """Returns the HTML page that compares several runs; it lists what is missing from each.
+
+    Args:
+        runs: The runs.
+        story: How they came about; None (the default) says nothing of it.
+    """
     records = by_name(runs)
     efficiency = label_efficiency(runs)
     return render(
@@ -29,6 +35,7 @@ def comparison_page(runs: Sequence[RunRecord]) -> str:
         title=" · ".join(records),
         summary=f"a comparison of {len(records)} runs",
         records=records,
+        story=story,
         summaries={name: summary_of(record) for name, record in records.items()},
         headlines=_headline_table(records),
         settings=differing_settings(records),

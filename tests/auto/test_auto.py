@@ -1,0 +1,184 @@
+"""A whole job: what it types, what it chooses, how it goes on, and what it leaves."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.programs import ROOT, finished
+from tf_simclrv2 import ConfigError
+from tf_simclrv2.auto import auto as job
+from tf_simclrv2.auto.auto import AutoConfig, auto
+from tf_simclrv2.auto.commands import Choices
+from tf_simclrv2.auto.conductor import Conductor
+from tf_simclrv2.auto.schedule import Measured
+from tf_simclrv2.files import write_json
+
+COLORS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
+CHOICES = Choices(image_size=8, depth=18, batch_size=32, precision="float32", epochs=10)
+
+
+def write_pictures(folder, count: int, seed: int) -> list[tuple[str, str]]:
+    """Pictures of one color and noise, in one folder; their names and colors."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    names = []
+    for number in range(count):
+        name = list(COLORS)[number % 2]
+        noise = rng.integers(-30, 30, (8, 8, 3))
+        pixels = np.clip(np.array(COLORS[name]) + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+        names.append((f"{number:03}.png", name))
+    return names
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty pictures without classes in `train`, and twelve in two classes in `test`."""
+    names = write_pictures(tmp_path / "pictures" / "train", 40, seed=0)
+    for name, color in write_pictures(tmp_path / "pictures" / "flat", 12, seed=1):
+        (tmp_path / "pictures" / "test" / color).mkdir(parents=True, exist_ok=True)
+        os.rename(tmp_path / "pictures" / "flat" / name, tmp_path / "pictures" / "test" / color / name)
+    for count in (2, 16):
+        lines = [f"train/{name},{color}" for name, color in names[:count]]
+        (tmp_path / f"{count}_labels.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    return tmp_path
+
+
+class Rehearsed(Conductor):
+    """Notes the stages and what each would have reached, and runs none."""
+
+    reached: dict[str, float]
+    left: dict[str, float]
+
+    def run(self, stage, spare_s=None):
+        if self.done(stage.name):
+            return
+        self._say(f"$ {stage.text}")
+        if stage.name in self.reached:
+            folder = os.path.join(os.path.dirname(self._record.path), stage.name)
+            os.makedirs(folder)
+            result = {"eval/label_top_1_accuracy": self.reached[stage.name]}
+            write_json(os.path.join(folder, "result.json"), result)
+        self._record.stages[stage.name] = {"seconds": 1.0, "whole": True, "command": stage.text}
+
+
+@pytest.fixture
+def rehearse(folder, monkeypatch):
+    """Returns a function that does a job whose stages reach certain accuracies; it returns their names."""
+
+    def do(labels: str | None, budget: str = "2h", **reached: float) -> tuple[list[str], str]:
+        lines: list[str] = []
+        monkeypatch.setattr(Rehearsed, "reached", reached, raising=False)
+        monkeypatch.setattr(job, "Conductor", Rehearsed)
+        monkeypatch.setattr(job, "choose_network", lambda *_: (CHOICES, Measured(40, 20.0, 0.01)))
+        monkeypatch.setattr(job, "write_comparison", lambda *_: None)
+        path = labels and str(folder / labels)
+        last = auto(AutoConfig(str(folder / "pictures"), str(folder / "job"), budget, path), lines.append)
+        record = json.loads((folder / "job" / "auto.json").read_text())
+        return list(record["stages"]), last
+
+    return do
+
+
+LAYERS = {"layer_0": 0.75, "layer_1": 0.5, "layer_2": 1.0}
+
+
+def test_the_best_layer_and_a_student_that_pays(rehearse, folder):
+    names, last = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=1.0, distilled=0.9)
+    assert names == [
+        *("pretrained", "layer_0", "layer_1", "layer_2"),
+        *("finetuned", "student", "distilled", "model"),
+    ]
+    stages = json.loads((folder / "job" / "auto.json").read_text())["stages"]
+    command = {name: shlex.split(stage["command"]) for name, stage in stages.items()}
+    assert "--ft_proj_selector=2" in command["finetuned"] and "--train_split=labeled" in command["finetuned"]
+    assert all("--train_split=learn" in command[name] for name in LAYERS)
+    assert f"--teacher={folder}/job/layer_2" in command["student"]
+    assert f"--teacher={folder}/job/finetuned" in command["distilled"]
+    assert f"--model_dir={folder}/job/distilled" in command["model"]
+    assert last.startswith("distilled in ") and "top-1 0.9000 on the test pictures" in last
+
+
+def test_a_student_that_does_not_pay(rehearse):
+    names, last = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=0.75)
+    assert "distilled" not in names
+    assert last.startswith("finetuned in ") and "top-1 0.8000" in last
+
+
+def test_the_test_pictures_choose_nothing(rehearse, folder):
+    rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=1.0, distilled=0.9)
+    stages = json.loads((folder / "job" / "auto.json").read_text())["stages"]
+    used = {name for name, stage in stages.items() if "--eval_split=test" in stage["command"]}
+    assert used == {"finetuned", "distilled"}
+    held_out = {path.resolve().name for path in (folder / "job" / "data" / "choose").rglob("*.png")}
+    learned = {path.resolve().name for path in (folder / "job" / "data" / "learn").rglob("*.png")}
+    assert len(held_out) == 4 and len(learned) == 12 and not held_out & learned
+
+
+def test_one_label_of_a_class_is_not_held_out(rehearse):
+    names, _ = rehearse("2_labels.csv", finetuned=0.8)
+    assert names == ["pretrained", "finetuned", "model"]
+
+
+def test_without_labels_there_is_an_encoder(rehearse):
+    names, last = rehearse(None)
+    assert names == ["pretrained", "model"] and "next: simclrv2 embed" in last
+
+
+def test_a_job_that_goes_on_repeats_nothing(rehearse, folder):
+    first, _ = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=0.75)
+    before = json.loads((folder / "job" / "auto.json").read_text())
+    again, _ = rehearse("16_labels.csv")
+    after = json.loads((folder / "job" / "auto.json").read_text())
+    assert again == first and after["stages"] == before["stages"]
+    with pytest.raises(ConfigError, match="labels_from is None, but the job in .* began with"):
+        rehearse(None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"budget": "0m"}, "allow 10m"), ({"output": ""}, "pass --output")]
+)
+def test_impossible_jobs_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        AutoConfig(**{"data_dir": "pictures", "output": "job", **changes})
+
+
+def command(folder, *words: str) -> list[str]:
+    asked = (
+        f"--data_dir={folder}/pictures",
+        f"--output={folder}/job",
+        f"--labels_from={folder}/2_labels.csv",
+    )
+    return [sys.executable, "-m", "tf_simclrv2", "auto", *asked, "--budget=20m", *words]
+
+
+def test_a_job_in_small(folder):
+    """One label of each class, and an epoch of everything."""
+    short = ("--", "--train_epochs=1", "--seed=3")
+    dry = finished(command(folder, "--dry_run", *short), 600)
+    assert dry.returncode == 0, dry.stderr
+    assert not (folder / "job").exists()
+    promised = [line.removeprefix("$ ") for line in dry.stdout.splitlines() if line.startswith("$ ")]
+    assert [line.split()[1] for line in promised] == ["run", "run", "export"]
+    done = finished(command(folder, *short), 600)
+    assert done.returncode == 0, done.stderr
+    typed = [line.removeprefix("$ ") for line in done.stdout.splitlines() if line.startswith("$ ")]
+    assert promised[-1] == typed[-1] == typed[2]
+    assert all("--seed=3" in line for line in typed if " run " in line)
+    last = done.stdout.splitlines()[-1]
+    result = json.loads((folder / "job" / "finetuned" / "result.json").read_text())
+    assert f"top-1 {result['eval/label_top_1_accuracy']:.4f} on the test pictures" in last
+    report = (folder / "job" / "report.html").read_text()
+    assert "How it came about" in report and "40 images without classes" in report
+    classes = (folder / "job" / "model" / "labels.txt").read_text().split()
+    assert classes == ["blue", "red"]
+    again = subprocess.run(
+        command(folder, *short), cwd=ROOT, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert again.returncode == 0 and "images/s" not in again.stdout

@@ -1,0 +1,74 @@
+"""The network that a budget allows, found by trials of machines that are made up."""
+
+import dataclasses
+
+import pytest
+
+from tf_simclrv2.auto.choices import Candidate
+from tf_simclrv2.auto.commands import Choices
+from tf_simclrv2.auto.schedule import Measured
+from tf_simclrv2.auto.trials import Trial, choose_network
+
+IMAGES = 5_000  # Wants 60 epochs.
+
+
+@dataclasses.dataclass
+class MadeUpMachine:
+    """Computes a picture in a time in proportion to the network's cost."""
+
+    seconds_per_cost: float
+    accelerated: bool = False
+    gain: float = 1.0
+    asked: list[Choices] = dataclasses.field(default_factory=list)
+
+    def __call__(self, asked: Choices) -> Trial:
+        self.asked.append(asked)
+        cost = Candidate(asked.image_size, asked.depth).cost
+        measured = Measured(IMAGES, 20.0, self.seconds_per_cost * cost)
+        return Trial(measured, self.accelerated, (9, 0) if self.accelerated else None, self.gain)
+
+
+def found(machine, side=500.0, seconds=3600.0, patience=1e9):
+    return choose_network(machine, IMAGES, side, lambda _: seconds, patience)
+
+
+def test_a_slow_machine_gets_the_cheapest_network_and_what_epochs_it_can():
+    machine = MadeUpMachine(seconds_per_cost=0.5)
+    choices, measured = found(machine)
+    assert (choices.depth, choices.image_size, len(machine.asked)) == (18, 64, 1)
+    # 3600 s for 5,000 pictures of 0.5 · 0.149 s: nine epochs (of 78 whole batches of 64).
+    assert choices.epochs == 9 and measured.image_s == pytest.approx(0.5 * 0.1486, rel=1e-3)
+
+
+def test_a_fast_machine_gets_the_largest_that_sees_the_pictures_often_enough():
+    machine = MadeUpMachine(seconds_per_cost=0.005)
+    choices, _ = found(machine)
+    assert (choices.depth, choices.image_size) == (50, 160)
+    assert 60 <= choices.epochs <= 72
+    assert len(machine.asked) == 2
+
+
+def test_more_time_than_any_network_needs():
+    choices, _ = found(MadeUpMachine(seconds_per_cost=1e-6))
+    assert (choices.depth, choices.image_size, choices.epochs) == (50, 224, 400)
+
+
+def test_an_accelerator_is_used_as_such():
+    machine = MadeUpMachine(seconds_per_cost=0.001, accelerated=True)
+    choices, _ = found(machine)
+    assert (choices.precision, choices.batch_size) == ("mixed_bfloat16", 128)
+
+
+def test_patience_ends_the_search():
+    machine = MadeUpMachine(seconds_per_cost=0.005)
+    choices, _ = found(machine, patience=-1.0)
+    assert len(machine.asked) == 1 and choices.image_size == 64
+
+
+def test_the_time_for_what_follows_is_kept():
+    machine = MadeUpMachine(seconds_per_cost=0.05)
+    choices, _ = choose_network(
+        machine, IMAGES, 8.0, lambda measured: 3600.0 - 100 * measured.start_s, patience_s=1e9
+    )
+    alone, _ = found(MadeUpMachine(seconds_per_cost=0.05), side=8.0)
+    assert choices.epochs == pytest.approx(alone.epochs * 1600 / 3600, abs=1)

@@ -1,0 +1,154 @@
+"""Runs commands within their time, and notes what is done, so that a job can go on later."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tf_simclrv2.auto.budget import Clock, duration
+from tf_simclrv2.auto.commands import Stage
+from tf_simclrv2.errors import EXIT_PREEMPTED, ConfigError, RunError
+from tf_simclrv2.files import read_json, write_json
+from tf_simclrv2.progress import Say
+
+RECORD = "auto.json"
+# Seconds that a stage has to save, after its time is up, before it is ended as it stands.
+_PATIENCE = 120.0
+# Seconds between two looks at a stage, and between two notes of the time that was used.
+_LOOK, _NOTE = 0.2, 15.0
+
+
+@dataclasses.dataclass
+class Record:
+    """What a job knows of itself, in OUTPUT/auto.json.
+
+    Attributes:
+        path: The file.
+        asked: What identifies the job: where its pictures and labels are, and further flags.
+        used_s: Seconds that were used.
+        stages: By name, how each stage that has ended did so: `seconds`, `whole` (not cut short), `command`.
+        facts: What else was found out, such as the settings.
+    """
+
+    path: str
+    asked: dict[str, Any]
+    used_s: float = 0.0
+    stages: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def open(cls, output: str, asked: dict[str, Any]) -> Record:
+        """Reads the record of a job that goes on, or begins one.
+
+        Raises:
+            ConfigError: The folder holds another job, or something else.
+        """
+        path = os.path.join(output, RECORD)
+        if not os.path.exists(path):
+            if os.path.isdir(output) and os.listdir(output):
+                raise ConfigError(f"output is {output!r}, which holds other files; choose a new folder.")
+            return cls(path, asked)
+        try:
+            found = cls(path, **read_json(path))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{path!r} cannot be read ({error}); choose another --output.") from error
+        differing = [name for name in asked if found.asked.get(name) != asked[name]]
+        if differing:
+            name = differing[0]
+            raise ConfigError(
+                f"{name} is {asked[name]!r}, but the job in {output!r} began with {found.asked.get(name)!r}; "
+                "type that again to go on, or choose another --output."
+            )
+        return found
+
+    def write(self) -> None:
+        """Notes all of it."""
+        values = {name: value for name, value in vars(self).items() if name != "path"}
+        write_json(self.path, values)
+
+
+class Conductor:
+    """Runs the stages of a job.
+
+    Args:
+        record: Of the job.
+        clock: Its time.
+        say: Prints a line.
+    """
+
+    def __init__(self, record: Record, clock: Clock, say: Say) -> None:
+        self._record = record
+        self._clock = clock
+        self._say = say
+
+    def done(self, name: str) -> bool:
+        """Whether a stage has ended already."""
+        return name in self._record.stages
+
+    def whole(self, name: str) -> bool:
+        """Whether a stage has ended and was not cut short."""
+        return self.done(name) and self._record.stages[name]["whole"]
+
+    def run(self, stage: Stage, spare_s: float | None = None) -> None:
+        """Runs a stage, unless it has ended already.
+
+        Args:
+            stage: The command.
+            spare_s: Seconds of the budget that later stages need. When only they are left, the stage is
+                stopped in good order: a training saves what it has. None (the default) lets it end, whatever
+                it takes.
+
+        Raises:
+            RunError: The command failed.
+        """
+        if self.done(stage.name):
+            return
+        self._say(f"\n$ {stage.text}")
+        start = time.monotonic()
+        limit = math.inf if spare_s is None else max(self._clock.left_s - spare_s, 0.0)
+        whole = self._finish(stage, start + limit)
+        seconds = time.monotonic() - start
+        self._record.stages[stage.name] = {"seconds": seconds, "whole": whole, "command": stage.text}
+        self.note()
+        if not whole:
+            self._say(f"{stage.name} was stopped after {duration(seconds)} to leave time for what follows")
+
+    def note(self) -> None:
+        """Writes the record, with the time that was used."""
+        self._record.used_s = self._clock.used_s
+        self._record.write()
+
+    def _finish(self, stage: Stage, end: float) -> bool:
+        """Waits until the stage has ended, or ends it; returns whether it ended by itself."""
+        process = subprocess.Popen([sys.executable, "-m", "tf_simclrv2", *stage.words])
+        asked, noted = False, time.monotonic()
+        try:
+            while process.poll() is None:
+                now = time.monotonic()
+                if now > end + _PATIENCE:
+                    process.kill()
+                elif now > end and not asked:
+                    asked = True
+                    process.send_signal(signal.SIGTERM)
+                elif now > noted + _NOTE:
+                    noted = now
+                    self.note()
+                time.sleep(_LOOK)
+        except BaseException:
+            # Ctrl-C reaches the process too, which saves; nothing is left running.
+            self.note()
+            if process.poll() is None:
+                process.wait(_PATIENCE)
+            raise
+        if process.returncode and not asked:
+            raise RunError(
+                f"{stage.name} failed with exit code {process.returncode}; see its lines above, and type the "
+                "same command to go on."
+            )
+        return not asked or process.returncode not in (EXIT_PREEMPTED, -signal.SIGTERM, -signal.SIGKILL, 143)

@@ -1,0 +1,145 @@
+"""What a folder holds for a job: how many pictures, how large, and which have labels."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+
+import numpy as np
+
+from tf_simclrv2.config import DataConfig
+from tf_simclrv2.data import Source, load_source
+from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.doctor.image_sample import sample_images
+from tf_simclrv2.errors import DataError
+
+TRAIN = "train"
+# Folders beside `train` whose pictures are only for the final accuracy.
+HELD_BACK = ("test", "validation", "val")
+FEWEST_IMAGES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The pictures of a job.
+
+    Attributes:
+        folder: The absolute path of the folder to pretrain on.
+        count: How many pictures it holds.
+        median_side: The median of the shorter sides of some of them, in pixels.
+        labeled: Paths of those with a label, by class name in sorted order; empty if there are none.
+        test_folder: The absolute path of class folders that are held back; None if there are none.
+        summary: What was found in the folder, in a line.
+    """
+
+    folder: str
+    count: int
+    median_side: float
+    labeled: dict[str, tuple[str, ...]]
+    test_folder: str | None
+    summary: str
+
+    @property
+    def label_count(self) -> int:
+        return sum(map(len, self.labeled.values()))
+
+    @property
+    def fewest_labels(self) -> int:
+        """Labels of the smallest class; 0 if there are none."""
+        return min(map(len, self.labeled.values()), default=0)
+
+
+def look_at(data_dir: str, labels_from: str | None = None) -> Pictures:
+    """Lists the pictures of a folder, and their labels.
+
+    Args:
+        data_dir: A folder of pictures, of class folders, or of `train` and perhaps `test`.
+        labels_from: As `--labels_from`; None takes the labels of the class folders, if there are any.
+
+    Raises:
+        DataError: The folder or the labels cannot be used.
+    """
+    config = DataConfig(dataset="image_folder", data_dir=data_dir, labels_from=labels_from)
+    source = load_source(config, TRAIN)
+    if "://" in source.folder:
+        raise DataError(
+            f"data_dir is {data_dir!r}, but auto sorts pictures into folders by links, which only a local "
+            "disk has; copy the folder to this machine."
+        )
+    if source.num_examples < FEWEST_IMAGES:
+        raise DataError(
+            f"{data_dir!r} holds {source.num_examples} pictures, but pretraining contrasts at least "
+            f"{FEWEST_IMAGES} with each other; add some."
+        )
+    folder = os.path.join(source.folder, TRAIN)
+    labeled = _labeled(source)
+    if labels_from and not labeled:
+        raise DataError(
+            f"labels_from is {labels_from!r}, but it names no picture in {data_dir!r} that is trained on; "
+            "write paths relative to --data_dir."
+        )
+    if len(labeled) == 1:
+        labeled = {}  # A single class folder says nothing that could be learned.
+    return Pictures(
+        folder=folder if os.path.isdir(folder) else source.folder,
+        count=source.num_examples,
+        median_side=_median_side(source),
+        labeled=labeled,
+        test_folder=_test_folder(source.folder, tuple(labeled)),
+        summary=source.summary,
+    )
+
+
+def _median_side(source: Source) -> float:
+    found = sample_images(source)
+    if not found.count:
+        raise DataError(
+            f"None of {found.unreadable} pictures of {source.name} can be read; see simclrv2 doctor."
+        )
+    return found.median_side
+
+
+def _labeled(source: Source) -> dict[str, tuple[str, ...]]:
+    if not source.has_labels:
+        return {}
+    by_label: dict[int, list[str]] = collections.defaultdict(list)
+    for record in source.records.batch(4096).as_numpy_iterator():
+        for path, label in zip(record["path"], record["label"], strict=True):
+            if label != UNLABELLED:
+                by_label[int(label)].append(os.fsdecode(path))
+    return {source.class_names[label]: tuple(by_label[label]) for label in sorted(by_label)}
+
+
+def _test_folder(data_dir: str, class_names: tuple[str, ...]) -> str | None:
+    """The first folder beside `train` that has exactly these classes."""
+    for name in HELD_BACK if class_names else ():
+        folder = os.path.join(data_dir, name)
+        if os.path.isdir(folder) and os.path.isdir(os.path.join(data_dir, TRAIN)):
+            found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+            if found == sorted(class_names):
+                return folder
+    return None
+
+
+def split_labels(
+    labeled: dict[str, tuple[str, ...]], share: float = 0.25, seed: int = 0
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """Splits labeled pictures at random, class by class.
+
+    Args:
+        labeled: Paths by class name; at least two of each.
+        share: The share of each class that goes into the second part, at least one picture.
+        seed: Of the draw.
+
+    Returns:
+        The pictures to learn from, and those to choose by.
+    """
+    generator = np.random.default_rng(seed)
+    learn, choose = {}, {}
+    for name, paths in labeled.items():
+        order = generator.permutation(len(paths))
+        count = max(1, round(share * len(paths)))
+        choose[name] = tuple(paths[index] for index in sorted(order[:count]))
+        learn[name] = tuple(paths[index] for index in sorted(order[count:]))
+    return learn, choose
