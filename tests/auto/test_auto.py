@@ -137,7 +137,7 @@ def test_a_job_that_goes_on_repeats_nothing(rehearse, folder):
     again, _ = rehearse("16_labels.csv")
     after = json.loads((folder / "job" / "auto.json").read_text())
     assert again == first and after["stages"] == before["stages"]
-    with pytest.raises(ConfigError, match="labels_from is None, but the job in .* began with"):
+    with pytest.raises(ConfigError, match=r"labels_from is None, but the job in .* began with"):
         rehearse(None)
 
 
