@@ -8,7 +8,7 @@ from tests.docs.typed_commands import ROOT, Shell, commands_of, make_program
 
 # Step 1 makes .venv from the network; here its interpreter is the one that runs the tests.
 INSTALLATION = ("git clone", "cd ", "make install")
-TIME_LIMIT = 300
+TIME_LIMIT = 900
 
 
 def _copy_checkout(folder: pathlib.Path) -> None:
