@@ -185,12 +185,12 @@ class _Job:
         plan, test = self._schedule(measured, False), self._test_split
         stages = [commands.pretrain()]
         if pictures.labeled:
-            learn, labels = _count(self._learn), pictures.label_count
+            learn, labels, first = _count(self._learn), pictures.label_count, plan.layers[0]
             if len(plan.layers) > 1:
                 stages += [commands.finetune(f"layer_{i}", i, learn, LEARN, CHOOSE) for i in plan.layers]
-            stages.append(commands.finetune("finetuned", plan.layers[0], labels, LABELED, test))
+            stages.append(commands.finetune("finetuned", first, labels, LABELED, test))
             if plan.distills:
-                stages.append(commands.distill("student", f"layer_{plan.layers[0]}", CHOOSE))
+                stages.append(commands.distill("student", f"layer_{first}", CHOOSE))
                 stages.append(commands.distill("distilled", "finetuned", test))
         stages.append(commands.export(stages[-1].name))
         return [*lines, *(f"$ {stage.text}" for stage in stages)]
