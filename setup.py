@@ -55,6 +55,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "absl-py>=1.4",
+        "h5py>=3.10",
         "importlib-resources>=6",  # tensorflow-datasets imports it and does not say so
         "jinja2>=3.1",
         "keras>=3.12,<4",
@@ -88,6 +89,7 @@ setup(
         "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],  # export/ --format=onnx
         "tpu-rehearsal": ["jax~=0.10.2", "libtpu~=0.0.42"],  # simclrv2 rehearse
         "serve": ["httptools>=0.6", "orjson>=3.10", "starlette>=0.40", "uvicorn>=0.30"],  # simclrv2 serve
+        "search": ["faiss-cpu>=1.8"],  # simclrv2 search --index=approximate
         "bench": ["lightly>=1.5", "tf_keras>=2.16", "torch>=2.4"],  # what benchmarks/ measures beside
     },
     cmdclass={"build_py": BuildAnew, "editable_wheel": WithFrontDoors},

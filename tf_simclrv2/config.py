@@ -561,8 +561,8 @@ class RunConfig:
     )
     checkpoint: str | None = setting(
         None,
-        "Weights to start from: a model_dir, a ckpt-N, a SavedModel or published weights. By default, "
-        "training starts from random weights.",
+        "Weights to start from: a model_dir, a ckpt-N, a SavedModel, published weights, or a ResNet of "
+        "keras.applications in a .keras or .h5 file. By default, training starts from random weights.",
         is_path=True,
     )
     allow_other_data: bool = setting(

@@ -1,6 +1,7 @@
 """What is found is what comparing everything with everything finds."""
 
 import csv
+import importlib.util
 import json
 import pathlib
 import re
@@ -89,6 +90,7 @@ def test_embeddings_of_another_network_are_refused(made_up, tmp_path):
     [
         ({"queries": ()}, "there is no query"),
         ({"k": 0}, "k is 0; pass at least 1"),
+        ({"index": "fast"}, "index is 'fast'; choose exact or approximate"),
         ({"outputs": ("hits.txt",)}, "ends in .html, .csv, .json"),
         ({"outputs": ("/nowhere/hits.csv",)}, "the folder '/nowhere' does not exist"),
     ],
@@ -96,6 +98,12 @@ def test_embeddings_of_another_network_are_refused(made_up, tmp_path):
 def test_settings_that_cannot_be_used(made_up, changes, message):
     with pytest.raises(ConfigError, match=message):
         SearchConfig(**{"embeddings": made_up[0], "queries": ("image 1",), **changes})
+
+
+def test_the_approximate_search_says_which_package_it_lacks(made_up, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'needs faiss; install with pip install "tf_simclrv2\[search\]"'):
+        SearchConfig(made_up[0], ("image 1",), index="approximate")
 
 
 def test_what_is_not_there(made_up, tmp_path):

@@ -25,6 +25,7 @@ def main() -> None:
         arguments.k,
         arguments.network,
         tuple(arguments.output),
+        arguments.index,
     )
     hits = search(config, say_at_once)
     if config.outputs and len(hits.queries) > PRINTED:
@@ -51,5 +52,11 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--k", type=int, default=10, help="how many images to find for each query [10]")
     parser.add_argument("--network", help="embeds image files [the network that made FILE]")
+    parser.add_argument(
+        "--index",
+        choices=("exact", "approximate"),
+        default="exact",
+        help="compare with all images, or find most of the nearest with an index beside FILE [exact]",
+    )
     parser.add_outputs()
     return parser

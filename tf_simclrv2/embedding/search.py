@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +34,8 @@ class SearchConfig:
         k: How many images to find for each query; 10 by default.
         network: The network that embeds image files; by default the one that the embedding file names.
         outputs: Files to write, `.html`, `.csv` or `.json`; none by default.
+        index: `exact` (the default) compares each query with all images; `approximate` finds most of the
+            nearest with an index that is kept beside the embedding file.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -43,12 +46,20 @@ class SearchConfig:
     k: int = 10
     network: str | None = None
     outputs: tuple[str, ...] = ()
+    index: Literal["exact", "approximate"] = "exact"
 
     def __post_init__(self) -> None:
         if not self.queries:
             raise ConfigError("there is no query; pass the name or the file of an image, or a folder.")
         if self.k < 1:
             raise ConfigError(f"k is {self.k}; pass at least 1.")
+        if self.index not in ("exact", "approximate"):
+            raise ConfigError(f"index is {self.index!r}; choose exact or approximate.")
+        if self.index == "approximate" and importlib.util.find_spec("faiss") is None:
+            raise ConfigError(
+                'index is approximate, which needs faiss; install with pip install "tf_simclrv2[search]", or '
+                "leave --index out for the exact search."
+            )
         check_outputs(self.outputs)
 
 
@@ -81,8 +92,8 @@ class Hits:
 def search(config: SearchConfig, say: Say) -> Hits:
     """Finds the images that are most similar to each query.
 
-    The search is exhaustive, in blocks on the device. An image of the file that is a query is not its own
-    neighbor.
+    By default the search is exhaustive, in blocks on the device. An image of the file that is a query is not
+    its own neighbor.
 
     Args:
         config: What to search for.
@@ -99,13 +110,20 @@ def search(config: SearchConfig, say: Say) -> Hits:
         >>> found[0]
         ('cats/91.png', 0.981, 'cats')
     """
+    path = as_path("embeddings", config.embeddings)
     with phase("reading the embeddings", say):
-        found = read_embeddings(as_path("embeddings", config.embeddings))
+        found = read_embeddings(path)
     parts, own = _queries(config, found, say)
-    with phase("searching", say):
-        k = min(config.k + bool((own >= 0).any()), len(found))
-        vectors = np.concatenate([part.vectors for part in parts])
-        neighbors = nearest_rows(found.vectors, vectors, k, own)
+    vectors = np.concatenate([part.vectors for part in parts])
+    if config.index == "approximate":
+        # Its package is an extra.
+        from tf_simclrv2.embedding.approximate_index import approximate_rows
+
+        neighbors = approximate_rows(path, found.vectors, vectors, min(config.k, len(found)), own, say)
+    else:
+        with phase("searching", say):
+            k = min(config.k + bool((own >= 0).any()), len(found))
+            neighbors = nearest_rows(found.vectors, vectors, k, own)
     queries = tuple(Card(name, part.origin, "query") for part in parts for name in part.names.tolist())
     hits = Hits(queries, found, Neighbors(*(part[:, : config.k] for part in neighbors)))
     write_outputs(config.outputs, Writers(_page(hits), lambda: _csv(hits), _json(hits)), say)

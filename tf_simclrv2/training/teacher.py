@@ -53,7 +53,7 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         return _from_saved_model(path)
     weights = find_weights(path, setting="teacher")
-    if weights.model is not None and weights.model.num_classes == 0:
+    if weights.model is not None and weights.model.num_classes == 0 and not weights.is_keras:
         raise CheckpointError(_no_classifier(path))
     network = load_network(weights, precision)
     return LoadedTeacher(

@@ -7,22 +7,17 @@ from typing import Any
 
 from tf_simclrv2.config import ModelConfig
 
-# The fields of `ModelConfig` that decide which variables there are.
-ARCHITECTURE = (
-    "resnet_depth",
-    "width_multiplier",
-    "sk_ratio",
-    "se_ratio",
-    "proj_head_mode",
-    "num_proj_layers",
-    "proj_out_dim",
-)
+# The fields of `ModelConfig` that decide which variables there are, of the encoder and of the whole network.
+ENCODER = ("resnet_depth", "width_multiplier", "sk_ratio", "se_ratio")
+ARCHITECTURE = (*ENCODER, "proj_head_mode", "num_proj_layers", "proj_out_dim")
 
 
-def differing_fields(there: ModelConfig, here: ModelConfig) -> list[str]:
+def differing_fields(
+    there: ModelConfig, here: ModelConfig, architecture: Iterable[str] = ARCHITECTURE
+) -> list[str]:
     """Lists the fields of the architecture in which two configs differ, as `--name=there (here it is …)`."""
     # The image size counts only where it chooses another stem.
-    fields = (*ARCHITECTURE, *(("image_size",) if there.cifar_stem != here.cifar_stem else ()))
+    fields = (*architecture, *(("image_size",) if there.cifar_stem != here.cifar_stem else ()))
     return differences(there, here, fields)
 
 

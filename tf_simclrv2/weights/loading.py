@@ -20,16 +20,20 @@ from tf_simclrv2.progress import Say, track
 from tf_simclrv2.weights.checkpoint_reader import CheckpointReader, find_prefix
 from tf_simclrv2.weights.classes import class_names_of
 from tf_simclrv2.weights.classifier_origin import ClassifierOrigin
-from tf_simclrv2.weights.differences import differing_fields
+from tf_simclrv2.weights.differences import ARCHITECTURE, ENCODER, differing_fields
+from tf_simclrv2.weights.keras_resnet import OTHER_FUNCTION, KerasResNet
+from tf_simclrv2.weights.keras_weights_file import is_keras_weights_file
 from tf_simclrv2.weights.published_weights import PublishedWeights, recognize
 from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
 
 _CLASSIFIER = "supervised_head/"
+_HEAD = "projection_head/"
+_ENCODER = "resnet/"
 
 
 @dataclasses.dataclass(frozen=True)
 class SavedWeights:
-    """Weights on disk, ours or published ones.
+    """Weights on disk: ours, published ones, or those of a Keras application.
 
     Attributes:
         path: The path that the user gave.
@@ -40,7 +44,7 @@ class SavedWeights:
     """
 
     path: str
-    reader: CheckpointReader
+    reader: CheckpointReader | KerasResNet
     keys: dict[str, str]
     model: ModelConfig | None
     published: PublishedWeights | None = None
@@ -51,11 +55,23 @@ class SavedWeights:
         return self.published.doubt if self.published else ""
 
     @property
+    def is_keras(self) -> bool:
+        """Whether they are of a Keras application: a start, but not a network of this package."""
+        return isinstance(self.reader, KerasResNet)
+
+    @property
+    def architecture(self) -> tuple[str, ...]:
+        """The fields of `model` that the weights decide: a Keras application has an encoder only."""
+        return ENCODER if self.is_keras else ARCHITECTURE
+
+    @property
     def classifier_origin(self) -> ClassifierOrigin:
         """The origin of the classifier, which decides whether another run may use it."""
         if self.published:
             layers, stage = self.published.classifier_layers, self.published.stage
             return ClassifierOrigin(self.path, None, layers, published_stage=stage)
+        if self.is_keras:  # What lies beside it did not make it.
+            return ClassifierOrigin(self.path, None, ())
         directory = directory_of(self.path)
         layers = (self.model.classifier_layer,) if self.model else ()
         names = class_names_of(self.path) or ()
@@ -70,8 +86,9 @@ class SavedWeights:
 def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int | None = None) -> SavedWeights:
     """Finds the weights in a model_dir (its newest checkpoint), a `ckpt-N` prefix or a SavedModel.
 
-    Google's published weights are recognized in any of the forms that `load_published_weights` takes. Only
-    the names and shapes of the variables are read.
+    Google's published weights are recognized in any of the forms that `load_published_weights` takes, and
+    the ResNets of `keras.applications` in any file of Keras; see `KerasResNet`. Only the names and shapes of
+    the variables are read.
 
     Args:
         path: One of these.
@@ -81,6 +98,9 @@ def find_weights(path: str, setting: str = "checkpoint", ft_proj_selector: int |
     Raises:
         CheckpointError: There are no weights, or they are damaged.
     """
+    if is_keras_weights_file(path):
+        keras_resnet = KerasResNet(path)
+        return SavedWeights(path, keras_resnet, {key: key for key in keras_resnet.shapes}, keras_resnet.model)
     reader = CheckpointReader(find_prefix(path, setting))
     published = recognize(reader, ft_proj_selector)
     if published is not None:
@@ -97,20 +117,30 @@ class LoadReport:
         loaded: Paths of the variables that were loaded.
         left: Paths of the variables left as initialized, with the reason.
         unused: Paths in the checkpoint that the network does not have.
+        doubt: What sets the network apart from the one that had these weights, in a sentence; or empty.
     """
 
     checkpoint: str
     loaded: tuple[str, ...]
     left: dict[str, str]
     unused: tuple[str, ...]
+    doubt: str = ""
 
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} variables loaded from {self.checkpoint}"]
-        lines += [f"  left as initialized: {path} ({reason})" for path, reason in self.left.items()]
+        lines += [f"  {self.doubt}"] if self.doubt else []
+        lines += [f"  left as initialized: {path} ({reason})" for path, reason in self._left().items()]
         if self.unused:
             scopes = sorted({"/".join(path.split("/")[:2]) for path in self.unused})
             lines.append(f"  not used by this network: {', '.join(scopes)}")
         return "\n".join(lines)
+
+    def _left(self) -> dict[str, str]:
+        """The reasons, with the variables of a head in one line: all of them are left, or none."""
+        return {
+            _HEAD.rstrip("/") if path.startswith(_HEAD) else path: reason
+            for path, reason in self.left.items()
+        }
 
 
 def load_weights(
@@ -121,7 +151,8 @@ def load_weights(
 ) -> LoadReport:
     """Loads the weights that a run starts from into its network, by path.
 
-    The encoder and the projection layers in use must be in the checkpoint and have the same shapes. The
+    The encoder and the projection layers in use must be in the checkpoint and have the same shapes; a Keras
+    application has no projection head, which is then left as initialized. The
     classifier is loaded only if it was fine-tuned, trained with supervision or distilled, has the same input
     layer and the same classes, and has seen no label that the run may not use. The online classifier of
     pretraining has seen all labels, so it is never loaded. Nor is a classifier that is to start from zeros,
@@ -169,6 +200,11 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
             f"checkpoint {weights.reader.name} has no config.json next to it and is not a published one, "
             "so its architecture is not known; pass the model_dir of a run."
         )
+    if weights.is_keras:
+        raise CheckpointError(
+            f"{weights.path} is of a Keras application, from which a run can only start: {OTHER_FUNCTION}; "
+            "pass it to --checkpoint of a pretraining or a fine-tuning."
+        )
     model = dataclasses.replace(weights.model, zero_init_logits_layer=False)
     network = SimCLR(model, name="simclr", dtype=precision)
     network.build((None, model.image_size, model.image_size, 3))
@@ -185,6 +221,9 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
 def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say | None = None) -> LoadReport:
     shapes, variables = weights.shapes, named_variables(network)
     left = _why_classifier_left(network, shapes, why_left)
+    if weights.is_keras:
+        head = [name for name in variables if name.startswith(_HEAD)]
+        left |= dict.fromkeys(head, "not in a Keras application")
     wanted = {name: variable for name, variable in variables.items() if name not in left}
     _refuse_mismatch(weights, shapes, wanted, network.config)
     for name in wanted:  # A damaged file is noticed before anything is changed.
@@ -192,7 +231,8 @@ def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say |
     for name, variable in track(wanted.items(), "weights, variable", say):
         variable.assign(weights.reader.tensor(weights.keys[name]))
     unused = tuple(sorted(set(shapes) - set(variables)))
-    return LoadReport(weights.reader.name, tuple(wanted), left, unused)
+    doubt = OTHER_FUNCTION if weights.is_keras else ""
+    return LoadReport(weights.reader.name, tuple(wanted), left, unused, doubt)
 
 
 def _why_classifier_left(
@@ -224,13 +264,17 @@ def _refuse_mismatch(
 ) -> None:
     missing = [name for name in wanted if name not in shapes]
     misshapen = [name for name in wanted if name in shapes and shapes[name] != tuple(wanted[name].shape)]
-    if not missing and not misshapen:
+    # A deeper encoder has all variables of a shallower one.
+    more = sorted(name for name in shapes if name.startswith(_ENCODER) and name not in wanted)
+    if misshapen:
+        name = misshapen[0]
+        problem = f"{name} has shape {shapes[name]} there and {tuple(wanted[name].shape)} here"
+    elif missing:
+        problem = f"it lacks {len(missing)} variable(s), the first {missing[0]}"
+    elif more:
+        problem = f"its encoder has {len(more)} further variable(s), the first {more[0]}"
+    else:
         return
-    problem = (
-        f"{misshapen[0]} has shape {shapes[misshapen[0]]} there and {tuple(wanted[misshapen[0]].shape)} here"
-        if misshapen
-        else f"it lacks {len(missing)} variable(s), the first {missing[0]}"
-    )
-    fields = differing_fields(weights.model, config) if weights.model else []
+    fields = differing_fields(weights.model, config, weights.architecture) if weights.model else []
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
     raise CheckpointError(f"checkpoint {weights.reader.name} is of another architecture: {problem}; {cure}.")

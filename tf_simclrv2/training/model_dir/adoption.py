@@ -14,7 +14,7 @@ from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
-from tf_simclrv2.weights.differences import ARCHITECTURE
+from tf_simclrv2.weights.keras_weights_file import is_keras_weights_file
 from tf_simclrv2.weights.loading import find_weights
 from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
 
@@ -32,7 +32,7 @@ class _Earlier:
     @classmethod
     def of(cls, path: str, model: ModelConfig | None, fields: Iterable[str] = _INPUT) -> _Earlier:
         """Returns these fields of a network and of the run that made it, as far as they are known."""
-        run = read_config(directory_of(path))
+        run = None if is_keras_weights_file(path) else read_config(directory_of(path))
         known = {**(vars(model) if model else {}), **({"background": run.data.background} if run else {})}
         return cls(path, {name: known[name] for name in fields if name in known})
 
@@ -100,8 +100,11 @@ def _keep(ours: Any, before: Any, explicit: Set[str]) -> Any:
 
 
 def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], say: Say) -> ExperimentConfig:
-    model = find_weights(path).model
-    config = _adopt_network(config, _Earlier.of(path, model, (*ARCHITECTURE, *_INPUT)), settled, say)
+    weights = find_weights(path)
+    model = weights.model
+    # A file of Keras says nothing of images, and what lies beside it did not make it.
+    fields = weights.architecture if weights.is_keras else (*weights.architecture, *_INPUT)
+    config = _adopt_network(config, _Earlier.of(path, model, fields), settled, say)
     if model is not None and model.cifar_stem != config.model.cifar_stem:
         limit = "at most 32" if model.cifar_stem else "at least 33"
         raise ConfigError(
