@@ -72,8 +72,10 @@ def fill_in_labels(table: pathlib.Path) -> None:
 
 
 def smaller_commands() -> Iterator[str]:
-    """The page's commands with smaller sizes; benchmarks are not of the afternoon."""
-    commands = [line for line in commands_of("work.md") if not line.startswith("python benchmarks/")]
+    """The page's commands with smaller sizes, up to where the server has answered."""
+    commands = commands_of("work.md")
+    (last,) = (index for index, line in enumerate(commands) if "classify.py" in line)
+    commands = commands[: last + 1]
     unused = [size for size in SIZES if not any(size in line for line in commands)]
     assert not unused
     for command in commands:
