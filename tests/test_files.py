@@ -96,7 +96,7 @@ def test_what_is_not_a_json_object(tmp_path, content):
 
 
 def test_no_other_module_replaces_files_by_itself():
-    """Whole directories are moved in two places; files, by `write_atomically` and `copy_atomically` alone."""
+    """Whole directories are moved in two places; files, by `replacing` and what uses it."""
     moves = re.compile(r"gfile\.rename\(|os\.replace\(|os\.rename\(")
     found = {
         str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if moves.search(path.read_text())

@@ -46,7 +46,7 @@ def write_atomically(path: str, content: str | bytes) -> None:
     Example:
         >>> write_atomically("/tmp/run/notes.txt", "pretrained on digits")
     """
-    with _replacing(path) as part, tf.io.gfile.GFile(part, "wb") as file:
+    with replacing(path) as part, tf.io.gfile.GFile(part, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -60,13 +60,23 @@ def copy_atomically(source: str, path: str) -> None:
     Raises:
         tf.errors.OpError: The file cannot be copied; an old one at `path` is unchanged.
     """
-    with _replacing(path) as part:
+    with replacing(path) as part:
         tf.io.gfile.copy(source, part, overwrite=True)
 
 
 @contextlib.contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """Gives the path of a part, which replaces `path` at the end and is removed after an error."""
+def replacing(path: str) -> Iterator[str]:
+    """Gives the path of a part, which replaces a file at the end and is removed after an error.
+
+    For what writes a file itself, by its path; `write_atomically` takes the content.
+
+    Args:
+        path: The file; its directory exists.
+
+    Example:
+        >>> with replacing("pictures.npz.index") as part:
+        ...     faiss.write_index(index, part)
+    """
     part = f"{path}{PART}"
     try:
         yield part

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.evaluation.nearest_neighbors import Neighbors, nearest_rows
-from tf_simclrv2.files import PART, write_atomically
+from tf_simclrv2.files import replacing, write_atomically
 from tf_simclrv2.progress import Say, phase, track
 
 # The share of the nearest images that a search finds, and how many of how many images it is measured with.
@@ -155,8 +155,8 @@ def _search(
 def _keep(path: str, index: faiss.IndexIVFFlat, known: dict[str, Any], say: Say) -> None:
     target = f"{path}{SUFFIX}"
     try:
-        faiss.write_index(index, f"{target}{PART}")
-        os.replace(f"{target}{PART}", target)
+        with replacing(target) as part:
+            faiss.write_index(index, part)
         known = {**known, "bytes": os.path.getsize(target)}
         write_atomically(f"{target}.json", json.dumps(known) + "\n")
     except (OSError, RuntimeError, tf.errors.OpError) as error:
