@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import DataConfig, EvaluationConfig, ExperimentConfig, RunConfig, TrainingConfig
+from tf_simclrv2.training.model_dir import best_checkpoint
 from tf_simclrv2.training.model_dir.best_checkpoint import Best, BestCheckpoint
 from tf_simclrv2.training.model_dir.measurements import Measurements
 from tf_simclrv2.training.model_dir.metrics_log import MetricsLog
@@ -170,7 +171,8 @@ def test_a_killed_run_ends_with_the_same_best(tmp_path, monkeypatch, seed):
 
         return wrapped
 
-    monkeypatch.setattr(BestCheckpoint, "_copy", staticmethod(meeting("copying", BestCheckpoint._copy, True)))
+    copy = meeting("copying", best_checkpoint.copy_atomically, True)
+    monkeypatch.setattr(best_checkpoint, "copy_atomically", copy)
     monkeypatch.setattr(BestCheckpoint, "tidy", meeting("named", BestCheckpoint.tidy, False))
     monkeypatch.setattr(Measurements, "write", meeting("measured", Measurements.write, False))
     for kill_at in rng.sample(moments, 3):
