@@ -126,6 +126,17 @@ def test_one_label_of_a_class_is_not_held_out(rehearse):
     assert names == ["pretrained", "finetuned", "model"]
 
 
+def test_a_finished_job_ends_with_the_same_words(rehearse, folder):
+    """Although hardly any time is left then."""
+    first, before = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=1.0, distilled=0.9)
+    record = json.loads((folder / "job" / "auto.json").read_text())
+    write_json(str(folder / "job" / "auto.json"), {**record, "used_s": 7190.0})
+    again, after = rehearse("16_labels.csv")
+    assert again == first
+    assert after.split(" in ")[0] == before.split(" in ")[0] == "distilled"
+    assert "top-1 0.9000 on the test pictures" in after
+
+
 def test_without_labels_there_is_an_encoder(rehearse):
     names, last = rehearse(None)
     assert names == ["pretrained", "model"] and "next: simclrv2 embed" in last

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.programs import SMALL_RUN
 from tf_simclrv2 import ConfigError
 from tf_simclrv2.auto.budget import Clock
 from tf_simclrv2.auto.commands import Stage
@@ -12,8 +13,8 @@ from tf_simclrv2.errors import RunError
 
 ASKED = {"data_dir": "/pictures", "flags": ["--seed=1"]}
 QUICK = Stage("quick", ("--version",))
-# Serves until it is stopped.
-ENDLESS = Stage("endless", ("data-service", "--port=0"))
+# A training that ends only if it is stopped; a server would call being stopped a success.
+ENDLESS = ("run", "--mode=train", *SMALL_RUN, "--train_steps=1000000", "--checkpoint_steps=1000000")
 
 
 def conductor_of(folder, lines, seconds=600.0) -> Conductor:
@@ -36,7 +37,8 @@ def test_a_stage_runs_once(tmp_path):
 def test_a_stage_is_stopped_when_its_time_is_up(tmp_path):
     lines: list[str] = []
     conductor = conductor_of(tmp_path, lines, seconds=20.0)
-    conductor.run(ENDLESS, spare_s=8.0)
+    stage = Stage("endless", (*ENDLESS, f"--model_dir={tmp_path / 'endless'}"))
+    conductor.run(stage, spare_s=8.0)
     assert conductor.done("endless") and not conductor.whole("endless")
     assert lines[-1].startswith("endless was stopped after 1") and "leave time for what follows" in lines[-1]
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -27,7 +28,7 @@ from tf_simclrv2.auto.commands import (
 from tf_simclrv2.auto.conductor import Conductor, Record
 from tf_simclrv2.auto.linked_folders import link_classes, link_folder
 from tf_simclrv2.auto.outcome import accuracy, best_layer
-from tf_simclrv2.auto.pictures import Pictures, look_at, split_labels
+from tf_simclrv2.auto.pictures import Pictures, count_labels, look_at, split_labels
 from tf_simclrv2.auto.schedule import Measured, Schedule, schedule
 from tf_simclrv2.auto.trials import choose_network, run_trial
 from tf_simclrv2.errors import ConfigError
@@ -126,8 +127,7 @@ class _Job:
         os.makedirs(self._config.output, exist_ok=True)
         commands, measured = self._plan(self._config.output)
         self._conductor.run(commands.pretrain(), self._schedule(measured, pretrained=False).seconds)
-        rest = self._schedule(measured, pretrained=True)
-        final = self._use_labels(commands, measured, rest) if self._pictures.labeled else PRETRAINED
+        final = self._decided("final", lambda: self._use_labels(commands, measured))
         self._conductor.run(commands.export(final))
         self._report(final)
         self._conductor.note()
@@ -166,7 +166,7 @@ class _Job:
 
     def _schedule(self, measured: Measured, pretrained: bool) -> Schedule:
         return schedule(
-            measured, self._pictures.label_count, _count(self._learn), self._clock.left_s, pretrained
+            measured, self._pictures.label_count, count_labels(self._learn), self._clock.left_s, pretrained
         )
 
     def _found_lines(self, choices: Choices) -> list[str]:
@@ -185,7 +185,7 @@ class _Job:
         plan, test = self._schedule(measured, False), self._test_split
         stages = [commands.pretrain()]
         if pictures.labeled:
-            learn, labels, first = _count(self._learn), pictures.label_count, plan.layers[0]
+            learn, labels, first = count_labels(self._learn), pictures.label_count, plan.layers[0]
             if len(plan.layers) > 1:
                 stages += [commands.finetune(f"layer_{i}", i, learn, LEARN, CHOOSE) for i in plan.layers]
             stages.append(commands.finetune("finetuned", first, labels, LABELED, test))
@@ -195,19 +195,27 @@ class _Job:
         stages.append(commands.export(stages[-1].name))
         return [*lines, *(f"$ {stage.text}" for stage in stages)]
 
-    def _use_labels(self, commands: Commands, measured: Measured, plan: Schedule) -> str:
+    def _decided(self, name: str, decide: Callable[[], Any]) -> Any:
+        """Decides once: a job that goes on has less time left, by which it might decide otherwise."""
+        if name not in self._record.facts:
+            self._record.facts[name] = decide()
+            self._conductor.note()
+        return self._record.facts[name]
+
+    def _use_labels(self, commands: Commands, measured: Measured) -> str:
         """Fine-tunes, and distills if that pays; returns the name of the stage that is taken."""
+        if not self._pictures.labeled:
+            return PRETRAINED
         output, labels = self._config.output, self._pictures.label_count
-        layer = plan.layers[0]
-        if len(plan.layers) > 1:
-            layer = self._compare_layers(commands, measured)
+        layers = self._decided("layers", lambda: [*self._schedule(measured, pretrained=True).layers])
+        layer = layers[0]
+        if len(layers) > 1:
+            layer = self._decided("layer", lambda: self._compare_layers(commands, measured))
         self._conductor.run(
             commands.finetune("finetuned", layer, labels, LABELED, self._test_split), measured.closing_s
         )
         left = self._clock.left_s - measured.closing_s
-        if len(plan.layers) == 1 or not (
-            self._conductor.done("distilled") or left > 2 * measured.distill_s()
-        ):
+        if len(layers) == 1 or not self._decided("distills", lambda: left > 2 * measured.distill_s()):
             return "finetuned"
         teacher = f"layer_{layer}"
         self._conductor.run(
@@ -221,10 +229,8 @@ class _Job:
         return "distilled" if self._conductor.whole("distilled") else "finetuned"
 
     def _compare_layers(self, commands: Commands, measured: Measured) -> int:
-        learn, needed = (
-            _count(self._learn),
-            measured.closing_s + measured.finetune_s(self._pictures.label_count),
-        )
+        learn = count_labels(self._learn)
+        needed = measured.closing_s + measured.finetune_s(self._pictures.label_count)
         found: dict[int, float | None] = {}
         for layer in range(HEAD_LAYERS):
             name = f"layer_{layer}"
@@ -235,9 +241,8 @@ class _Job:
             found[layer] = accuracy(self._config.output, name)
         layer = best_layer(found)
         numbers = ", ".join(f"layer {at} {_percent(value)}" for at, value in found.items())
-        self._say(
-            f"fine-tuned from {numbers} of {_count(self._choose)} held-out pictures; layer {layer} is taken"
-        )
+        held_out = f"{count_labels(self._choose)} held-out pictures"
+        self._say(f"fine-tuned from {numbers} of {held_out}; layer {layer} is taken")
         return layer
 
     @property
@@ -257,8 +262,7 @@ class _Job:
         ]
         choices = Choices(**self._record.facts["choices"])
         story = Story(tuple(self._found_lines(choices)), tuple(chapters), self._last_line(final))
-        runs = [name for name in stages if name not in (MODEL,)]
-        paths = [os.path.join(self._config.output, name) for name in runs]
+        paths = [os.path.join(self._config.output, name) for name in stages if name != MODEL]
         with phase("writing the report", self._say):
             write_comparison(paths, os.path.join(self._config.output, REPORT), story)
 
@@ -273,13 +277,9 @@ class _Job:
         if found is None:
             layers = [accuracy(output, f"layer_{layer}") for layer in range(HEAD_LAYERS)]
             found = max((value for value in layers if value is not None), default=None)
-            on = f"{_count(self._choose)} labels that were held out to choose by, before it saw them"
+            on = f"{count_labels(self._choose)} labels that were held out to choose by, before it saw them"
         top_1 = "no accuracy was measured" if found is None else f"top-1 {found:.4f} on {on}"
         return f"{final} in {took}, {top_1}; see {output}/{REPORT}; next: simclrv2 serve {served}"
-
-
-def _count(labeled: dict[str, tuple[str, ...]]) -> int:
-    return sum(map(len, labeled.values()))
 
 
 def _percent(value: float | None) -> str:

@@ -88,9 +88,14 @@ def precision(accelerated: bool, compute_capability: tuple[int, ...] | None, bfl
 
 
 def augmentation(image_size: int) -> dict[str, object]:
-    """Returns the augmentation's flags: milder than the paper's where there are few pixels to choose from."""
-    if image_size <= _SMALL:
-        return {"crop_min_area": 0.4, "color_jitter_strength": 0.5, "use_blur": "false"}
+    """Returns the flags of every training: milder than the paper's where pixels are few."""
     if image_size <= _LOW_RESOLUTION:
-        return {"crop_min_area": 0.2, "color_jitter_strength": 0.5, "use_blur": "false"}
-    return {"crop_min_area": 0.08, "color_jitter_strength": 1.0, "use_blur": "true"}
+        return {"crop_min_area": 0.4 if image_size <= _SMALL else 0.2, "color_jitter_strength": 0.5}
+    return {"crop_min_area": 0.08, "color_jitter_strength": 1.0}
+
+
+def contrast(image_size: int) -> dict[str, object]:
+    """Returns the flags of pretraining that depend on the size: the paper's where there are enough pixels."""
+    if image_size <= _LOW_RESOLUTION:
+        return {"temperature": 0.5, "use_blur": "false"}
+    return {"temperature": 0.1, "use_blur": "true"}

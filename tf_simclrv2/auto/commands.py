@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 
-from tf_simclrv2.auto.choices import augmentation
+from tf_simclrv2.auto.choices import augmentation, contrast
 
 # The splits in OUTPUT/data: all pictures; those with a label, in two parts, and together; those held back.
 PICTURES, LEARN, CHOOSE, LABELED, TEST = "pictures", "learn", "choose", "labeled", "test"
@@ -145,7 +145,7 @@ class Commands:
             "learning_rate": 0.075,
             "learning_rate_scaling": "sqrt",
             "weight_decay": 1e-4,
-            "temperature": 0.5 if choices.image_size <= 96 else 0.1,
+            **contrast(choices.image_size),
             "warmup_epochs": max(1, min(10, choices.epochs // 20)),
             "checkpoint_epochs": max(1, choices.epochs // 10),
             "keep_checkpoint_max": 1,
@@ -175,7 +175,5 @@ class Commands:
         flags = {**common, **settings, **augmentation(choices.image_size)}
         if directory:
             flags["model_dir"] = self.path(name)
-        if train_mode != "pretrain":
-            flags.pop("use_blur")
         words = ("run", *extra, *(f"--{flag}={value}" for flag, value in flags.items()), *self._flags)
         return Stage(name, words)

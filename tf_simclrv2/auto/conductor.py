@@ -140,12 +140,10 @@ class Conductor:
                     noted = now
                     self.note()
                 time.sleep(_LOOK)
-        except BaseException:
-            # Ctrl-C reaches the process too, which saves; nothing is left running.
-            self.note()
-            if process.poll() is None:
+        finally:
+            if process.poll() is None:  # Ctrl-C reaches it too; it saves, and nothing is left running.
+                self.note()
                 process.wait(_PATIENCE)
-            raise
         if process.returncode and not asked:
             raise RunError(
                 f"{stage.name} failed with exit code {process.returncode}; see its lines above, and type the "

@@ -6,13 +6,14 @@ import os
 
 from tf_simclrv2.auto.schedule import PREFERRED
 from tf_simclrv2.files import read_json
+from tf_simclrv2.report.run_record import RESULT_FILE
 
-_RESULT, _TOP_1 = "result.json", "eval/label_top_1_accuracy"
+_TOP_1 = "eval/label_top_1_accuracy"
 
 
 def accuracy(output: str, stage: str) -> float | None:
     """Returns the top-1 accuracy that a stage has measured; None if it has measured none."""
-    path = os.path.join(output, stage, _RESULT)
+    path = os.path.join(output, stage, RESULT_FILE)
     return read_json(path).get(_TOP_1) if os.path.exists(path) else None
 
 

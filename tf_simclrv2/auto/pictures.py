@@ -42,12 +42,17 @@ class Pictures:
 
     @property
     def label_count(self) -> int:
-        return sum(map(len, self.labeled.values()))
+        return count_labels(self.labeled)
 
     @property
     def fewest_labels(self) -> int:
         """Labels of the smallest class; 0 if there are none."""
         return min(map(len, self.labeled.values()), default=0)
+
+
+def count_labels(labeled: dict[str, tuple[str, ...]]) -> int:
+    """Returns how many pictures there are in all classes."""
+    return sum(map(len, labeled.values()))
 
 
 def look_at(data_dir: str, labels_from: str | None = None) -> Pictures:
