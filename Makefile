@@ -18,7 +18,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser coverage help install quickstart semi-supervised claims rehearse rehearse-test test test-gpu soak lint format bench clean docs
+.PHONY: browser coverage help install quickstart semi-supervised claims learning rehearse rehearse-test test test-gpu soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 
 claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, small (docs/claims.md)
 	$(python) benchmarks/paper_claims.py
+
+learning: $(installed)  ## Learn side by side with the published program and lightly (PEERS="--published=FOLDER ...")
+	$(python) benchmarks/learning_with_peers.py $(PEERS)
 
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models)
 	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20 $(TESTS)

@@ -1,14 +1,13 @@
 """Claims of the paper, measured again on Fashion-MNIST with small networks and three seeds.
 
     python benchmarks/paper_claims.py [--scale=small] [--claim=b ...] [--output=runs/paper_claims]
-    python benchmarks/paper_claims.py --output=runs/paper_claims --docs
+    python benchmarks/paper_claims.py --docs
 
-The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim;
-the numbers go to OUTPUT/claims.json. Every run has a process with one thread, and as many run at once as
-there are cores. Typing it again resumes. `--seed=0` leaves the other repetitions for later.
-OUTPUT/results.json holds what each run has measured; with `--results=FILE` a measurement goes on elsewhere,
-without repeating the runs in that file. The second command writes what was measured into docs/claims.md,
-with a figure for each claim.
+The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim.
+Every run has a process with one thread, and as many run at once as there are cores. Typing it again resumes.
+`--seed=0` leaves the other repetitions for later. OUTPUT/results.json holds what each run has measured; with
+`--results=FILE` a measurement goes on elsewhere, without repeating the runs in that file. The second command
+writes what docs/measured/claims_*.json hold into docs/claims.md, with a figure for each claim.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from benchmarks.claims import figures
 from benchmarks.claims.claim import claims
 from benchmarks.claims.execute import execute
 from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
-from benchmarks.claims.findings import find
 from benchmarks.claims.page import measured_part, rewrite, sentence, table
 from benchmarks.claims.plan import IMAGES, needed, plan
-from benchmarks.claims.record import Record, claim_directory
+from benchmarks.claims.record import Record, claim_directory, read_records
 from benchmarks.claims.results import Results
 from benchmarks.claims.scale import SCALES, Scale
 from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 from flags import define_flags
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+MEASURED = DOCS / "measured"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +73,15 @@ def measure(
     if missing := [s.name for s in needed(stages, asked, scale.seeds) if s.name not in archive.by_stage]:
         print(f"{len(missing)} runs are left, such as {missing[0]}; the claims are judged when all are done.")
         return None
-    results = archive.by_stage
-    record = Record(scale, tuple(find(claim, results, scale.seeds) for claim in asked))
-    record.write(output)
-    return record
+    return Record.judge(archive, asked)
 
 
-def write_docs(record: Record) -> None:
+def write_docs() -> None:
     """Writes the measured part of docs/claims.md and its figures."""
-    for finding in record.findings:
+    records = read_records(MEASURED.glob("claims_*.json"))
+    for finding in (finding for record in records for finding in record.findings):
         figures.save(finding, DOCS / "images")
-    rewrite(DOCS / "claims.md", measured_part(record))
+    rewrite(DOCS / "claims.md", measured_part(records))
 
 
 def main() -> None:
@@ -105,11 +102,11 @@ def main() -> None:
         choices=("float32", "mixed_bfloat16"),
         help="instead of the scale's; without AVX-512 float32 is the faster one",
     )
-    parser.add_argument("--docs", action="store_true", help="write docs/claims.md from OUTPUT/claims.json")
+    parser.add_argument("--docs", action="store_true", help="write docs/claims.md from docs/measured/")
     add_process_flags(parser)
     arguments = parser.parse_args()
     if arguments.docs:
-        write_docs(Record.read(arguments.output))
+        write_docs()
         return
     scale = SCALES[arguments.scale]
     if arguments.epochs:

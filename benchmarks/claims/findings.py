@@ -78,12 +78,3 @@ def find(claim: Claim, results: Mapping[str, Mapping[str, float]], seeds: Sequen
         tuple(Sample(arm.label, values(arm)) for arm in claim.arms),
         tuple(Sample(comparison.label, difference(comparison)) for comparison in claim.comparisons),
     )
-
-
-def from_plain(plain: dict) -> Finding:
-    """A finding from `dataclasses.asdict` and JSON."""
-    samples = {
-        name: tuple(Sample(sample["label"], tuple(sample["values"])) for sample in plain[name])
-        for name in ("accuracies", "differences")
-    }
-    return Finding(plain["letter"], plain["title"], **samples)

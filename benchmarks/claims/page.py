@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 
 from benchmarks.claims.findings import Finding, Sample
 from benchmarks.claims.record import Record
@@ -30,9 +31,14 @@ def rewrite(page: pathlib.Path, measured: str) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
 
 
-def measured_part(record: Record) -> str:
+def measured_part(records: Sequence[Record]) -> str:
     """Everything that was measured, in Markdown."""
-    return "\n\n".join([_scale_in_words(record.scale), *map(_section, record.findings)])
+    return "\n\n".join(map(_part, records))
+
+
+def _part(record: Record) -> str:
+    letters = ", ".join(f"({finding.letter})" for finding in record.findings)
+    return "\n\n".join([f"{letters}: {_scale_in_words(record.scale)}", *map(_section, record.findings)])
 
 
 def _section(finding: Finding) -> str:
@@ -50,7 +56,7 @@ def table(finding: Finding) -> str:
     """Mean and standard deviation of the accuracies and of the paired differences."""
     accuracies = [f"| {sample.label} | {_mean(sample)} | |" for sample in finding.accuracies]
     differences = [
-        f"| difference: {sample.label} | {_mean(sample, '+')} | {sample.verdict} |"
+        f"| difference: {sample.label} | {_mean(sample, '+')} | {_verdict(sample)} |"
         for sample in finding.differences
     ]
     return "\n".join(["| top-1, % | mean ± std | verdict |", "|---|---|---|", *accuracies, *differences])
@@ -66,13 +72,20 @@ def sentence(finding: Finding) -> str:
     return " ".join(said)
 
 
+def _verdict(sample: Sample) -> str:
+    """The verdict, with the standard deviations that the mean is away from nothing."""
+    if not sample.deviation:
+        return sample.verdict
+    return f"{sample.verdict} ({abs(sample.mean) / sample.deviation:.1f} deviations)"
+
+
 def _mean(sample: Sample, sign: str = "") -> str:
     return f"{100 * sample.mean:{sign}.1f} ± {100 * sample.deviation:.1f}"
 
 
 def _scale_in_words(scale: Scale) -> str:
     return (
-        f"Measured with {scale.train_images:,} training and {scale.test_images:,} test images at "
+        f"measured with {scale.train_images:,} training and {scale.test_images:,} test images at "
         f"{scale.image_size} pixels, {scale.precision}; ResNet-{scale.big_depth} is the big network, "
         f"ResNet-{scale.small_depth} the small one; {scale.pretrain_epochs} epochs of pretraining in batches "
         f"of {scale.pretrain_batch_size}; {len(scale.seeds)} seeds."

@@ -1,15 +1,18 @@
-"""What a measurement of the claims leaves: `claims.json`."""
+"""What the results of a scale say about the claims of which every run has ended."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterable, Sequence
 
-from benchmarks.claims.findings import Finding, from_plain
-from benchmarks.claims.scale import Scale
+from benchmarks.claims.claim import Claim, claims
+from benchmarks.claims.findings import Finding, find
+from benchmarks.claims.results import Results
+from benchmarks.claims.scale import Scale, from_plain
 
-RECORD, SCALE = "claims.json", "scale.json"
+SCALE = "scale.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,22 +27,37 @@ class Record:
     scale: Scale
     findings: tuple[Finding, ...]
 
-    def write(self, output: pathlib.Path) -> None:
-        """Writes OUTPUT/claims.json."""
-        (output / RECORD).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-
     @classmethod
-    def read(cls, output: pathlib.Path) -> Record:
-        """Reads OUTPUT/claims.json.
+    def judge(cls, results: Results, asked: Sequence[Claim]) -> Record:
+        """Judges those of some claims that have been measured with every seed."""
+        seeds = results.scale.seeds
+        whole = [
+            claim
+            for claim in asked
+            if all(f"{arm.stage}_{seed}" in results.by_stage for arm in claim.arms for seed in seeds)
+        ]
+        return cls(results.scale, tuple(find(claim, results.by_stage, seeds) for claim in whole))
 
-        Raises:
-            SystemExit: It is not there.
-        """
-        path = output / RECORD
-        if not path.exists():
-            raise SystemExit(f"{path} does not exist; measure first: the same command without --docs.")
-        plain = json.loads(path.read_text())
-        return cls(_scale(plain["scale"]), tuple(map(from_plain, plain["findings"])))
+
+def read_records(files: Iterable[pathlib.Path]) -> list[Record]:
+    """Judges files of results; each claim counts once, where it was pretrained for the most images.
+
+    Args:
+        files: Of results, each of a scale.
+
+    Returns:
+        Those with claims to them, in the order of their first letters.
+    """
+    found = [Record.judge(Results.read(file), claims()) for file in files]
+    found.sort(key=lambda record: record.scale.pretrain_images, reverse=True)
+    seen: set[str] = set()
+    records = []
+    for record in found:
+        new = tuple(finding for finding in record.findings if finding.letter not in seen)
+        seen |= {finding.letter for finding in new}
+        if new:
+            records.append(Record(record.scale, new))
+    return sorted(records, key=lambda record: record.findings[0].letter)
 
 
 def claim_directory(output: pathlib.Path, scale: Scale) -> None:
@@ -50,14 +68,10 @@ def claim_directory(output: pathlib.Path, scale: Scale) -> None:
     """
     output.mkdir(parents=True, exist_ok=True)
     path = output / SCALE
-    if path.exists() and (other := _scale(json.loads(path.read_text()))) != scale:
+    if path.exists() and (other := from_plain(json.loads(path.read_text()))) != scale:
         names = [field.name for field in dataclasses.fields(Scale)]
         differ = [name for name in names if getattr(other, name) != getattr(scale, name)]
         raise SystemExit(
             f"{output} holds runs of another scale ({', '.join(differ)} differ); give another --output."
         )
     path.write_text(json.dumps(dataclasses.asdict(scale), indent=2) + "\n")
-
-
-def _scale(plain: dict) -> Scale:
-    return Scale(**{**plain, "seeds": tuple(plain["seeds"])})

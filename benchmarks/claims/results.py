@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pathlib
 
-from benchmarks.claims.scale import Scale
+from benchmarks.claims.scale import Scale, from_plain
 from benchmarks.stages import RESULT
 
 
@@ -33,10 +33,16 @@ class Results:
         """
         if not path.exists():
             return cls(path, scale)
-        found = json.loads(path.read_text())
-        if found["scale"] != json.loads(json.dumps(dataclasses.asdict(scale))):
+        found = cls.read(path)
+        if found.scale != scale:
             raise SystemExit(f"{path} holds results of another scale; give another --results.")
-        return cls(path, scale, found["results"])
+        return found
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> Results:
+        """Reads a file that is there, of whatever scale."""
+        found = json.loads(path.read_text())
+        return cls(path, from_plain(found["scale"]), found["results"])
 
     def unpack(self, output: pathlib.Path) -> None:
         """Puts each result where its run would have left it, so that the run is not repeated."""

@@ -44,6 +44,16 @@ class Scale:
     distil_epochs: int
     seeds: tuple[int, ...] = (0, 1, 2)
 
+    @property
+    def pretrain_images(self) -> int:
+        """Images that a pretraining sees, each as often as there are epochs."""
+        return self.train_images * self.pretrain_epochs
+
+
+def from_plain(plain: dict) -> Scale:
+    """A scale from `dataclasses.asdict` and JSON."""
+    return Scale(**{**plain, "seeds": tuple(plain["seeds"])})
+
 
 SMALL = Scale(
     train_images=4000,

@@ -101,6 +101,7 @@ def test_the_best_layer_and_a_student_that_pays(rehearse, folder):
     assert all("--train_split=learn" in command[name] for name in LAYERS)
     assert f"--teacher={folder}/job/layer_2" in command["student"]
     assert f"--teacher={folder}/job/finetuned" in command["distilled"]
+    assert all("--ft_proj_selector=2" in command[name] for name in ("student", "distilled"))
     assert f"--model_dir={folder}/job/distilled" in command["model"]
     assert last.startswith("distilled in ") and "top-1 0.9000 on the test pictures" in last
 

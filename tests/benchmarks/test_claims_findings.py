@@ -10,8 +10,9 @@ from benchmarks.claims import figures
 from benchmarks.claims.claim import Arm, Claim, Comparison, claims
 from benchmarks.claims.findings import find
 from benchmarks.claims.page import BEGIN, END, measured_part, rewrite, sentence, table
-from benchmarks.claims.record import Record, claim_directory
-from benchmarks.claims.scale import SMALL
+from benchmarks.claims.record import Record, claim_directory, read_records
+from benchmarks.claims.results import Results
+from benchmarks.claims.scale import GPU, SMALL
 from benchmarks.claims.verdict import verdict
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ def test_the_table_has_means_deviations_and_verdicts():
         "|---|---|---|",
         "| new | 60.0 ± 10.0 | |",
         "| old | 50.0 ± 10.5 | |",
-        "| difference: new beats old | +10.0 ± 1.0 | seen |",
+        "| difference: new beats old | +10.0 ± 1.0 | seen (10.0 deviations) |",
     ]
 
 
@@ -103,31 +104,51 @@ def test_the_page_of_the_claims_has_its_marks(tmp_path):
     assert "what was measured" in page.read_text()
 
 
-def made_up_record():
-    arms = {(arm.stage, arm.result) for claim in claims() for arm in claim.arms}
+def made_up_results(folder, scale=SMALL, letters="abcde"):
+    arms = {(arm.stage, arm.result) for claim in claims() if claim.letter in letters for arm in claim.arms}
     made: dict[str, dict[str, float]] = {}
     for number, (stage, result) in enumerate(sorted(arms)):
-        for seed in SMALL.seeds:
+        for seed in scale.seeds:
             made.setdefault(f"{stage}_{seed}", {})[result] = 0.6 + 0.01 * number + 0.02 * seed
-    return Record(SMALL, tuple(find(claim, made, SMALL.seeds) for claim in claims()))
+    results = Results(folder / f"claims_{scale.pretrain_epochs}.json", scale)
+    for name, result in made.items():
+        results.add(name, result)
+    return results
 
 
-def test_the_page_has_every_claim_and_its_figure():
-    text = measured_part(made_up_record())
+def made_up_record(folder):
+    return Record.judge(made_up_results(folder), claims())
+
+
+def test_the_page_has_every_claim_and_its_figure(tmp_path):
+    text = measured_part([made_up_record(tmp_path)])
     for letter in "abcde":
         assert f"### ({letter}) " in text and f"(images/claims_{letter}.png)" in text
-    assert "4,000 training and 2,000 test images at 33 pixels, mixed_bfloat16" in text
+    assert "(a), (b), (c), (d), (e): measured with 4,000 training and 2,000 test images at 33 pixels" in text
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path):
-    record = made_up_record()
-    record.write(tmp_path)
-    assert Record.read(tmp_path) == record
+def test_results_are_judged_as_they_were_written(tmp_path):
+    assert read_records([made_up_results(tmp_path).path]) == [made_up_record(tmp_path)]
 
 
-def test_documents_need_a_measurement(tmp_path):
-    with pytest.raises(SystemExit, match="measure first"):
-        Record.read(tmp_path)
+def test_a_claim_that_lacks_a_run_is_not_judged(tmp_path):
+    results = made_up_results(tmp_path)
+    del results.by_stage["finetuned_small_layer2_10pct_1"]
+    letters = [finding.letter for finding in Record.judge(results, claims()).findings]
+    assert letters == ["a", "c", "d", "e"]
+
+
+def test_a_claim_is_taken_from_its_longest_pretraining(tmp_path):
+    files = [made_up_results(tmp_path).path, made_up_results(tmp_path, GPU, "b").path]
+    small, gpu = read_records(files)
+    assert small.scale == SMALL and [finding.letter for finding in small.findings] == ["a", "c", "d", "e"]
+    assert gpu.scale == GPU and [finding.letter for finding in gpu.findings] == ["b"]
+
+
+def test_the_page_shows_the_committed_results():
+    """Whoever adds results also types `paper_claims.py --docs`."""
+    measured = measured_part(read_records((ROOT / "docs" / "measured").glob("claims_*.json")))
+    assert f"{BEGIN}\n\n{measured}\n\n{END}" in (ROOT / "docs" / "claims.md").read_text()
 
 
 def test_a_directory_keeps_its_scale(tmp_path):
@@ -139,7 +160,7 @@ def test_a_directory_keeps_its_scale(tmp_path):
 
 @pytest.mark.parametrize("number", range(5))
 def test_figures_are_small_and_opaque(tmp_path, number):
-    path = figures.save(made_up_record().findings[number], tmp_path)
+    path = figures.save(made_up_record(tmp_path).findings[number], tmp_path)
     assert path.stat().st_size < 100_000
     image = Image.open(path).convert("RGBA")
     assert image.getpixel((0, 0)) == (255, 255, 255, 255)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -172,11 +173,13 @@ class _Job:
     def _found_lines(self, choices: Choices) -> list[str]:
         pictures = self._pictures
         labels = f"{pictures.label_count:,} labels in {len(pictures.labeled)} classes"
+        flags = self._config.flags
         return [
             f"pictures: {pictures.summary}; the shorter side has {pictures.median_side:.0f} pixels",
             f"labels: {labels}" if pictures.labeled else "labels: none, so the result is an encoder",
             f"network: ResNet-{choices.depth} at {choices.image_size} pixels, {choices.precision}, batch "
             f"{choices.batch_size}, {choices.epochs} epochs of pretraining; {self._config.budget} for all",
+            *([f"your flags, which overrule these: {shlex.join(flags)}"] if flags else []),
         ]
 
     def _plan_lines(self, commands: Commands, choices: Choices, measured: Measured) -> list[str]:
@@ -190,8 +193,8 @@ class _Job:
                 stages += [commands.finetune(f"layer_{i}", i, learn, LEARN, CHOOSE) for i in plan.layers]
             stages.append(commands.finetune("finetuned", first, labels, LABELED, test))
             if plan.distills:
-                stages.append(commands.distill("student", f"layer_{first}", CHOOSE))
-                stages.append(commands.distill("distilled", "finetuned", test))
+                stages.append(commands.distill("student", f"layer_{first}", first, CHOOSE))
+                stages.append(commands.distill("distilled", "finetuned", first, test))
         stages.append(commands.export(stages[-1].name))
         return [*lines, *(f"$ {stage.text}" for stage in stages)]
 
@@ -219,13 +222,15 @@ class _Job:
             return "finetuned"
         teacher = f"layer_{layer}"
         self._conductor.run(
-            commands.distill("student", teacher, CHOOSE), measured.closing_s + measured.distill_s()
+            commands.distill("student", teacher, layer, CHOOSE), measured.closing_s + measured.distill_s()
         )
         found, before = accuracy(output, "student"), accuracy(output, teacher)
         if found is None or before is None or found < before:
             self._say(f"distilling did not pay: {_percent(found)}, its teacher {_percent(before)}")
             return "finetuned"
-        self._conductor.run(commands.distill("distilled", "finetuned", self._test_split), measured.closing_s)
+        self._conductor.run(
+            commands.distill("distilled", "finetuned", layer, self._test_split), measured.closing_s
+        )
         return "distilled" if self._conductor.whole("distilled") else "finetuned"
 
     def _compare_layers(self, commands: Commands, measured: Measured) -> int:

@@ -114,15 +114,19 @@ class Commands:
         }
         return self._run(name, "finetune", settings)
 
-    def distill(self, name: str, teacher: str, eval_split: str | None, epochs: int = DISTILL_EPOCHS) -> Stage:
-        """Distills a fine-tuned network on all pictures into one that starts from the pretrained network."""
+    def distill(self, name: str, teacher: str, layer: int, eval_split: str | None) -> Stage:
+        """Distills a network that was fine-tuned from a layer, on all pictures.
+
+        The student is the same network, as in the paper's self-distillation, and starts from the pretrained one.
+        """
         settings = {
             "teacher": self.path(teacher),
             "checkpoint": self.path(PRETRAINED),
+            "ft_proj_selector": layer,
             "train_split": PICTURES,
             "train_batch_size": min(_DISTILL_BATCH, self._choices.batch_size),
-            "train_epochs": epochs,
-            "checkpoint_epochs": epochs,
+            "train_epochs": DISTILL_EPOCHS,
+            "checkpoint_epochs": DISTILL_EPOCHS,
             "learning_rate": 1.0,
             "warmup_epochs": 1,
             "weight_decay": 1e-4,

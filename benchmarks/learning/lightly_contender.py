@@ -1,0 +1,149 @@
+"""lightly's SimCLR as a contender of `learning_with_peers.py`; a program without TensorFlow.
+
+    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT
+
+Its transform, loss, head, LARS and schedule, put together as its benchmark of SimCLR does, with the
+ResNet of torchvision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports] # in the extra `bench`, not in the lock
+import torchvision  # pyright: ignore[reportMissingImports]
+from lightly.loss import NTXentLoss  # pyright: ignore[reportMissingImports]
+from lightly.models.modules import SimCLRProjectionHead  # pyright: ignore[reportMissingImports]
+from lightly.models.utils import (  # pyright: ignore[reportMissingImports]
+    get_weight_decay_parameters,
+)
+from lightly.transforms import SimCLRTransform  # pyright: ignore[reportMissingImports]
+from lightly.utils.lars import LARS  # pyright: ignore[reportMissingImports]
+from lightly.utils.scheduler import CosineWarmupScheduler  # pyright: ignore[reportMissingImports]
+from PIL import Image
+from torch import nn  # pyright: ignore[reportMissingImports]
+from torch.utils.data import DataLoader, Dataset  # pyright: ignore[reportMissingImports]
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from benchmarks.learning.recording import run
+from benchmarks.learning.settings import Settings
+
+FEATURE_BATCH = 250
+
+
+class Pictures(Dataset):
+    """Pairs of views of images in memory."""
+
+    def __init__(self, images: np.ndarray, transform: SimCLRTransform) -> None:
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> list:
+        return self.transform(Image.fromarray(self.images[index]).convert("RGB"))
+
+
+class Lightly:
+    """A loop in PyTorch.
+
+    Args:
+        settings: What to train.
+        folder: Holds `images.npz`.
+        seed: Of weights and views.
+    """
+
+    def __init__(self, settings: Settings, folder: pathlib.Path, seed: int) -> None:
+        torch.manual_seed(seed)
+        self._settings = settings
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._backbone = self._placed(backbone(settings))
+        head = SimCLRProjectionHead(512, 512, settings.out_dim, num_layers=settings.head_layers)
+        self._head = self._placed(head)
+        self._loss = NTXentLoss(temperature=settings.temperature)
+        decayed, plain = get_weight_decay_parameters([self._backbone, self._head])
+        self._optimizer = LARS(
+            [{"params": decayed}, {"params": plain, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        steps = settings.steps_per_epoch
+        self._schedule = CosineWarmupScheduler(
+            self._optimizer, settings.warmup_epochs * steps, settings.epochs * steps, end_value=0.0
+        )
+        with np.load(folder / "images.npz") as file:
+            images = file["train_images"]
+        transform = SimCLRTransform(
+            input_size=settings.image_size,
+            cj_strength=settings.color_jitter_strength,
+            gaussian_blur=0.0,
+            normalize=None,
+        )
+        # Next to a GPU a worker for each core; one core has nothing to gain from another process.
+        cores = len(os.sched_getaffinity(0))
+        self._loader = DataLoader(
+            Pictures(images, transform),
+            settings.batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=cores if cores > 1 else 0,
+        )
+
+    def epochs(self) -> Iterator[None]:
+        """Trains an epoch before each turn."""
+        while True:
+            self._backbone.train()
+            for views in self._loader:
+                self._step(torch.cat(views).to(self._device, memory_format=torch.channels_last))
+            yield
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The encoder's output."""
+        self._backbone.eval()
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(images), FEATURE_BATCH):
+                batch = torch.from_numpy(images[start : start + FEATURE_BATCH]).permute(0, 3, 1, 2)
+                found.append(self._backbone(batch.to(self._device).float() / 255.0).float().cpu().numpy())
+        return np.concatenate(found)
+
+    def _step(self, views: torch.Tensor) -> None:
+        with self._arithmetic():
+            z = self._head(self._backbone(views))
+        first, second = z.float().chunk(2)
+        loss = self._loss(first, second)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+
+    def _arithmetic(self) -> contextlib.AbstractContextManager:
+        if self._settings.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    def _placed(self, module: nn.Module) -> nn.Module:
+        return module.to(self._device, memory_format=torch.channels_last)
+
+
+def backbone(settings: Settings) -> nn.Module:
+    """ResNet-18 of torchvision without its classifier; up to 32 pixels, with a stem for small images."""
+    if settings.depth != 18:
+        raise ValueError(f"depth is {settings.depth}; only 18 is set up for lightly.")
+    network = torchvision.models.resnet18()
+    network.fc = nn.Identity()
+    if settings.image_size <= 32:
+        network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    return network
+
+
+if __name__ == "__main__":
+    run(Lightly)

@@ -1,0 +1,106 @@
+"""This package as a contender of `learning_with_peers.py`: the task, its batches, and a loop of steps.
+
+python benchmarks/learning/ours.py FOLDER SEED OUTPUT
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.learning.recording import run
+from benchmarks.learning.settings import Settings
+from tf_simclrv2 import (
+    LARS,
+    BatchOptions,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    Pretraining,
+    TrainingConfig,
+    WarmupCosine,
+    load_source,
+    pretraining_batches,
+)
+from tf_simclrv2.distribution.compilation import compiled
+
+FEATURE_BATCH = 250
+
+
+class Ours:
+    """A pretraining task.
+
+    Args:
+        settings: What to train.
+        folder: Holds `images/train/`, a folder of images.
+        seed: Of weights and views.
+    """
+
+    def __init__(self, settings: Settings, folder: pathlib.Path, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        self._settings = settings
+        data = DataConfig(
+            dataset="image_folder",
+            data_dir=str(folder / "images"),
+            cache_dataset=True,
+            color_jitter_strength=settings.color_jitter_strength,
+            use_blur=False,
+        )
+        config = ExperimentConfig(
+            model=ModelConfig(
+                resnet_depth=settings.depth,
+                image_size=settings.image_size,
+                num_proj_layers=settings.head_layers,
+                proj_out_dim=settings.out_dim,
+            ),
+            data=data,
+            objective=ObjectiveConfig(temperature=settings.temperature),
+            training=TrainingConfig(
+                train_batch_size=settings.batch_size,
+                lineareval_while_pretraining=False,
+                precision=settings.precision,
+            ),
+        )
+        options = BatchOptions(image_size=settings.image_size, batch_size=settings.batch_size, seed=seed)
+        self._batches = pretraining_batches(load_source(data, "train"), data, options)
+        keras.mixed_precision.set_global_policy(settings.precision)
+        self._task = Pretraining(config)
+        total = settings.steps_per_epoch * settings.epochs
+        rate = WarmupCosine(settings.learning_rate, total, settings.steps_per_epoch * settings.warmup_epochs)
+        self._task.compile(LARS(rate, momentum=settings.momentum, weight_decay=settings.weight_decay))
+        self._features = tf.function(self._encode, autograph=False)
+
+    def epochs(self) -> Iterator[None]:
+        """Trains an epoch before each turn."""
+        step = tf.function(compiled(self._task.train_step, self._task.compile_mode), autograph=False)
+        batches = iter(self._batches)
+        while True:
+            for _ in range(self._settings.steps_per_epoch):
+                loss = step(next(batches))["total_loss"]
+            loss.numpy()
+            yield
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The encoder's output."""
+        starts = range(0, len(images), FEATURE_BATCH)
+        return np.concatenate(
+            [self._features(images[start : start + FEATURE_BATCH]).numpy() for start in starts]
+        )
+
+    def _encode(self, images: tf.Tensor) -> tf.Tensor:
+        pixels = tf.cast(images, tf.float32) / 255.0
+        return tf.cast(self._task.network.resnet(pixels, training=False)["final_avg_pool"], tf.float32)
+
+
+if __name__ == "__main__":
+    run(Ours)

@@ -1,0 +1,110 @@
+"""The measured part of docs/learning.md: a table, and a picture of the curves."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+import statistics
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from benchmarks.learning.pieces import Measured
+
+NAMES = {
+    "ours": "this package",
+    "published": "google-research/simclr",
+    "lightly": "lightly",
+}
+_KINDS = {"linear": "linear probe", "neighbors": "20 nearest neighbors"}
+# Of Okabe and Ito's colors, which the color-blind tell apart; the marks differ in shape too.
+_LOOKS = {"ours": ("#0072B2", "o"), "published": ("#D55E00", "s"), "lightly": ("#009E73", "^")}
+_GOALS = (0.8, 0.82, 0.84, 0.86, 0.88)
+
+
+def measured_part(measured: Measured) -> str:
+    """Everything that was measured, in Markdown."""
+    return "\n\n".join(
+        [
+            f"Measured on {measured.machine}.",
+            table(measured),
+            times_table(measured),
+            "![Accuracy against minutes of training](images/learning.png)",
+        ]
+    )
+
+
+def table(measured: Measured) -> str:
+    """Accuracies after the last epoch and before the first step, and the time of an epoch."""
+    lines = [
+        "| | seeds | linear probe, % | 20 nearest neighbors, % | before the first step: linear, neighbors "
+        "| seconds of an epoch |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, runs in _runs(measured):
+        last, first = [run[-1] for run in runs], [run[0] for run in runs]
+        epoch = statistics.mean(row["seconds"] / row["epoch"] for row in last)
+        before = ", ".join(_percent([row[kind] for row in first]) for kind in _KINDS)
+        after = " | ".join(_percent([row[kind] for row in last]) for kind in _KINDS)
+        lines.append(f"| {NAMES[name]} | {len(runs)} | {after} | {before} | {epoch:.0f} |")
+    return "\n".join(lines)
+
+
+def times_table(measured: Measured) -> str:
+    """Minutes of training until the linear probe reaches some accuracies; a dash where a seed does not."""
+    goals = [goal for goal in _GOALS if any(_minutes(runs, goal) is not None for _, runs in _runs(measured))]
+    head = " | ".join(f"{goal:.0%}" for goal in goals)
+    lines = [f"| minutes to a linear probe of | {head} |", "|---|" + "---|" * len(goals)]
+    for name, runs in _runs(measured):
+        minutes = [_minutes(runs, goal) for goal in goals]
+        cells = " | ".join("-" if found is None else f"{found:.1f}" for found in minutes)
+        lines.append(f"| {NAMES[name]} | {cells} |")
+    return "\n".join(lines)
+
+
+def draw(measured: Measured) -> Figure:
+    """Both accuracies against minutes of training, a line a seed."""
+    figure = Figure(figsize=(10, 4), facecolor="white", layout="constrained")
+    for axes, (kind, label) in zip(figure.subplots(1, 2), _KINDS.items(), strict=True):
+        for name, runs in _runs(measured):
+            color, marker = _LOOKS[name]
+            for number, run in enumerate(runs):
+                minutes = [row["seconds"] / 60 for row in run]
+                values = [100 * row[kind] for row in run]
+                legend = NAMES[name] if number == 0 else None
+                axes.plot(minutes, values, color=color, marker=marker, markersize=4, alpha=0.8, label=legend)
+        axes.set_xlabel("minutes of training")
+        axes.set_ylabel(f"{label}, top-1 %")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def save(measured: Measured, path: pathlib.Path) -> None:
+    """Writes the picture."""
+    draw(measured).savefig(path, dpi=100)
+
+
+def _runs(measured: Measured) -> list[tuple[str, list[list[dict[str, float]]]]]:
+    return [(name, [*measured.pieces[name].values()]) for name in NAMES if name in measured.pieces]
+
+
+def _percent(values: Sequence[float]) -> str:
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def _minutes(runs: Sequence[Sequence[dict[str, float]]], goal: float) -> float | None:
+    """Mean over the seeds, linear between the measured epochs."""
+    found = [_minutes_of_run(run, goal) for run in runs]
+    reached = [minutes for minutes in found if minutes is not None]
+    return statistics.mean(reached) if len(reached) == len(runs) else None
+
+
+def _minutes_of_run(run: Sequence[dict[str, float]], goal: float) -> float | None:
+    for before, after in itertools.pairwise(run):
+        if before["linear"] < goal <= after["linear"]:
+            share = (goal - before["linear"]) / (after["linear"] - before["linear"])
+            return (before["seconds"] + share * (after["seconds"] - before["seconds"])) / 60
+    return None

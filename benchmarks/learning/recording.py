@@ -1,0 +1,77 @@
+"""What a contender's process does around its training: the same images in, features and seconds out.
+
+Imports neither TensorFlow nor PyTorch, so that every contender can.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.learning.settings import Settings
+
+TIMES = "times.json"
+
+
+class Contender(Protocol):
+    """A program that learns."""
+
+    def epochs(self) -> Iterator[None]:
+        """Trains an epoch before each turn."""
+        ...
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The encoder's output float32 [N, F] for uint8 images [N, S, S, 3]."""
+        ...
+
+
+def prepared(images: np.ndarray, size: int) -> np.ndarray:
+    """Gray images uint8 [N, H, W] as the encoders see them whole: uint8 [N, size, size, 3], bicubic."""
+    resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
+    return np.stack([np.asarray(image.convert("RGB")) for image in resized])
+
+
+def record(contender: Contender, settings: Settings, images_file: pathlib.Path, folder: pathlib.Path) -> None:
+    """Trains, and writes FOLDER/features_EPOCH.npz and, at the end, the seconds to each in FOLDER/times.json.
+
+    Only training counts: not the start of the process, and not the writing of features.
+    """
+    with np.load(images_file) as file:
+        probed = {
+            "train": prepared(file["train_images"][: settings.probe_images], settings.image_size),
+            "test": prepared(file["test_images"], settings.image_size),
+        }
+    seconds = {0: 0.0}
+    write_features(contender, probed, folder, 0)
+    epochs = contender.epochs()
+    spent = 0.0
+    for epoch in range(1, settings.epochs + 1):
+        start = time.perf_counter()
+        next(epochs)
+        spent += time.perf_counter() - start
+        if epoch in settings.measured:
+            seconds[epoch] = spent
+            write_features(contender, probed, folder, epoch)
+    (folder / TIMES).write_text(json.dumps(seconds) + "\n")
+
+
+def write_features(
+    contender: Contender, probed: dict[str, np.ndarray], folder: pathlib.Path, epoch: int
+) -> None:
+    """Writes the features of both splits after an epoch."""
+    features = {split: contender.features(images) for split, images in probed.items()}
+    np.savez(folder / f"features_{epoch}.npz", **features)  # pyright: ignore[reportArgumentType]
+
+
+def run(make: Callable[[Settings, pathlib.Path, int], Contender]) -> None:
+    """The main program of a contender: `PROGRAM FOLDER SEED OUTPUT`."""
+    folder, seed, output = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+    settings = Settings.from_plain(json.loads((folder / "settings.json").read_text()))
+    record(make(settings, folder, seed), settings, folder / "images.npz", output)

@@ -1,0 +1,189 @@
+"""The comparison of learning with the peers: its judge, its pieces, its page, and ours as a contender."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.claims.page import BEGIN, END
+from benchmarks.learning import page
+from benchmarks.learning.judge import judge
+from benchmarks.learning.ours import Ours
+from benchmarks.learning.pieces import Measured, Program, measure_piece, programs, waiting
+from benchmarks.learning.recording import prepared, record
+from benchmarks.learning.settings import SCALES, SMALL
+from benchmarks.learning_with_peers import prepare
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = dataclasses.replace(
+    SMALL,
+    train_images=400,
+    probe_images=300,
+    test_images=100,
+    image_size=8,
+    epochs=2,
+    measured=(0, 2),
+    batch_size=40,
+    seeds=(0, 1),
+)
+# A contender that knows the class of an image by its mean, but only after an epoch.
+FAKE = """
+import json, pathlib, sys
+import numpy as np
+folder, seed, output = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+if seed == 1:
+    raise SystemExit("no memory")
+labels = np.load(folder / "images.npz")
+train, test = labels["train_labels"][:300], labels["test_labels"]
+one_hot = lambda values: np.eye(10, dtype=np.float32)[values]
+nothing = lambda values: np.ones([len(values), 10], np.float32)
+for epoch, features in ((0, nothing), (2, one_hot)):
+    np.savez(output / f"features_{epoch}.npz", train=features(train), test=features(test))
+(output / "times.json").write_text(json.dumps({"0": 0.0, "2": 120.0}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What the contenders read, with random images of which each class has as many."""
+    from benchmarks.claims import fashion_mnist
+
+    def read(split, source):
+        count = {"train": 600, "test": 200}[split]
+        images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
+        return images, np.arange(count) % 10
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fashion_mnist, "read", read)
+        patch.setattr("benchmarks.learning_with_peers.read", read)
+        prepare(tmp_path / "learning", TINY, "debian")
+    return tmp_path / "learning"
+
+
+@pytest.fixture
+def fake(tmp_path):
+    (tmp_path / "fake.py").write_text(FAKE)
+    return Program("ours", sys.executable, str(tmp_path / "fake.py"))
+
+
+def rows(*values):
+    return [
+        {"epoch": epoch, "seconds": 60.0 * epoch, "linear": value, "neighbors": value - 0.1}
+        for epoch, value in enumerate(values)
+    ]
+
+
+def test_the_judge_knows_classes_from_noise():
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 4
+    told = np.eye(4)[labels] + 0.1 * rng.standard_normal((200, 4))
+    noise = rng.standard_normal((200, 4))
+    for features, low, high in ((told, 0.99, 1.0), (noise, 0.1, 0.4)):
+        found = judge({"train": features[:100], "test": features[100:]}, labels[:100], labels[100:])
+        assert set(found) == {"linear", "neighbors"}
+        assert all(low <= value <= high for value in found.values())
+
+
+def test_every_contender_reads_the_same_images(folder):
+    with np.load(folder / "images.npz") as file:
+        train, labels, test = file["train_images"], file["train_labels"], file["test_images"]
+    assert train.shape == (400, 28, 28) and test.shape == (100, 28, 28)
+    files = {path: np.asarray(Image.open(path)) for path in (folder / "images" / "train").rglob("*.png")}
+    assert {image.tobytes() for image in files.values()} == {image.tobytes() for image in train}
+    assert set(labels[:60]) == set(range(10))  # Mixed: the probes see every class.
+
+
+def test_images_are_seen_whole():
+    gray = np.arange(28 * 28, dtype=np.uint32).reshape(1, 28, 28).astype(np.uint8)
+    np.testing.assert_array_equal(prepared(gray, 28), np.repeat(gray[..., None], 3, -1))
+    assert prepared(gray, 33).shape == (1, 33, 33, 3)
+
+
+def test_a_piece_is_judged_and_leaves_nothing(folder, fake):
+    before, after = measure_piece(fake, 0, folder)
+    assert (before["epoch"], before["seconds"], after["epoch"], after["seconds"]) == (0, 0.0, 2, 120.0)
+    assert before["linear"] < 0.2 and after["linear"] == after["neighbors"] == 1.0
+    assert not (folder / "ours_0").exists()
+
+
+def test_a_piece_that_fails_says_so_and_can_be_repeated(folder, fake):
+    for _ in range(2):
+        with pytest.raises(subprocess.CalledProcessError):
+            measure_piece(fake, 1, folder)
+        assert "no memory" in (folder / "ours_1" / "log.txt").read_text()
+
+
+def test_what_was_measured_is_not_repeated(tmp_path, fake):
+    measured = Measured.open(tmp_path / "learning.json", TINY, "a machine")
+    assert waiting([fake], measured, TINY.seeds) == [(fake, 0), (fake, 1)]
+    measured.add("ours", 0, rows(0.1, 0.5))
+    again = Measured.open(tmp_path / "learning.json", TINY, "another machine")
+    assert again == measured
+    assert waiting([fake], again, TINY.seeds) == [(fake, 1)]
+
+
+def test_other_settings_do_not_mix(tmp_path):
+    Measured.open(tmp_path / "learning.json", TINY, "a machine").add("ours", 0, rows(0.1, 0.5))
+    with pytest.raises(SystemExit, match=r"other settings \(epochs\); give another --results"):
+        Measured.open(tmp_path / "learning.json", dataclasses.replace(TINY, epochs=3), "a machine")
+
+
+def test_who_is_not_installed_is_left_out_with_a_line(tmp_path):
+    ours, published, lightly = programs("tf2", str(tmp_path / "python"), sys.executable)
+    assert ours.why_missing() is None
+    assert str(published.why_missing()).startswith(
+        f"published is left out: {tmp_path / 'python'} does not run"
+    )
+    without = dataclasses.replace(lightly, python=sys.executable)
+    missing = without.why_missing()
+    assert missing is None or missing.startswith("lightly is left out: ")
+    assert [one.name for one in programs(None, "python", "python")] == ["ours", "lightly"]
+
+
+def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
+    measured = Measured(tmp_path / "learning.json", TINY, "a machine")
+    measured.add("ours", 0, rows(0.1, 0.78, 0.82))
+    measured.add("ours", 1, rows(0.1, 0.79, 0.83))
+    measured.add("lightly", 0, rows(0.2, 0.7, 0.81))
+    lines = page.table(measured).splitlines()
+    assert lines[2] == "| this package | 2 | 82.5 ± 0.7 | 72.5 ± 0.7 | 10.0 ± 0.0, 0.0 ± 0.0 | 60 |"
+    assert lines[3] == "| lightly | 1 | 81.0 | 71.0 | 20.0, 10.0 | 60 |"
+    # Of ours: half way, and a quarter of the way, from minute 1 to 2.
+    assert page.times_table(measured).splitlines() == [
+        "| minutes to a linear probe of | 80% | 82% |",
+        "|---|---|---|",
+        "| this package | 1.4 | 1.9 |",
+        "| lightly | 1.9 | - |",
+    ]
+    lines = page.draw(measured).axes[0].get_lines()
+    assert [line.get_ydata().tolist() for line in lines] == pytest.approx(
+        [[10.0, 78.0, 82.0], [10.0, 79.0, 83.0], [20.0, 70.0, 81.0]]
+    )
+
+
+def test_ours_learns_as_a_contender(folder, tmp_path):
+    output = tmp_path / "ours"
+    output.mkdir()
+    record(Ours(TINY, folder, 0), TINY, folder / "images.npz", output)
+    with np.load(output / "features_0.npz") as before, np.load(output / "features_2.npz") as after:
+        assert before["train"].shape == (300, 512) and before["test"].shape == (100, 512)
+        assert before["train"].dtype == np.float32
+        assert not np.allclose(before["train"], after["train"])
+
+
+@pytest.mark.parametrize("settings", SCALES.values())
+def test_scales_hold_together(settings):
+    assert settings.measured[0] == 0 and settings.measured[-1] == settings.epochs
+    assert settings.probe_images <= settings.train_images
+    assert settings.learning_rate == pytest.approx(0.075 * settings.batch_size**0.5, rel=0.01)
+
+
+def test_the_page_shows_the_committed_results():
+    """Whoever adds results also types `learning_with_peers.py --docs`."""
+    measured = Measured.read(ROOT / "docs" / "measured" / "learning_small.json")
+    text = (ROOT / "docs" / "learning.md").read_text()
+    assert f"{BEGIN}\n\n{page.measured_part(measured)}\n\n{END}" in text
