@@ -6,6 +6,10 @@ GPU_TESTS ?= tests/models tests/objectives tests/optimization tests/tasks tests/
   tests/export/test_export.py tests/training/test_resume.py
 # Of `simclrv2 rehearse`; by default pretraining ResNet-50 on ImageNet.
 RUN ?= --tpu=v5e-8 --precision=mixed_bfloat16 --train_batch_size=1024
+# Of the claims: small, gpu or full.
+SCALE ?= small
+# Of learning: where the other programs are.
+PEERS ?=
 BENCHMARK ?= every
 BENCH_ARGS ?=
 SIGKILLS ?= 10
@@ -32,7 +36,7 @@ semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and
 	$(python) benchmarks/semi_supervised.py
 
 claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, small (docs/claims.md)
-	$(python) benchmarks/paper_claims.py
+	$(python) benchmarks/paper_claims.py --scale=$(SCALE)
 
 learning: $(installed)  ## Learn side by side with the published program and lightly (PEERS="--published=FOLDER ...")
 	$(python) benchmarks/learning_with_peers.py $(PEERS)

@@ -6,8 +6,9 @@
 The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim.
 Every run has a process with one thread, and as many run at once as there are cores. Typing it again resumes.
 `--seed=0` leaves the other repetitions for later. OUTPUT/results.json holds what each run has measured; with
-`--results=FILE` a measurement goes on elsewhere, without repeating the runs in that file. The second command
-writes what docs/measured/claims_*.json hold into docs/claims.md, with a figure for each claim.
+`--results=FILE` a measurement goes on elsewhere, without repeating the runs in that file. `--piece=NAME` runs
+one part, with what its runs start from; `--scale=full --pieces` lists parts of minutes on a GPU. The second
+command writes what docs/measured/claims_*.json hold into docs/claims.md, with a figure for each claim.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.claims import figures
-from benchmarks.claims.claim import claims
+from benchmarks.claims.claim import LETTERS, claims
 from benchmarks.claims.execute import execute
 from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
 from benchmarks.claims.page import measured_part, rewrite, sentence, table
-from benchmarks.claims.plan import IMAGES, needed, plan
+from benchmarks.claims.plan import IMAGES, needed, pieces, plan
 from benchmarks.claims.record import Record, claim_directory, read_records
 from benchmarks.claims.results import Results
 from benchmarks.claims.scale import SCALES, Scale
@@ -48,6 +49,7 @@ class Request:
         scale: How large.
         letters: Which claims.
         seeds: Which repetitions are run now; the others must have been, for the claims to be judged.
+        piece: The only part that is run now; None for all.
         source: Where the images come from.
     """
 
@@ -55,6 +57,7 @@ class Request:
     letters: Sequence[str]
     seeds: Sequence[int]
     source: FashionSource
+    piece: str | None = None
 
 
 def measure(
@@ -67,13 +70,14 @@ def measure(
     archive.unpack(output)
     images = {"train": scale.train_images, "test": scale.test_images}
     write_image_folder(output / IMAGES, images, request.source)
-    asked = [claim for claim in claims() if claim.letter in request.letters]
+    asked = [claim for claim in claims(scale) if claim.letter in request.letters]
     stages = plan(scale, output)
-    execute(needed(stages, asked, request.seeds), output, processes, note=archive.add)
+    now = needed(stages, asked, request.seeds) if request.piece is None else pieces(stages)[request.piece]
+    execute(now, output, processes, note=archive.add)
     if missing := [s.name for s in needed(stages, asked, scale.seeds) if s.name not in archive.by_stage]:
         print(f"{len(missing)} runs are left, such as {missing[0]}; the claims are judged when all are done.")
         return None
-    return Record.judge(archive, asked)
+    return Record.judge(archive, request.letters)
 
 
 def write_docs() -> None:
@@ -88,11 +92,12 @@ def main() -> None:
     """Measures, or writes the documentation of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/paper_claims"))
-    parser.add_argument("--scale", choices=SCALES, default="small", help="paper takes many hours")
+    parser.add_argument("--scale", choices=SCALES, default="small", help="full asks for a GPU")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
-    letters = [claim.letter for claim in claims()]
-    parser.add_argument("--claim", choices=letters, action="append", help="default: all")
+    parser.add_argument("--claim", choices=[*LETTERS], action="append", help="default: all")
     parser.add_argument("--seed", type=int, action="append", help="of the scale's repetitions; default: all")
+    parser.add_argument("--piece", help="run this part alone; --pieces lists them")
+    parser.add_argument("--pieces", action="store_true", help="list the parts of the measurement")
     parser.add_argument(
         "--results", type=pathlib.Path, help="file of results to go on from; default: OUTPUT/results.json"
     )
@@ -115,10 +120,18 @@ def main() -> None:
         scale = dataclasses.replace(scale, precision=arguments.precision)
     if unknown := {*(arguments.seed or ())} - {*scale.seeds}:
         parser.error(f"--seed is {unknown.pop()}, but the scale repeats with {scale.seeds}.")
+    parts = pieces(plan(scale, arguments.output))
+    if arguments.pieces:
+        print("\n".join(f"{name}: {', '.join(stage.name for stage in parts[name])}" for name in parts))
+        return
+    if arguments.piece not in (None, *parts):
+        parser.error(f"--piece is {arguments.piece!r}; it must be one that --pieces lists.")
     define_flags()
     be_quiet()
     start = time.perf_counter()
-    request = Request(scale, arguments.claim or letters, arguments.seed or scale.seeds, arguments.source)
+    request = Request(
+        scale, arguments.claim or LETTERS, arguments.seed or scale.seeds, arguments.source, arguments.piece
+    )
     results_file = arguments.results or arguments.output / "results.json"
     with stage_processes(arguments) as processes:
         record = measure(request, arguments.output, results_file, processes)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+from benchmarks.claims.names import ALPHAS, HEADS, percent, usual_layer
+from benchmarks.claims.scale import Scale
 from benchmarks.stages import TOP_1
 
 LINEAR = "linear/final_avg_pool/top_1_accuracy"
+LETTERS = "abcde"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,82 +54,104 @@ class Claim:
     comparisons: tuple[Comparison, ...]
 
 
-def claims() -> tuple[Claim, ...]:
-    """All five."""
-    return (_bigger_models(), _deeper_head(), _memory(), _distillation(), _supervised())
+def claims(scale: Scale) -> tuple[Claim, ...]:
+    """All five, of what a scale has."""
+    made = (_bigger_models, _deeper_head, _memory, _distillation, _supervised)
+    return tuple(make(scale) for make in made)
 
 
-BIG_1, BIG_10 = (
-    Arm(f"big network, {percent} % of the labels", f"finetuned_big_{percent}pct") for percent in (1, 10)
-)
-SMALL_1, SMALL_10 = (
-    Arm(f"small network, {percent} % of the labels", f"finetuned_small_{percent}pct") for percent in (1, 10)
-)
-
-
-def _bigger_models() -> Claim:
+def _bigger_models(scale: Scale) -> Claim:
+    big, small = (
+        [
+            Arm(f"{name} network, {_share(fraction)} of the labels", f"finetuned_{name}_{percent(fraction)}")
+            for fraction in scale.fractions
+        ]
+        for name in ("big", "small")
+    )
+    few = _share(scale.fractions[0])
     return Claim(
         "a",
         "The fewer the labels, the more a bigger network gains",
-        (BIG_1, SMALL_1, BIG_10, SMALL_10),
+        tuple(arm for both in zip(big, small, strict=True) for arm in both),
         (
-            Comparison("the big network is better with 1 %", (BIG_1,), (SMALL_1,)),
-            Comparison("its lead is larger with 1 % than with 10 %", (BIG_1, SMALL_10), (SMALL_1, BIG_10)),
+            Comparison(f"the big network is better with {few}", (big[0],), (small[0],)),
+            *_larger_leads(scale, big, small),
         ),
     )
 
 
-def _deeper_head() -> Claim:
+def _larger_leads(scale: Scale, better: Sequence[Arm], worse: Sequence[Arm]) -> list[Comparison]:
+    """That a lead is larger with the fewest labels than with each larger share."""
+    few, *more = map(_share, scale.fractions)
+    return [
+        Comparison(f"its lead is larger with {few} than with {many}", (better[0], low), (worse[0], high))
+        for many, high, low in zip(more, better[1:], worse[1:], strict=True)
+    ]
+
+
+def _deeper_head(scale: Scale) -> Claim:
     comparisons, arms = [], []
-    for percent in (1, 10):
-        h, first, second = (
-            Arm(f"3 layers, from layer {layer}, {percent} %", f"finetuned_small{stage}_{percent}pct")
-            for layer, stage in ((0, "_layer0"), (1, ""), (2, "_layer2"))
-        )
-        shallow_h, shallow_first = (
-            Arm(f"2 layers, from layer {layer}, {percent} %", f"finetuned_shallow_head{stage}_{percent}pct")
-            for layer, stage in ((0, ""), (1, "_layer1"))
-        )
-        arms += [h, first, second, shallow_h, shallow_first]
-        comparisons += [
-            Comparison(f"the deeper head is better with {percent} %", (first,), (shallow_h,)),
-            Comparison(f"its first layer is better than h with {percent} %", (first,), (h,)),
-        ]
+    for fraction in scale.fractions:
+        share = _share(fraction)
+        by_head = {
+            layers: _from_every_layer(layers, fraction) for layers in sorted(scale.heads, reverse=True)
+        }
+        arms += [arm for layers in by_head.values() for arm in layers]
+        shallow = by_head[min(by_head)][0]
+        for layers, (h, first, *_) in by_head.items():
+            if layers > min(by_head):
+                name = f"{layers} layers, {share}: "
+                comparisons += [
+                    Comparison(
+                        f"{name}layer 1 is better than h of {min(by_head)} layers", (first,), (shallow,)
+                    ),
+                    Comparison(f"{name}layer 1 is better than h", (first,), (h,)),
+                ]
     title = "A deeper projection head, fine-tuned from its first layer, is better"
     return Claim("b", title, tuple(arms), tuple(comparisons))
 
 
-def _memory() -> Claim:
-    probes = (
-        Arm("with memory, linear probe", "pretrained_memory", LINEAR),
-        Arm("without, linear probe", "pretrained_small", LINEAR),
-    )
-    finetuned = (
-        Arm("with memory, fine-tuned with 1 %", "finetuned_memory_1pct"),
-        Arm("without, fine-tuned with 1 %", "finetuned_small_1pct"),
-    )
-    return Claim(
-        "c",
-        "A memory of negatives helps a little",
-        (*probes, *finetuned),
-        (
-            Comparison("memory is better in the linear probe", probes[:1], probes[1:]),
-            Comparison("memory is better when fine-tuned with 1 %", finetuned[:1], finetuned[1:]),
-        ),
-    )
+def _from_every_layer(head_layers: int, fraction: float) -> list[Arm]:
+    """A head fine-tuned from each of its layers up to the last but one; 0 is h."""
+    usual = usual_layer(head_layers)
+    return [
+        Arm(
+            f"{head_layers} layers, from layer {layer}, {_share(fraction)}",
+            f"finetuned_{HEADS[head_layers]}{'' if layer == usual else f'_layer{layer}'}_{percent(fraction)}",
+        )
+        for layer in range(head_layers)
+    ]
 
 
-def _distillation() -> Claim:
-    teacher = Arm("the teacher, big, fine-tuned with 1 %", BIG_1.stage)
+def _memory(scale: Scale) -> Claim:
+    few = scale.fractions[0]
+    arms, comparisons = [], []
+    for size in (None, *scale.memory_batches):
+        at, batch = ("", "") if size is None else (f", batches of {size}", f"_batch{size}")
+        for what, result, kind, share in (
+            ("linear probe", LINEAR, "pretrained", ""),
+            (f"fine-tuned with {_share(few)}", TOP_1, "finetuned", f"_{percent(few)}"),
+        ):
+            memory = Arm(f"with memory, {what}{at}", f"{kind}_memory{batch}{share}", result)
+            without = Arm(f"without, {what}{at}", f"{kind}_small{batch}{share}", result)
+            arms += [memory, without]
+            where = "in the linear probe" if result == LINEAR else f"when {what}"
+            comparisons.append(Comparison(f"memory is better {where}{at}", (memory,), (without,)))
+    return Claim("c", "A memory of negatives helps a little", tuple(arms), tuple(comparisons))
+
+
+def _distillation(scale: Scale) -> Claim:
+    few = scale.fractions[0]
+    teacher = Arm(f"the teacher, big, fine-tuned with {_share(few)}", f"finetuned_big_{percent(few)}")
     big_labels, big_half, big_none = (
-        Arm(f"big student, alpha {alpha}", f"distilled_big_alpha{alpha}") for alpha in (0.0, 0.5, 1.0)
+        Arm(f"big student, alpha {alpha}", f"distilled_big_alpha{alpha}") for alpha in ALPHAS
     )
     small_labels, small_half, small_none = (
-        Arm(f"small student, alpha {alpha}", f"distilled_small_alpha{alpha}") for alpha in (0.0, 0.5, 1.0)
+        Arm(f"small student, alpha {alpha}", f"distilled_small_alpha{alpha}") for alpha in ALPHAS
     )
     return Claim(
         "d",
-        "Distilling on unlabelled images beats the labels alone, and self-distillation its teacher",
+        "Distilling on unlabeled images beats the labels alone, and self-distillation its teacher",
         (teacher, big_labels, big_half, big_none, small_labels, small_half, small_none),
         (
             Comparison("big student: alpha 1 beats labels alone", (big_none,), (big_labels,)),
@@ -136,22 +162,25 @@ def _distillation() -> Claim:
     )
 
 
-def _supervised() -> Claim:
-    scratch_1, scratch_10 = (
-        Arm(f"from scratch, {percent} %", f"scratch_big_{percent}pct") for percent in (1, 10)
+def _supervised(scale: Scale) -> Claim:
+    scratch, tuned = (
+        [
+            Arm(f"{name}, {_share(fraction)}", f"{stage}_big_{percent(fraction)}")
+            for fraction in scale.fractions
+        ]
+        for name, stage in (("from scratch", "scratch"), ("pretrained and fine-tuned", "finetuned"))
     )
-    tuned_1, tuned_10 = (
-        Arm(f"pretrained and fine-tuned, {percent} %", f"finetuned_big_{percent}pct") for percent in (1, 10)
-    )
+    better = [
+        Comparison(f"pretraining is better with {_share(fraction)}", (high,), (low,))
+        for fraction, high, low in zip(scale.fractions, tuned, scratch, strict=True)
+    ]
     return Claim(
         "e",
         "Pretraining beats supervised training on the same labels, most with few",
-        (tuned_1, scratch_1, tuned_10, scratch_10),
-        (
-            Comparison("pretraining is better with 1 %", (tuned_1,), (scratch_1,)),
-            Comparison("pretraining is better with 10 %", (tuned_10,), (scratch_10,)),
-            Comparison(
-                "its lead is larger with 1 % than with 10 %", (tuned_1, scratch_10), (scratch_1, tuned_10)
-            ),
-        ),
+        tuple(arm for both in zip(tuned, scratch, strict=True) for arm in both),
+        (*better, *_larger_leads(scale, tuned, scratch)),
     )
+
+
+def _share(fraction: float) -> str:
+    return f"{round(100 * fraction)} %"

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from benchmarks.claims.claim import Claim
+from benchmarks.claims.names import ALPHAS, HEADS, percent, usual_layer
 from benchmarks.claims.scale import Scale
 
-# Shares of the labels, as the paper's; and the weights of distillation against labels.
-FRACTIONS = {"1pct": 0.01, "10pct": 0.1}
-ALPHAS = (0.0, 0.5, 1.0)
 IMAGES = "images"
+# At temperature 1, as in the recipe. The logits of targets at 0.1 have a hundred times the loss's curvature.
+DISTIL_RATE = 4.0
+# Of the labels that there are, where the steps of a scale come to fewer.
+FEWEST_EPOCHS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Stage:
 
     Attributes:
         name: Its directory.
+        piece: The part of the measurement that it belongs to; what it starts from belongs to it too.
         recipe: The recipe that it changes.
         flags: The changes.
         start: The stage whose network it starts from or is taught by; None needs no other.
@@ -30,6 +33,7 @@ class Stage:
     """
 
     name: str
+    piece: str
     recipe: str
     flags: dict[str, object]
     start: str | None = None
@@ -42,31 +46,62 @@ class Pretrained:
 
     Attributes:
         depth: Layers of its ResNet.
+        fractions: Which shares of the labels it is fine-tuned with.
         head_layers: Layers of its projection head.
         selector: The layer of the head that it is fine-tuned from.
         other_selectors: Further layers, each of which it is fine-tuned from too.
-        fractions: Which shares of the labels it is fine-tuned with.
         memory: Whether a memory of negatives is used.
         probed: Whether a linear probe is fitted to it.
+        batch_size: Images per step; None for the scale's.
     """
 
     depth: int
+    fractions: tuple[float, ...]
     head_layers: int = 3
     selector: int = 1
     other_selectors: tuple[int, ...] = ()
-    fractions: tuple[str, ...] = tuple(FRACTIONS)
     memory: bool = False
     probed: bool = False
+    batch_size: int | None = None
 
 
 def pretrained_networks(scale: Scale) -> dict[str, Pretrained]:
     """The networks by name, the costliest first."""
-    return {
-        "big": Pretrained(scale.big_depth),
-        "memory": Pretrained(scale.small_depth, fractions=("1pct",), memory=True, probed=True),
-        "small": Pretrained(scale.small_depth, other_selectors=(0, 2), probed=True),
-        "shallow_head": Pretrained(scale.small_depth, head_layers=2, selector=0, other_selectors=(1,)),
+    few = scale.fractions[:1]
+    networks = {
+        "big": Pretrained(scale.big_depth, scale.fractions),
+        "memory": Pretrained(scale.small_depth, few, memory=True, probed=True),
     }
+    for layers in sorted(scale.heads, reverse=True):
+        selector = usual_layer(layers)
+        networks[HEADS[layers]] = Pretrained(
+            scale.small_depth,
+            scale.fractions,
+            head_layers=layers,
+            selector=selector,
+            other_selectors=tuple(layer for layer in range(layers) if layer != selector),
+            probed=layers == 3,
+        )
+    for size in scale.memory_batches:
+        for name, memory in (("memory", True), ("small", False)):
+            networks[f"{name}_batch{size}"] = Pretrained(
+                scale.small_depth, few, memory=memory, probed=True, batch_size=size
+            )
+    return networks
+
+
+def pieces(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
+    """The parts that a measurement can be done in, each with what its runs start from.
+
+    A part shares a pretraining with others, which is repeated where its weights are not there any more.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    found: dict[str, list[Stage]] = {}
+    for piece in dict.fromkeys(stage.piece for stage in stages):
+        names = {stage.name for stage in stages if stage.piece == piece}
+        _add_starts(names, by_name)
+        found[piece] = [stage for stage in stages if stage.name in names]
+    return found
 
 
 def plan(scale: Scale, output: pathlib.Path) -> list[Stage]:
@@ -95,13 +130,18 @@ def needed(stages: Sequence[Stage], claims: Iterable[Claim], seeds: Sequence[int
     """The runs that claims are measured of, and those that they start from, in the plan's order."""
     by_name = {stage.name: stage for stage in stages}
     names = {f"{arm.stage}_{seed}" for claim in claims for arm in claim.arms for seed in seeds}
+    _add_starts(names, by_name)
+    return [stage for stage in stages if stage.name in names]
+
+
+def _add_starts(names: set[str], by_name: Mapping[str, Stage]) -> None:
+    """Adds the runs that some start from, and so on."""
     waiting = list(names)
     while waiting:
         start = by_name[waiting.pop()].start
         if start is not None and start not in names:
             names.add(start)
             waiting.append(start)
-    return [stage for stage in stages if stage.name in names]
 
 
 def _pretraining(scale: Scale) -> Iterator[Stage]:
@@ -111,11 +151,12 @@ def _pretraining(scale: Scale) -> Iterator[Stage]:
         for seed in scale.seeds:
             yield Stage(
                 f"pretrained_{name}_{seed}",
+                f"{name}_{percent(network.fractions[0])}_{seed}",
                 "digits_pretrain",
                 {
                     **length,
                     **(memory if network.memory else {}),
-                    "train_batch_size": scale.pretrain_batch_size,
+                    "train_batch_size": network.batch_size or scale.pretrain_batch_size,
                     "resnet_depth": network.depth,
                     "num_proj_layers": network.head_layers,
                     "eval_protocols": "online,linear" if network.probed else "online",
@@ -132,11 +173,12 @@ def _finetuning(scale: Scale) -> Iterator[Stage]:
         for (name, selector), fraction in itertools.product(selectors.items(), network.fractions):
             for seed in scale.seeds:
                 yield Stage(
-                    f"finetuned_{name}_{fraction}_{seed}",
+                    f"finetuned_{name}_{percent(fraction)}_{seed}",
+                    f"{network_name}_{percent(fraction)}_{seed}",
                     "digits_finetune",
                     {
                         **_labels(scale, fraction, seed),
-                        **_steps(scale.finetune_steps),
+                        **_steps(scale, scale.finetune_steps, fraction),
                         "resnet_depth": network.depth,
                         "num_proj_layers": network.head_layers,
                         "ft_proj_selector": selector,
@@ -147,50 +189,58 @@ def _finetuning(scale: Scale) -> Iterator[Stage]:
 
 def _distillation(scale: Scale) -> Iterator[Stage]:
     length = {"train_epochs": scale.distil_epochs, "checkpoint_epochs": 1}
-    for student, depth in {"big": scale.big_depth, "small": scale.small_depth}.items():
+    few = scale.fractions[0]
+    students = {"big": (scale.big_depth, scale.self_temperature), "small": (scale.small_depth, 1.0)}
+    for student, (depth, temperature) in students.items():
         for alpha in ALPHAS:
             for seed in scale.seeds:
                 yield Stage(
                     f"distilled_{student}_alpha{alpha}_{seed}",
+                    f"distilled_{student}_{seed}",
                     "digits_distill",
                     {
                         **length,
                         "resnet_depth": depth,
                         "distill_alpha": alpha,
-                        "label_fraction": FRACTIONS["1pct"],
+                        "distill_temperature": temperature,
+                        "learning_rate": DISTIL_RATE * temperature**2,
+                        "label_fraction": few,
                         "label_seed": seed,
                         "labelled_batch_size": scale.label_batch_size,
                         "seed": seed,
                     },
-                    start=f"finetuned_big_1pct_{seed}",
+                    start=f"finetuned_big_{percent(few)}_{seed}",
                     start_flag="teacher",
                 )
 
 
 def _scratch(scale: Scale) -> Iterator[Stage]:
-    for fraction in FRACTIONS:
+    for fraction in scale.fractions:
         for seed in scale.seeds:
             yield Stage(
-                f"scratch_big_{fraction}_{seed}",
+                f"scratch_big_{percent(fraction)}_{seed}",
+                f"scratch_{seed}",
                 "digits_supervised",
                 {
                     **_labels(scale, fraction, seed),
-                    **_steps(scale.scratch_steps),
+                    **_steps(scale, scale.scratch_steps, fraction),
                     "resnet_depth": scale.big_depth,
                 },
             )
 
 
-def _labels(scale: Scale, fraction: str, seed: int) -> dict[str, object]:
+def _labels(scale: Scale, fraction: float, seed: int) -> dict[str, object]:
     return {
         "train_split": "train",
         "labels_per_class": 0,
         "train_batch_size": scale.label_batch_size,
-        "label_fraction": FRACTIONS[fraction],
+        "label_fraction": fraction,
         "label_seed": seed,
         "seed": seed,
     }
 
 
-def _steps(steps: int) -> dict[str, object]:
+def _steps(scale: Scale, least: int, fraction: float) -> dict[str, object]:
+    epochs = FEWEST_EPOCHS * scale.train_images * fraction / scale.label_batch_size
+    steps = max(least, round(epochs))
     return {"train_steps": steps, "checkpoint_steps": steps}

@@ -7,7 +7,7 @@ import json
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from benchmarks.claims.claim import Claim, claims
+from benchmarks.claims.claim import LETTERS, claims
 from benchmarks.claims.findings import Finding, find
 from benchmarks.claims.results import Results
 from benchmarks.claims.scale import Scale, from_plain
@@ -28,8 +28,9 @@ class Record:
     findings: tuple[Finding, ...]
 
     @classmethod
-    def judge(cls, results: Results, asked: Sequence[Claim]) -> Record:
+    def judge(cls, results: Results, letters: Sequence[str]) -> Record:
         """Judges those of some claims that have been measured with every seed."""
+        asked = [claim for claim in claims(results.scale) if claim.letter in letters]
         seeds = results.scale.seeds
         whole = [
             claim
@@ -48,7 +49,7 @@ def read_records(files: Iterable[pathlib.Path]) -> list[Record]:
     Returns:
         Those with claims to them, in the order of their first letters.
     """
-    found = [Record.judge(Results.read(file), claims()) for file in files]
+    found = [Record.judge(Results.read(file), LETTERS) for file in files]
     found.sort(key=lambda record: record.scale.pretrain_images, reverse=True)
     seen: set[str] = set()
     records = []

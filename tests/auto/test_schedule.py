@@ -13,9 +13,9 @@ MEASURED = Measured(images=1_000, start_s=20.0, image_s=0.002)
 def test_seconds_follow_from_the_steps():
     # 70 labels: 100 epochs of two batches of 35, with half the work of pretraining per image.
     assert (label_batch(70), label_epochs(70)) == (35, 100)
-    assert MEASURED.finetune_s(70) == pytest.approx(20 + 100 * 70 * 0.002 * 0.5)
-    assert MEASURED.distill_s(10) == pytest.approx(20 + 10 * 1_000 * 0.002 * 0.7)
-    assert dataclasses.replace(MEASURED, image_s=0.004).distill_s(10) == pytest.approx(20 + 28)
+    assert MEASURED.finetune_s(70) == pytest.approx(2 * 20 + 100 * 70 * 0.002 * 0.5)
+    assert MEASURED.distill_s(10) == pytest.approx(2 * 20 + 10 * 1_000 * 0.002 * 0.7)
+    assert dataclasses.replace(MEASURED, image_s=0.004).distill_s(10) == pytest.approx(2 * 20 + 28)
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_few_labels_are_seen_more_often(labels, batch, epochs):
 
 
 def test_more_time_allows_more_stages():
-    plans = [schedule(MEASURED, 70, 52, seconds, pretrained=True) for seconds in (60, 130, 280, 1_000)]
+    plans = [schedule(MEASURED, 70, 52, seconds, pretrained=True) for seconds in (60, 130, 380, 1_000)]
     assert [(plan.layers, plan.distills) for plan in plans] == [
         ((1,), False),
         ((1,), False),
         ((0, 1, 2), False),
         ((0, 1, 2), True),
     ]
-    assert all(plan.seconds <= left for plan, left in zip(plans[1:], (130, 280, 1_000), strict=True))
+    assert all(plan.seconds <= left for plan, left in zip(plans[1:], (130, 380, 1_000), strict=True))
 
 
 def test_pretraining_keeps_half_of_the_time():

@@ -17,10 +17,10 @@ from benchmarks.stages import run_stage
 from flags import define_flags
 
 PLAN = [
-    Stage("first", "digits_pretrain", {}),
-    Stage("second", "digits_finetune", {"ft_proj_selector": 1}, start="first"),
-    Stage("third", "digits_distill", {}, start="second", start_flag="teacher"),
-    Stage("alone", "digits_supervised", {}),
+    Stage("first", "all", "digits_pretrain", {}),
+    Stage("second", "all", "digits_finetune", {"ft_proj_selector": 1}, start="first"),
+    Stage("third", "all", "digits_distill", {}, start="second", start_flag="teacher"),
+    Stage("alone", "all", "digits_supervised", {}),
 ]
 
 
@@ -88,7 +88,7 @@ def test_only_weights_that_others_start_from_stay(tmp_path, executed):
 
 
 def test_an_impossible_stage_is_refused_before_any_runs(tmp_path, executed):
-    bad = Stage("bad", "digits_finetune", {"ft_proj_selector": 9}, start="first")
+    bad = Stage("bad", "all", "digits_finetune", {"ft_proj_selector": 9}, start="first")
     with ThreadPoolExecutor(1) as processes, pytest.raises(ValueError, match="ft_proj_selector is 9"):
         execute([*PLAN, bad], tmp_path, processes)
     assert executed() == []
@@ -96,7 +96,7 @@ def test_an_impossible_stage_is_refused_before_any_runs(tmp_path, executed):
 
 def test_a_recipe_forgets_the_flags_of_the_one_before(tmp_path):
     """Flags are global: what one stage sets must not leak into the next."""
-    stage_config(Stage("one", "digits_pretrain", {"memory_size": 512}), tmp_path)
+    stage_config(Stage("one", "all", "digits_pretrain", {"memory_size": 512}), tmp_path)
     assert stage_config(PLAN[3], tmp_path).objective.memory_size == 0
 
 

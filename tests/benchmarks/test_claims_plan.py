@@ -9,8 +9,9 @@ from absl import flags
 
 from benchmarks.claims.claim import LINEAR, claims
 from benchmarks.claims.execute import stage_config
-from benchmarks.claims.plan import FRACTIONS, needed, plan
-from benchmarks.claims.scale import PAPER, SCALES, SMALL
+from benchmarks.claims.names import percent
+from benchmarks.claims.plan import needed, pieces, plan
+from benchmarks.claims.scale import FULL, SCALES, SMALL
 from flags import define_flags
 
 OUTPUT = pathlib.Path("runs/claims")
@@ -48,8 +49,10 @@ def test_every_stage_comes_behind_the_one_it_starts_from():
 
 def test_every_run_belongs_to_a_claim():
     """Directly, or since a run of a claim starts from it."""
-    assert needed(STAGES, claims(), SMALL.seeds) == STAGES
-    measured = {f"{arm.stage}_{seed}" for claim in claims() for arm in claim.arms for seed in SMALL.seeds}
+    assert needed(STAGES, claims(SMALL), SMALL.seeds) == STAGES
+    measured = {
+        f"{arm.stage}_{seed}" for claim in claims(SMALL) for arm in claim.arms for seed in SMALL.seeds
+    }
     names = {stage.name for stage in STAGES}
     assert measured <= names
     starts = {stage.name: stage.start for stage in STAGES}
@@ -62,14 +65,14 @@ def test_every_run_belongs_to_a_claim():
 
 
 def test_a_claim_alone_needs_its_own_runs():
-    deeper_head = next(claim for claim in claims() if claim.letter == "b")
+    deeper_head = next(claim for claim in claims(SMALL) if claim.letter == "b")
     kinds = collections.Counter(stage.name[:-2] for stage in needed(STAGES, [deeper_head], (0, 1)))
-    finetuned = {f"finetuned_{name}_{share}" for name in FROM_LAYERS for share in FRACTIONS}
+    finetuned = {f"finetuned_{name}_{percent(share)}" for name in FROM_LAYERS for share in SMALL.fractions}
     assert kinds == dict.fromkeys({"pretrained_small", "pretrained_shallow_head", *finetuned}, 2)
 
 
 def test_comparisons_are_of_arms_of_the_claim():
-    for claim in claims():
+    for claim in claims(SMALL):
         measured = {(arm.stage, arm.result) for arm in claim.arms}
         for comparison in claim.comparisons:
             assert {(arm.stage, arm.result) for arm in (*comparison.more, *comparison.less)} <= measured
@@ -77,7 +80,7 @@ def test_comparisons_are_of_arms_of_the_claim():
 
 
 def test_probes_are_fitted_where_a_claim_reads_them():
-    read = {f"{arm.stage}_0" for claim in claims() for arm in claim.arms if arm.result == LINEAR}
+    read = {f"{arm.stage}_0" for claim in claims(SMALL) for arm in claim.arms if arm.result == LINEAR}
     networks = {
         stage.name for stage in STAGES if stage.name.startswith("pretrained") and stage.name[-1] == "0"
     }
@@ -128,5 +131,64 @@ def test_seeds_draw_other_labels_and_weights():
         assert student.data.label_seed == student.training.seed == seed
 
 
-def test_the_paper_scale_is_the_whole_of_fashion_mnist():
-    assert (PAPER.train_images, PAPER.test_images, PAPER.image_size) == (60_000, 10_000, 28)
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_every_claim_of_a_scale_finds_its_runs(scale):
+    stages = plan(scale, OUTPUT)
+    assert {stage.name for stage in needed(stages, claims(scale), scale.seeds)} == {
+        stage.name for stage in stages
+    }
+    for claim in claims(scale):
+        measured = {(arm.stage, arm.result) for arm in claim.arms}
+        assert len(measured) == len({arm.label for arm in claim.arms}) == len(claim.arms)
+        for comparison in claim.comparisons:
+            assert {(arm.stage, arm.result) for arm in (*comparison.more, *comparison.less)} <= measured
+
+
+def test_the_full_scale():
+    """All of Fashion-MNIST; heads of 2, 3 and 4 layers from every layer; a memory at two batch sizes."""
+    assert (FULL.train_images, FULL.test_images, FULL.image_size) == (60_000, 10_000, 28)
+    names = {stage.name[:-2] for stage in plan(FULL, OUTPUT)}
+    for head, layers in (("shallow_head", (1,)), ("small", (0, 2)), ("deep_head", (0, 2, 3))):
+        from_layers = ("", *(f"_layer{layer}" for layer in layers))
+        assert {f"finetuned_{head}{layer}_{share}" for layer in from_layers for share in PERCENT} <= names
+    deep, every = config("finetuned_deep_head_layer3_100pct_1", FULL), config("pretrained_deep_head_1", FULL)
+    assert (deep.model.num_proj_layers, deep.model.ft_proj_selector) == (
+        4,
+        3,
+    ) and every.model.num_proj_layers == 4
+    assert deep.training.train_steps * 128 == pytest.approx(10 * 60_000, rel=0.01)
+    memory, without = config("pretrained_memory_batch64_0", FULL), config("pretrained_small_batch64_0", FULL)
+    assert memory.training.train_batch_size == without.training.train_batch_size == 64
+    assert (memory.objective.memory_size, without.objective.memory_size) == (16_384, 0)
+    self_distilled, student = (
+        config("distilled_big_alpha1.0_0", FULL),
+        config("distilled_small_alpha1.0_0", FULL),
+    )
+    assert self_distilled.distillation.distill_temperature == 0.1
+    assert self_distilled.optimizer.learning_rate == pytest.approx(0.04)
+    assert (student.distillation.distill_temperature, student.optimizer.learning_rate) == (1.0, 4.0)
+
+
+PERCENT = ("1pct", "10pct", "100pct")
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_pieces_are_the_whole_and_stand_alone(scale):
+    stages = plan(scale, OUTPUT)
+    parts = pieces(stages)
+    assert {stage.name for part in parts.values() for stage in part} == {stage.name for stage in stages}
+    for name, part in parts.items():
+        assert len({stage.name[-1] for stage in part}) == 1, name  # One seed each.
+        assert len([stage for stage in part if stage.name.startswith("pretrained")]) <= 1
+        there = {stage.name for stage in part}
+        assert all(stage.start is None or stage.start in there for stage in part)
+    assert [stage.name for stage in parts["shallow_head_10pct_2"]] == [
+        "pretrained_shallow_head_2",
+        "finetuned_shallow_head_10pct_2",
+        "finetuned_shallow_head_layer1_10pct_2",
+    ]
+    assert [stage.name for stage in parts["distilled_small_0"]] == [
+        "pretrained_big_0",
+        "finetuned_big_1pct_0",
+        *(f"distilled_small_alpha{alpha}_0" for alpha in (0.0, 0.5, 1.0)),
+    ]

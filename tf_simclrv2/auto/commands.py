@@ -117,7 +117,8 @@ class Commands:
     def distill(self, name: str, teacher: str, layer: int, eval_split: str | None) -> Stage:
         """Distills a network that was fine-tuned from a layer, on all pictures.
 
-        The student is the same network, as in the paper's self-distillation, and starts from the pretrained one.
+        The student is the same network, as in the paper's self-distillation, and starts from the pretrained
+        one.
         """
         settings = {
             "teacher": self.path(teacher),

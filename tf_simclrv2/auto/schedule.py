@@ -10,8 +10,9 @@ from tf_simclrv2.auto.commands import DISTILL_EPOCHS, HEAD_LAYERS, label_batch, 
 PREFERRED = (1, 0, 2)
 # The share of the remaining time that pretraining keeps, and what estimates may be wrong by.
 _PRETRAINING_SHARE, _MARGIN = 0.5, 1.2
-# Starts of TensorFlow that an export with its check in a fresh process, and a report, take the time of.
-_EXPORT_STARTS, _REPORT_STARTS = 2.5, 1.0
+# In starts of a trial, as measured: a stage, which loads weights, traces training and evaluation and writes
+# its report beside its steps; an export with its check in a fresh process; the report of the job.
+_STAGE_STARTS, _EXPORT_STARTS, _REPORT_STARTS = 2.0, 1.7, 0.5
 # Work of a step beside that of a pretraining step per image, which has two views: fine-tuning has one; in
 # distillation the teacher's forward pass comes in addition.
 _FINETUNE_WORK, _DISTILL_WORK = 0.5, 0.7
@@ -23,7 +24,7 @@ class Measured:
 
     Attributes:
         images: Pictures in an epoch of pretraining.
-        start_s: Seconds until a stage trains.
+        start_s: Seconds until a trial trains.
         image_s: Seconds of a pretraining step per picture.
     """
 
@@ -34,11 +35,11 @@ class Measured:
     def finetune_s(self, labels: int) -> float:
         """Seconds of fine-tuning on some labels."""
         steps = label_epochs(labels) * max(1, labels // label_batch(labels))
-        return self.start_s + steps * label_batch(labels) * self.image_s * _FINETUNE_WORK
+        return _STAGE_STARTS * self.start_s + steps * label_batch(labels) * self.image_s * _FINETUNE_WORK
 
     def distill_s(self, epochs: int = DISTILL_EPOCHS) -> float:
         """Seconds of distillation on all pictures."""
-        return self.start_s + epochs * self.images * self.image_s * _DISTILL_WORK
+        return _STAGE_STARTS * self.start_s + epochs * self.images * self.image_s * _DISTILL_WORK
 
     @property
     def closing_s(self) -> float:
