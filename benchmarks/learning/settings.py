@@ -38,8 +38,8 @@ class Settings:
     image_size: int = 33
     head_layers: int = 3
     out_dim: int = 128
-    epochs: int = 10
-    measured: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 10)
+    epochs: int = 6
+    measured: tuple[int, ...] = (0, 1, 2, 3, 4, 6)
     batch_size: int = 64
     temperature: float = 0.5
     learning_rate: float = 0.6
