@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags, logging
 
-from flags import config_from_flags
+from flags import config_from_flags, define_flags
 from tf_simclrv2 import ExperimentConfig
 from tf_simclrv2.data import load_source
 from tf_simclrv2.evaluation import FeatureExtractor, split_features
@@ -31,6 +31,8 @@ VALIDATION = "validation/label_top_1_accuracy"
 
 def recipe(name: str, **changes: object) -> ExperimentConfig:
     """The config of a recipe with some flags changed."""
+    if "train_mode" not in flags.FLAGS:  # In a process that was started for runs.
+        define_flags()
     flags.FLAGS.unparse_flags()
     for flag in flags.FLAGS:
         flags.FLAGS[flag].unparse()

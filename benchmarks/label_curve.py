@@ -1,0 +1,74 @@
+"""Accuracy against the number of labels per class, on Fashion-MNIST: what each stage of the method is worth.
+
+    python benchmarks/label_curve.py [--scale=small] [--seed=0 ...] [--per_class=10 ...]
+    python benchmarks/label_curve.py --docs
+
+For each seed a network is pretrained; for each number of labels it is probed, fine-tuned from every layer of
+its head, and the one that is best on validation images is distilled into itself and into a smaller network.
+Beside that the same network is trained from scratch. Every seed and number of labels is a point of its own:
+those in --results are not repeated, and a point that was stopped goes on. `--docs` writes docs/labels.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.claims.fashion_mnist import default_source
+from benchmarks.claims.page import rewrite
+from benchmarks.labels import page
+from benchmarks.labels.points import IMAGES, Measured, measure_point, pretrain, write_images
+from benchmarks.labels.settings import SCALES
+from benchmarks.stages import add_process_flags, be_quiet, stage_processes
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+
+
+def main() -> None:
+    """Measures, or writes the documentation of what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/label_curve"))
+    parser.add_argument("--scale", choices=SCALES, default="small", help="full asks for a GPU")
+    parser.add_argument("--seed", type=int, action="append", help="default: all of the scale")
+    parser.add_argument("--per_class", type=int, action="append", help="labels; default: all of the scale")
+    parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
+    parser.add_argument("--results", type=pathlib.Path, help="default: docs/measured/labels_SCALE.json")
+    parser.add_argument("--docs", action="store_true", help="write docs/labels.md from --results")
+    add_process_flags(parser)
+    arguments = parser.parse_args()
+    results = arguments.results or DOCS / "measured" / f"labels_{arguments.scale}.json"
+    if arguments.docs:
+        measured = Measured.read(results)
+        page.save(measured, DOCS / "images" / "labels.png")
+        rewrite(DOCS / "labels.md", page.measured_part(measured))
+        return
+    settings, output, start = SCALES[arguments.scale], arguments.output, time.perf_counter()
+    measured = Measured.open(results, settings)
+    write_images(output / IMAGES, settings, arguments.source)
+    be_quiet()
+    waiting = [
+        (seed, per_class)
+        for seed in arguments.seed or settings.seeds
+        for per_class in arguments.per_class or settings.per_class
+        if f"{seed}/{per_class}" not in measured.points
+    ]
+    with stage_processes(arguments) as processes:
+        for seed in dict.fromkeys(seed for seed, _ in waiting):
+            points = [per_class for of_seed, per_class in waiting if of_seed == seed]
+            processes.submit(pretrain, settings, output, seed).result()
+            futures = [processes.submit(measure_point, settings, output, seed, count) for count in points]
+            for per_class, future in zip(points, futures, strict=True):
+                measured.add(seed, per_class, future.result())
+    print(page.table(measured))
+    print(page.layer_table(measured))
+    print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Accuracy against labels: its images, its rules, its page, and a point in small."""
+
+import argparse
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks.labels import page, points
+from benchmarks.labels.points import Measured, best_layer, measure_point, pretrain, write_images
+from benchmarks.labels.settings import SCALES, SMALL
+from benchmarks.stages import stage_processes
+
+TINY = dataclasses.replace(
+    SMALL,
+    train_images=80,
+    validation_images=20,
+    test_images=20,
+    per_class=(2, 4),
+    image_size=8,
+    big_depth=18,
+    precision="float32",
+    pretrain_epochs=1,
+    finetune_steps=2,
+    finetune_epochs=1,
+    scratch_steps=2,
+    scratch_epochs=1,
+    distill_epochs=1,
+    seeds=(0, 1),
+)
+
+
+@pytest.fixture
+def output(tmp_path, monkeypatch):
+    """A folder with random images of ten classes."""
+
+    def read(split, source):
+        count = {"train": 120, "test": 40}[split]
+        images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
+        return images, np.arange(count) % 10
+
+    monkeypatch.setattr(points, "read", read)
+    write_images(tmp_path / "images", TINY, "debian")
+    return tmp_path
+
+
+def point(**values):
+    """A point whose numbers are all alike, but for some."""
+    names = ("linear", "scratch", "self", "student", "tuned", "tuned/start")
+    layers = {f"layer{layer}": 0.5 for layer in points.HEAD_LAYERS}
+    return {**dict.fromkeys(names, 0.5), **layers, "layer": 1, **values}
+
+
+def test_splits_hold_every_class_alike_and_no_picture_twice(output):
+    names = {
+        split: {path.name for path in (output / "images" / split).rglob("*.png")}
+        for split in ("train", "validation", "test")
+    }
+    assert {split: len(found) for split, found in names.items()} == {
+        "train": 80,
+        "validation": 20,
+        "test": 20,
+    }
+    assert not names["train"] & names["validation"]
+    for split, count in (("train", 8), ("validation", 2), ("test", 2)):
+        folders = [*(output / "images" / split).iterdir()]
+        assert [len([*folder.iterdir()]) for folder in folders] == [count] * 10
+
+
+@pytest.mark.parametrize("settings", SCALES.values())
+def test_few_labels_have_as_many_steps_and_many_as_many_epochs(settings):
+    few = settings.per_class[0]
+    assert settings.steps(few, scratch=False) == settings.finetune_steps
+    assert settings.steps(few, scratch=True) == settings.scratch_steps
+    many = 10 * settings.per_class[-1]
+    for scratch, epochs in ((False, settings.finetune_epochs), (True, settings.scratch_epochs)):
+        assert settings.steps(many // 10, scratch) * settings.batch_size(many // 10) >= epochs * many
+    assert settings.batch_size(1) == 10
+
+
+def test_the_layer_is_chosen_on_validation_images():
+    def found(*accuracies):
+        return {f"layer{layer}/validation": value for layer, value in enumerate(accuracies)}
+
+    assert best_layer(found(0.5, 0.6, 0.7)) == 2
+    assert best_layer(found(0.7, 0.7, 0.7)) == 1
+    assert best_layer(found(0.7, 0.6, 0.7)) == 0
+
+
+def test_points_are_kept_and_other_settings_refused(tmp_path):
+    measured = Measured.open(tmp_path / "labels.json", TINY)
+    measured.add(1, 4, point(tuned=0.75))
+    again = Measured.open(tmp_path / "labels.json", TINY)
+    assert again == measured and again.of(4, "tuned") == [0.75] and again.of(2, "tuned") == []
+    with pytest.raises(SystemExit, match="other settings; give another --results"):
+        Measured.open(tmp_path / "labels.json", SMALL)
+
+
+def test_the_tables_and_the_curves(tmp_path):
+    measured = Measured(tmp_path / "labels.json", TINY)
+    measured.add(0, 2, point(tuned=0.6, layer2=0.7, layer=2))
+    measured.add(1, 2, point(tuned=0.8, layer2=0.7, layer=0))
+    measured.add(0, 4, point(tuned=0.9))
+    lines = page.table(measured).splitlines()
+    assert lines[0] == "| top-1, % | 2 | 4 |"
+    assert "| fine-tuned from the best layer | 70.0 ± 14.1 | 90.0 |" in lines
+    assert "| 2 | 70.0 ± 0.0 | 50.0 |" in page.layer_table(measured)
+    assert "| chosen, by seed | 2, 0 | 1 |" in page.layer_table(measured)
+    curves = {line.get_label(): line for line in page.draw(measured).axes[0].get_lines()}
+    tuned = curves["fine-tuned from the best layer"]
+    assert tuned.get_xdata().tolist() == [2, 4] and tuned.get_ydata().tolist() == pytest.approx([70.0, 90.0])
+
+
+def test_a_point_in_small(output):
+    """Every run of a point, with two labels per class; and its pretraining is not repeated."""
+    with stage_processes(argparse.Namespace(processes=1, threads=1)) as processes:
+        processes.submit(pretrain, TINY, output, 0).result()
+        before = (output / "pretrained_0" / "result.json").stat().st_mtime_ns
+        found = processes.submit(measure_point, TINY, output, 0, 2).result()
+        processes.submit(pretrain, TINY, output, 0).result()
+    names = {"linear", "scratch", "self", "student", "tuned", "layer"}
+    assert names <= set(found) and all(0 <= found[name] <= 1 for name in names - {"layer"})
+    assert found["tuned"] == found[f"layer{found['layer']}"]
+    assert (output / "pretrained_0" / "result.json").stat().st_mtime_ns == before
+    assert not list(output.glob("*_2_0/ckpt-*"))
