@@ -106,6 +106,7 @@ def _deeper_head(scale: Scale) -> Claim:
                         f"{name}layer 1 is better than h of {min(by_head)} layers", (first,), (shallow,)
                     ),
                     Comparison(f"{name}layer 1 is better than h", (first,), (h,)),
+                    Comparison(f"{name}h is better than h of {min(by_head)} layers", (h,), (shallow,)),
                 ]
     title = "A deeper projection head, fine-tuned from its first layer, is better"
     return Claim("b", title, tuple(arms), tuple(comparisons))

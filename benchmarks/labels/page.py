@@ -101,6 +101,6 @@ def _in_words(measured: Measured) -> str:
         f"Measured with {settings.train_images:,} training, {settings.validation_images:,} validation and "
         f"{settings.test_images:,} test images of Fashion-MNIST at {settings.image_size} pixels; ResNet-"
         f"{settings.big_depth}, the small student ResNet-{settings.small_depth}; {settings.pretrain_epochs} "
-        f"epochs of pretraining; seeds: {len(seeds)}. Mean and sample standard deviation; in the picture, bands "
-        "reach from the worst to the best seed."
+        f"epochs of pretraining; seeds: {len(seeds)}. Mean and sample standard deviation; the bands in "
+        "the picture reach from the worst to the best seed."
     )
