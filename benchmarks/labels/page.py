@@ -11,6 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from benchmarks.labels.points import HEAD_LAYERS, Measured
 
+NOTHING = "Nothing has been measured yet."
 # What is drawn, from the top of the legend; of Okabe and Ito's colors, with different marks.
 CURVES = {
     "self": ("self-distilled", "#0072B2", "D"),
@@ -23,6 +24,8 @@ CURVES = {
 
 def measured_part(measured: Measured) -> str:
     """Everything that was measured, in Markdown."""
+    if not measured.points:
+        return NOTHING
     return "\n\n".join(
         [
             _in_words(measured),

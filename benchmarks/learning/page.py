@@ -16,6 +16,7 @@ NAMES = {
     "published": "google-research/simclr",
     "lightly": "lightly",
 }
+NOTHING = "Nothing has been measured yet."
 _KINDS = {"linear": "linear probe", "neighbors": "20 nearest neighbors"}
 # Of Okabe and Ito's colors, which the color-blind tell apart; the marks differ in shape too.
 _LOOKS = {"ours": ("#0072B2", "o"), "published": ("#D55E00", "s"), "lightly": ("#009E73", "^")}
@@ -24,6 +25,8 @@ _GOALS = (0.8, 0.82, 0.84, 0.86, 0.88)
 
 def measured_part(measured: Measured) -> str:
     """Everything that was measured, in Markdown."""
+    if not measured.pieces:
+        return NOTHING
     return "\n\n".join(
         [
             f"Measured on {measured.machine}.",

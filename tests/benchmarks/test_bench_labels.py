@@ -2,15 +2,18 @@
 
 import argparse
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
 
+from benchmarks.claims.page import BEGIN, END
 from benchmarks.labels import page, points
 from benchmarks.labels.points import Measured, best_layer, measure_point, pretrain, write_images
 from benchmarks.labels.settings import SCALES, SMALL
 from benchmarks.stages import stage_processes
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
     SMALL,
     train_images=80,
@@ -109,6 +112,13 @@ def test_the_tables_and_the_curves(tmp_path):
     curves = {line.get_label(): line for line in page.draw(measured).axes[0].get_lines()}
     tuned = curves["fine-tuned from the best layer"]
     assert tuned.get_xdata().tolist() == [2, 4] and tuned.get_ydata().tolist() == pytest.approx([70.0, 90.0])
+
+
+def test_the_page_shows_the_committed_results():
+    """Whoever adds results also types `label_curve.py --docs`."""
+    measured = Measured.open(ROOT / "docs" / "measured" / "labels_small.json", SMALL)
+    text = (ROOT / "docs" / "labels.md").read_text()
+    assert f"{BEGIN}\n\n{page.measured_part(measured)}\n\n{END}" in text
 
 
 def test_a_point_in_small(output):

@@ -183,6 +183,6 @@ def test_scales_hold_together(settings):
 
 def test_the_page_shows_the_committed_results():
     """Whoever adds results also types `learning_with_peers.py --docs`."""
-    measured = Measured.read(ROOT / "docs" / "measured" / "learning_small.json")
+    measured = Measured.open(ROOT / "docs" / "measured" / "learning_small.json", SMALL, "a machine")
     text = (ROOT / "docs" / "learning.md").read_text()
     assert f"{BEGIN}\n\n{page.measured_part(measured)}\n\n{END}" in text
