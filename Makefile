@@ -32,7 +32,7 @@ install: $(installed)  ## Make .venv from requirements.lock
 quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into runs/quickstart
 	$(python) run.py --flagfile=flags/recipes/quickstart.cfg
 
-semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and distil, on digits: one table
+semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and distill, on digits: one table
 	$(python) benchmarks/semi_supervised.py
 
 claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, small (docs/claims.md)

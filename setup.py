@@ -33,7 +33,7 @@ class WithFrontDoors(editable_wheel):
 setup(
     name="tf_simclrv2",
     version=version[1],
-    description="SimCLRv2 for TensorFlow 2 and Keras 3: pretrain, fine-tune, distil, export",
+    description="SimCLRv2 for TensorFlow 2 and Keras 3: pretrain, fine-tune, distill, export",
     long_description=readme.read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -23,8 +23,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks.claims.fashion_mnist import default_source
 from benchmarks.claims.page import rewrite
 from benchmarks.labels import page
-from benchmarks.labels.points import IMAGES, Measured, measure_point, pretrain, write_images
-from benchmarks.labels.settings import SCALES
+from benchmarks.labels.points import IMAGES, Measured, key, measure_point, pretrain, write_images
+from benchmarks.labels.settings import SCALES, Settings
+from benchmarks.measuring.results_file import claim_folder
 from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
@@ -33,9 +34,9 @@ DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 def main() -> None:
     """Measures, or writes the documentation of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/label_curve"))
+    parser.add_argument("--output", type=pathlib.Path, help="default: runs/label_curve_SCALE")
     parser.add_argument("--scale", choices=SCALES, default="small", help="full asks for a GPU")
-    parser.add_argument("--seed", type=int, action="append", help="default: all of the scale")
+    parser.add_argument("--seed", type=int, action="append", help="which to run; default: all of the scale")
     parser.add_argument("--per_class", type=int, action="append", help="labels; default: all of the scale")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
     parser.add_argument("--results", type=pathlib.Path, help="default: docs/measured/labels_SCALE.json")
@@ -44,11 +45,16 @@ def main() -> None:
     arguments = parser.parse_args()
     results = arguments.results or DOCS / "measured" / f"labels_{arguments.scale}.json"
     if arguments.docs:
-        measured = Measured.read(results)
+        measured = Measured.read(results, Settings)
         page.save(measured, DOCS / "images" / "labels.png")
         rewrite(DOCS / "labels.md", page.measured_part(measured))
         return
-    settings, output, start = SCALES[arguments.scale], arguments.output, time.perf_counter()
+    settings, start = SCALES[arguments.scale], time.perf_counter()
+    for name, allowed in (("seed", settings.seeds), ("per_class", settings.per_class)):
+        if unknown := {*(getattr(arguments, name) or ())} - {*allowed}:
+            parser.error(f"--{name} is {unknown.pop()}, but the scale has {allowed}.")
+    output = arguments.output or pathlib.Path(f"runs/label_curve_{arguments.scale}")
+    claim_folder(output, settings)
     measured = Measured.open(results, settings)
     write_images(output / IMAGES, settings, arguments.source)
     be_quiet()
@@ -56,7 +62,7 @@ def main() -> None:
         (seed, per_class)
         for seed in arguments.seed or settings.seeds
         for per_class in arguments.per_class or settings.per_class
-        if f"{seed}/{per_class}" not in measured.points
+        if key(seed, per_class) not in measured.results
     ]
     with stage_processes(arguments) as processes:
         for seed in dict.fromkeys(seed for seed, _ in waiting):
@@ -64,7 +70,7 @@ def main() -> None:
             processes.submit(pretrain, settings, output, seed).result()
             futures = [processes.submit(measure_point, settings, output, seed, count) for count in points]
             for per_class, future in zip(points, futures, strict=True):
-                measured.add(seed, per_class, future.result())
+                measured.add(key(seed, per_class), future.result())
     print(page.table(measured))
     print(page.layer_table(measured))
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")

@@ -15,13 +15,11 @@ docs/learning.md from it.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import pathlib
 import queue
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -31,65 +29,76 @@ import numpy as np
 from benchmarks.claims.fashion_mnist import FashionSource, default_source, read, write_image_folder
 from benchmarks.claims.page import rewrite
 from benchmarks.learning import page
-from benchmarks.learning.pieces import Measured, Program, measure_piece, programs, waiting
+from benchmarks.learning.pieces import Measured, Program, key, measure_piece, programs, waiting
 from benchmarks.learning.settings import SCALES, Settings
 from benchmarks.measuring.machine import machine
+from benchmarks.measuring.results_file import claim_folder
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 
 
 def prepare(folder: pathlib.Path, settings: Settings, source: FashionSource) -> None:
     """Writes what the contenders read: settings, images in an array, and the same as a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps(dataclasses.asdict(settings)) + "\n")
+    claim_folder(folder, settings)
     write_image_folder(folder / "images", {"train": settings.train_images}, source)
     if not (folder / "images.npz").exists():
         train, test = read("train", source), read("test", source)
         chosen = sorted(int(path.stem) for path in (folder / "images" / "train").rglob("*.png"))
         order = np.random.default_rng(0).permutation(chosen)  # The probes take the first of them.
+        unfinished = folder / "unfinished_images.npz"
         np.savez(
-            folder / "images.npz",
+            unfinished,
             train_images=train[0][order],
             train_labels=train[1][order],
             test_images=test[0][: settings.test_images],
             test_labels=test[1][: settings.test_images],
         )
+        unfinished.rename(folder / "images.npz")
 
 
 def measure(
-    folder: pathlib.Path, measured: Measured, pieces: list[tuple[Program, int]], cores: list[int | None]
+    folder: pathlib.Path, measured: Measured, pieces: list[tuple[Program, int]], cores: list[int]
 ) -> None:
-    """Measures pieces, each on a core that is free, and notes them."""
-    free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    """Measures pieces and notes them.
+
+    Args:
+        folder: What `prepare` has filled.
+        measured: Gets them.
+        pieces: Contenders and seeds.
+        cores: Each piece has one of them to itself; () gives each piece in turn the whole machine.
+    """
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
     for core in cores:
         free.put(core)
 
-    def run(piece: tuple[Program, int]) -> None:
-        program, seed = piece
-        core = free.get()
-        try:
-            rows = measure_piece(program, seed, folder, core)
-        finally:
-            free.put(core)
-        measured.add(program.name, seed, rows)
-        last = rows[-1]
-        print(
-            f"{program.name}, seed {seed}: {last['seconds'] / 60:.1f} minutes, linear {last['linear']:.4f}, "
-            f"neighbors {last['neighbors']:.4f}",
-            flush=True,
-        )
+    def pin() -> None:
+        if cores:
+            os.sched_setaffinity(0, {free.get()})  # Of this thread, and so of the processes that it starts.
 
-    with ThreadPoolExecutor(len(cores)) as pool:
-        for done in [pool.submit(run, piece) for piece in pieces]:
-            done.result()
+    with ThreadPoolExecutor(len(cores) or 1, initializer=pin) as pool:
+        running = {
+            pool.submit(measure_piece, program, seed, folder, measured.settings): (program, seed)
+            for program, seed in pieces
+        }
+        for done in as_completed(running):
+            program, seed = running[done]
+            rows = done.result()
+            found = {"machine": machine(), "versions": program.versions(), "rows": rows}
+            measured.add(key(program.name, seed), found)
+            last = rows[-1]
+            print(
+                f"{program.name}, seed {seed}: {last['seconds'] / 60:.1f} minutes, "
+                f"linear {last['linear']:.4f}, neighbors {last['neighbors']:.4f}",
+                flush=True,
+            )
 
 
 def main() -> None:
     """Measures, or writes the documentation of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/learning"))
+    parser.add_argument("--output", type=pathlib.Path, help="default: runs/learning_SCALE")
     parser.add_argument("--scale", choices=SCALES, default="small", help="gpu: all images, 100 epochs")
-    parser.add_argument("--seed", type=int, action="append", help="of the scale's repetitions; default: all")
+    parser.add_argument("--seed", type=int, action="append", help="which to run; default: all of the scale")
     parser.add_argument("--contender", action="append", help="default: all that are installed")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
     parser.add_argument("--published", metavar="FOLDER", help="tf2/ of a checkout of google-research/simclr")
@@ -100,12 +109,15 @@ def main() -> None:
     arguments = parser.parse_args()
     results = arguments.results or DOCS / "measured" / f"learning_{arguments.scale}.json"
     if arguments.docs:
-        measured = Measured.read(results)
+        measured = Measured.read(results, Settings)
         page.save(measured, DOCS / "images" / "learning.png")
         rewrite(DOCS / "learning.md", page.measured_part(measured))
         return
     settings = SCALES[arguments.scale]
-    measured = Measured.open(results, settings, machine())
+    if unknown := {*(arguments.seed or ())} - {*settings.seeds}:
+        parser.error(f"--seed is {unknown.pop()}, but the scale has {settings.seeds}.")
+    output = arguments.output or pathlib.Path(f"runs/learning_{arguments.scale}")
+    measured = Measured.open(results, settings)
     contenders = []
     for program in programs(arguments.published, arguments.published_python, arguments.torch_python):
         if arguments.contender and program.name not in arguments.contender:
@@ -114,12 +126,9 @@ def main() -> None:
             print(missing)
         else:
             contenders.append(program)
-    prepare(arguments.output, settings, arguments.source)
-    one_each: list[int | None] = [*os.sched_getaffinity(0)]
-    cores = [None] if arguments.scale == "gpu" else one_each
-    measure(
-        arguments.output, measured, waiting(contenders, measured, arguments.seed or settings.seeds), cores
-    )
+    prepare(output, settings, arguments.source)
+    cores = [] if arguments.scale == "gpu" else [*os.sched_getaffinity(0)]
+    measure(output, measured, waiting(contenders, measured, arguments.seed or settings.seeds), cores)
     print(page.table(measured))
     print(page.times_table(measured))
 

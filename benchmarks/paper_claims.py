@@ -3,7 +3,7 @@
     python benchmarks/paper_claims.py [--scale=small] [--claim=b ...] [--output=runs/paper_claims]
     python benchmarks/paper_claims.py --docs
 
-The first command pretrains, fine-tunes, distils and trains from scratch, and prints a table for each claim.
+The first command pretrains, fine-tunes, distills and trains from scratch, and prints a table for each claim.
 Every run has a process with one thread, and as many run at once as there are cores. Typing it again resumes.
 `--seed=0` leaves the other repetitions for later. OUTPUT/results.json holds what each run has measured; with
 `--results=FILE` a measurement goes on elsewhere, without repeating the runs in that file. `--piece=NAME` runs
@@ -31,9 +31,10 @@ from benchmarks.claims.execute import execute
 from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
 from benchmarks.claims.page import measured_part, rewrite, sentence, table
 from benchmarks.claims.plan import IMAGES, needed, pieces, plan
-from benchmarks.claims.record import Record, claim_directory, read_records
-from benchmarks.claims.results import Results
+from benchmarks.claims.record import Record, read_records
+from benchmarks.claims.results import Results, unpack
 from benchmarks.claims.scale import SCALES, Scale
+from benchmarks.measuring.results_file import claim_folder
 from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 from flags import define_flags
 
@@ -65,16 +66,16 @@ def measure(
 ) -> Record | None:
     """Runs what is not there yet, and collects the numbers of the claims; None if repetitions are missing."""
     scale = request.scale
-    claim_directory(output, scale)
+    claim_folder(output, scale)
     archive = Results.open(results_file, scale)
-    archive.unpack(output)
+    unpack(archive, output)
     images = {"train": scale.train_images, "test": scale.test_images}
     write_image_folder(output / IMAGES, images, request.source)
     asked = [claim for claim in claims(scale) if claim.letter in request.letters]
     stages = plan(scale, output)
     now = needed(stages, asked, request.seeds) if request.piece is None else pieces(stages)[request.piece]
     execute(now, output, processes, note=archive.add)
-    if missing := [s.name for s in needed(stages, asked, scale.seeds) if s.name not in archive.by_stage]:
+    if missing := [s.name for s in needed(stages, asked, scale.seeds) if s.name not in archive.results]:
         print(f"{len(missing)} runs are left, such as {missing[0]}; the claims are judged when all are done.")
         return None
     return Record.judge(archive, request.letters)
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--scale", choices=SCALES, default="small", help="full asks for a GPU")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
     parser.add_argument("--claim", choices=[*LETTERS], action="append", help="default: all")
-    parser.add_argument("--seed", type=int, action="append", help="of the scale's repetitions; default: all")
+    parser.add_argument("--seed", type=int, action="append", help="which to run; default: all of the scale")
     parser.add_argument("--piece", help="run this part alone; --pieces lists them")
     parser.add_argument("--pieces", action="store_true", help="list the parts of the measurement")
     parser.add_argument(

@@ -113,7 +113,7 @@ class Chain:
             for seed in LABEL_SEEDS
         ]
 
-    def distil(self, name: str, layer: int, **model: object) -> list[Future[dict[str, float]]]:
+    def distill(self, name: str, layer: int, **model: object) -> list[Future[dict[str, float]]]:
         return [
             self.run(
                 "digits_distill",
@@ -148,8 +148,8 @@ def run_chain(chain: Chain) -> list[Row]:
         layer: row(f"fine-tuned from head layer {layer}", runs) for layer, runs in finetuning.items()
     }
     best = max(finetuned, key=lambda layer: statistics.mean(finetuned[layer].validation))
-    self_distilled = chain.distil("self_distilled", best)
-    small = chain.distil("small_student", best, **SMALL)
+    self_distilled = chain.distill("self_distilled", best)
+    small = chain.distill("small_student", best, **SMALL)
     return [
         row("from scratch, same labels", scratch),
         Row("linear probe of h", [pretrained[few]]),

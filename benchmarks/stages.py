@@ -23,7 +23,7 @@ from tf_simclrv2.training.run import Run
 
 RECIPES = pathlib.Path(__file__).resolve().parent.parent / "flags" / "recipes"
 RESULT = "result.json"
-WATCHED = "watched.json"
+STARTED, WATCHED = "started.json", "watched.json"
 TOP_1 = "eval/label_top_1_accuracy"
 AT_START = "start/label_top_1_accuracy"
 VALIDATION = "validation/label_top_1_accuracy"
@@ -69,7 +69,10 @@ def run_watched_stage(config: ExperimentConfig, validation_split: str) -> dict[s
         directory.mkdir(parents=True, exist_ok=True)
         keras.backend.clear_session()
         run = Run(config, say=lambda line: None)
-        found = {AT_START: top_1(run, config.data.eval_split)} if run.step == 0 else {}
+        started = directory / STARTED
+        if run.step == 0:  # Otherwise it was stopped, and goes on.
+            started.write_text(json.dumps({AT_START: top_1(run, config.data.eval_split)}))
+        found = json.loads(started.read_text()) if started.exists() else {}
         run.execute()
         found[VALIDATION] = top_1(run, validation_split)
         result = json.loads((directory / RESULT).read_text())

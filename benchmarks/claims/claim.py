@@ -100,13 +100,11 @@ def _deeper_head(scale: Scale) -> Claim:
         shallow = by_head[min(by_head)][0]
         for layers, (h, first, *_) in by_head.items():
             if layers > min(by_head):
-                name = f"{layers} layers, {share}: "
+                deep, flat = f"the {layers}-layer head", f"h of the {min(by_head)}-layer head"
                 comparisons += [
-                    Comparison(
-                        f"{name}layer 1 is better than h of {min(by_head)} layers", (first,), (shallow,)
-                    ),
-                    Comparison(f"{name}layer 1 is better than h", (first,), (h,)),
-                    Comparison(f"{name}h is better than h of {min(by_head)} layers", (h,), (shallow,)),
+                    Comparison(f"{share}: layer 1 of {deep} beats {flat}", (first,), (shallow,)),
+                    Comparison(f"{share}: layer 1 of {deep} beats its h", (first,), (h,)),
+                    Comparison(f"{share}: h of {deep} beats {flat}", (h,), (shallow,)),
                 ]
     title = "A deeper projection head, fine-tuned from its first layer, is better"
     return Claim("b", title, tuple(arms), tuple(comparisons))

@@ -50,22 +50,22 @@ def write_image_folder(folder: pathlib.Path, counts: dict[_Split, int], source: 
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     for split, count in counts.items():
         images, labels = read(split, source)
-        write_split(unfinished / split, images, labels, count)
+        write_split(unfinished / split, images, labels, draw_per_class(labels, count // len(CLASSES)))
     unfinished.rename(folder)
 
 
-def write_split(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray, count: int) -> None:
-    """Writes `count` of the images, the same number of each class, named by their index.
+def write_split(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> None:
+    """Writes some of the images, named by their index.
 
     Args:
         folder: Gets a sub-folder for each class.
         images: uint8 [N, 28, 28].
         labels: int [N].
-        count: How many.
+        chosen: Indices of those to write.
     """
     for name in CLASSES:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for index in draw_per_class(labels, count // len(CLASSES)):
+    for index in chosen:
         Image.fromarray(images[index]).save(folder / CLASSES[labels[index]] / f"{index:05}.png")
 
 

@@ -38,7 +38,12 @@ def measured_part(records: Sequence[Record]) -> str:
 
 def _part(record: Record) -> str:
     letters = ", ".join(f"({finding.letter})" for finding in record.findings)
-    return "\n\n".join([f"{letters}: {_scale_in_words(record.scale)}", *map(_section, record.findings)])
+    return "\n\n".join(
+        [
+            f"Claim{'s' if len(record.findings) > 1 else ''} {letters}: {_scale_in_words(record.scale)}",
+            *map(_section, record.findings),
+        ]
+    )
 
 
 def _section(finding: Finding) -> str:

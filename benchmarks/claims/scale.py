@@ -10,7 +10,7 @@ class Scale:
     """The sizes of networks, data and trainings.
 
     Attributes:
-        train_images: Images of Fashion-MNIST to pretrain and distil on, as many of each class.
+        train_images: Images of Fashion-MNIST to pretrain and distill on, as many of each class.
         test_images: Images that accuracies are measured on.
         image_size: Pixels of the side that the network sees; above 32 it has ImageNet's stem, whose maps
             have a quarter of the side.
@@ -24,7 +24,7 @@ class Scale:
         label_batch_size: Images of a step of fine-tuning and of supervised training.
         finetune_steps: Steps of fine-tuning.
         scratch_steps: Steps of supervised training from random weights.
-        distil_epochs: Epochs of distillation.
+        distill_epochs: Epochs of distillation.
         self_temperature: Of distilling the big network into itself; into the small one it is 1.
         heads: Layers of the projection heads that are compared; 3 is the one of the other claims too.
         fractions: Shares of the labels, the smallest first.
@@ -45,7 +45,7 @@ class Scale:
     label_batch_size: int
     finetune_steps: int
     scratch_steps: int
-    distil_epochs: int
+    distill_epochs: int
     self_temperature: float = 1.0
     heads: tuple[int, ...] = (2, 3)
     fractions: tuple[float, ...] = (0.01, 0.1)
@@ -56,13 +56,6 @@ class Scale:
     def pretrain_images(self) -> int:
         """Images that a pretraining sees, each as often as there are epochs."""
         return self.train_images * self.pretrain_epochs
-
-
-def from_plain(plain: dict) -> Scale:
-    """A scale from `dataclasses.asdict` and JSON."""
-    return Scale(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    )
 
 
 SMALL = Scale(
@@ -79,7 +72,7 @@ SMALL = Scale(
     label_batch_size=40,
     finetune_steps=200,
     scratch_steps=240,
-    distil_epochs=6,
+    distill_epochs=6,
 )
 # Six times as much pretraining; minutes on a GPU with 16 cores beside it, hours on two cores.
 GPU = dataclasses.replace(
@@ -105,7 +98,7 @@ FULL = Scale(
     label_batch_size=128,
     finetune_steps=1000,
     scratch_steps=4000,
-    distil_epochs=20,
+    distill_epochs=20,
     self_temperature=0.1,
     heads=(2, 3, 4),
     fractions=(0.01, 0.1, 1.0),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from benchmarks.labels.points import HEAD_LAYERS, Measured
+from benchmarks.labels.points import HEAD_LAYERS, Measured, numbers
 
 NOTHING = "Nothing has been measured yet."
 # What is drawn, from the top of the legend; of Okabe and Ito's colors, with different marks.
@@ -24,7 +24,7 @@ CURVES = {
 
 def measured_part(measured: Measured) -> str:
     """Everything that was measured, in Markdown."""
-    if not measured.points:
+    if not measured.results:
         return NOTHING
     return "\n\n".join(
         [
@@ -42,9 +42,9 @@ def table(measured: Measured) -> str:
     budgets = _budgets(measured)
     lines = [f"| top-1, % | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
     for name, (label, *_) in CURVES.items():
-        cells = " | ".join(_percent(measured.of(per_class, name)) for per_class in budgets)
+        cells = " | ".join(_percent(numbers(measured, per_class, name)) for per_class in budgets)
         lines.append(f"| {label} | {cells} |")
-    before = " | ".join(_percent(measured.of(per_class, "tuned/start")) for per_class in budgets)
+    before = " | ".join(_percent(numbers(measured, per_class, "tuned/start")) for per_class in budgets)
     return "\n".join([*lines, f"| fine-tuned, before the first step | {before} |"])
 
 
@@ -53,10 +53,10 @@ def layer_table(measured: Measured) -> str:
     budgets = _budgets(measured)
     lines = [f"| from layer | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
     for layer in HEAD_LAYERS:
-        cells = " | ".join(_percent(measured.of(per_class, f"layer{layer}")) for per_class in budgets)
+        cells = " | ".join(_percent(numbers(measured, per_class, f"layer{layer}")) for per_class in budgets)
         lines.append(f"| {layer}{' (h)' if layer == 0 else ''} | {cells} |")
     chosen = " | ".join(
-        ", ".join(str(int(layer)) for layer in measured.of(per_class, "layer")) for per_class in budgets
+        ", ".join(str(int(layer)) for layer in numbers(measured, per_class, "layer")) for per_class in budgets
     )
     return "\n".join([*lines, f"| chosen, by seed | {chosen} |"])
 
@@ -67,7 +67,7 @@ def draw(measured: Measured) -> Figure:
     figure = Figure(figsize=(8, 4.5), facecolor="white", layout="constrained")
     axes = figure.subplots()
     for name, (label, color, marker) in CURVES.items():
-        values = [[100 * value for value in measured.of(per_class, name)] for per_class in budgets]
+        values = [[100 * value for value in numbers(measured, per_class, name)] for per_class in budgets]
         axes.plot(
             budgets, [statistics.mean(each) for each in values], color=color, marker=marker, label=label
         )
@@ -89,7 +89,7 @@ def save(measured: Measured, path: pathlib.Path) -> None:
 
 
 def _budgets(measured: Measured) -> list[int]:
-    return [per_class for per_class in measured.settings.per_class if measured.of(per_class, "tuned")]
+    return [per_class for per_class in measured.settings.per_class if numbers(measured, per_class, "tuned")]
 
 
 def _percent(values: Sequence[float]) -> str:
@@ -99,7 +99,7 @@ def _percent(values: Sequence[float]) -> str:
 
 def _in_words(measured: Measured) -> str:
     settings = measured.settings
-    seeds = {key.split("/")[0] for key in measured.points}
+    seeds = {each.split("/")[0] for each in measured.results}
     return (
         f"Measured with {settings.train_images:,} training, {settings.validation_images:,} validation and "
         f"{settings.test_images:,} test images of Fashion-MNIST at {settings.image_size} pixels; ResNet-"

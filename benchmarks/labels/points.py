@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
 
 from benchmarks.claims.execute import delete_checkpoints
-from benchmarks.claims.fashion_mnist import CLASSES, FashionSource, read
+from benchmarks.claims.fashion_mnist import CLASSES, FashionSource, read, write_split
 from benchmarks.labels.settings import Settings
-from benchmarks.stages import AT_START, TOP_1, VALIDATION, recipe, run_stage, run_watched_stage
+from benchmarks.measuring.results_file import ResultsFile
+from benchmarks.stages import AT_START, RESULT, TOP_1, VALIDATION, recipe, run_stage, run_watched_stage
 from tf_simclrv2 import ExperimentConfig
 from tf_simclrv2.data import draw_per_class, load_source
 from tf_simclrv2.evaluation import FeatureExtractor, linear_probe, split_features
 from tf_simclrv2.export.trained_network import load_trained_network
 
 HEAD_LAYERS = (0, 1, 2)
-IMAGES = "images"
+IMAGES, FEATURES = "images", "features.npz"
 TRAIN, HELD_OUT, TEST = "train", "validation", "test"
 
 Point = dict[str, float]
+Measured = ResultsFile[Settings]
+
+
+def key(seed: int, per_class: int) -> str:
+    """The name of a point."""
+    return f"{seed}/{per_class}"
+
+
+def numbers(measured: Measured, per_class: int, name: str) -> list[float]:
+    """A number of all seeds that have it, for so many labels per class."""
+    keys = (key(seed, per_class) for seed in measured.settings.seeds)
+    return [measured.results[each][name] for each in keys if each in measured.results]
 
 
 def write_images(folder: pathlib.Path, settings: Settings, source: FashionSource) -> None:
@@ -35,18 +46,13 @@ def write_images(folder: pathlib.Path, settings: Settings, source: FashionSource
     per_class = settings.train_images // len(CLASSES)
     both = draw_per_class(labels, per_class + settings.validation_images // len(CLASSES))
     chosen = both[draw_per_class(labels[both], per_class)]
-    _write(unfinished / TRAIN, images, labels, chosen)
-    _write(unfinished / HELD_OUT, images, labels, np.setdiff1d(both, chosen))
+    write_split(unfinished / TRAIN, images, labels, chosen)
+    write_split(unfinished / HELD_OUT, images, labels, np.setdiff1d(both, chosen))
     images, labels = read("test", source)
-    _write(unfinished / TEST, images, labels, draw_per_class(labels, settings.test_images // len(CLASSES)))
+    write_split(
+        unfinished / TEST, images, labels, draw_per_class(labels, settings.test_images // len(CLASSES))
+    )
     unfinished.rename(folder)
-
-
-def _write(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> None:
-    for name in CLASSES:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for index in chosen:
-        Image.fromarray(images[index]).save(folder / CLASSES[labels[index]] / f"{index:05}.png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +109,7 @@ class Runs:
             f"student{depth}_{per_class}_{self.seed}",
             teacher=self.output / f"layer{layer}_{per_class}_{self.seed}",
             resnet_depth=depth,
+            ft_proj_selector=layer,
             train_split=TRAIN,
             train_epochs=self.settings.distill_epochs,
             checkpoint_epochs=1,
@@ -138,15 +145,27 @@ class Runs:
 
 
 def pretrain(settings: Settings, output: pathlib.Path, seed: int) -> None:
-    """Pretrains, if no weights are there."""
+    """Pretrains and writes the features of h, unless that is there already."""
     runs = Runs(settings, output, seed)
-    if not list((output / runs.pretrained).glob("ckpt-*.index")):
-        (output / runs.pretrained / "result.json").unlink(missing_ok=True)
-    run_stage(runs.pretraining())
+    features, weights = output / runs.pretrained / FEATURES, (output / runs.pretrained).glob("ckpt-*.index")
+    if features.exists() and any(weights):
+        return
+    (output / runs.pretrained / RESULT).unlink(missing_ok=True)
+    config = runs.pretraining()
+    run_stage(config)
+    network = load_trained_network(config.run.require_model_dir()).network
+    extract = FeatureExtractor(network, ["final_avg_pool"])
+    arrays = {}
+    for split in (TRAIN, TEST):
+        found, labels = split_features(extract, load_source(config.data, split), config)
+        arrays |= {split: found["final_avg_pool"], f"{split}_labels": labels}
+    unfinished = features.with_name(f"unfinished_{FEATURES}")
+    np.savez(unfinished, **arrays)  # pyright: ignore[reportArgumentType]
+    unfinished.rename(features)
 
 
 def measure_point(settings: Settings, output: pathlib.Path, seed: int, per_class: int) -> Point:
-    """Fine-tunes from every layer, distils the best, trains from scratch, and probes.
+    """Fine-tunes from every layer, distills the best, trains from scratch, and probes.
 
     Returns:
         Test accuracies: `scratch`, `linear`, `tuned` (from the layer that is best on the validation images),
@@ -182,64 +201,7 @@ def best_layer(point: Mapping[str, float]) -> int:
 
 def probe(runs: Runs, per_class: int) -> float:
     """The accuracy of a linear classifier of the pretrained network's h, fitted to the same labels."""
-    features = runs.output / runs.pretrained / "features.npz"
-    if not features.exists():
-        config = runs.pretraining()
-        network = load_trained_network(config.run.require_model_dir()).network
-        extract = FeatureExtractor(network, ["final_avg_pool"])
-        arrays = {}
-        for split in (TRAIN, TEST):
-            found, labels = split_features(extract, load_source(config.data, split), config)
-            arrays |= {split: found["final_avg_pool"], f"{split}_labels": labels}
-        np.savez(features, **arrays)  # pyright: ignore[reportArgumentType]
-    with np.load(features) as file:
+    with np.load(runs.output / runs.pretrained / FEATURES) as file:
         labels = file[f"{TRAIN}_labels"]
         chosen = draw_per_class(labels, per_class, runs.seed)
         return linear_probe(file[TRAIN][chosen], labels[chosen], file[TEST], file[f"{TEST}_labels"]).accuracy
-
-
-@dataclasses.dataclass
-class Measured:
-    """What has been measured, in one file.
-
-    Attributes:
-        path: The file.
-        settings: Of all points.
-        points: By `SEED/PER_CLASS`.
-    """
-
-    path: pathlib.Path
-    settings: Settings
-    points: dict[str, Point] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def open(cls, path: pathlib.Path, settings: Settings) -> Measured:
-        """Reads the file, if it is there.
-
-        Raises:
-            SystemExit: It was measured with other settings.
-        """
-        if not path.exists():
-            return cls(path, settings)
-        found = cls.read(path)
-        if found.settings != settings:
-            raise SystemExit(f"{path} was measured with other settings; give another --results.")
-        return found
-
-    @classmethod
-    def read(cls, path: pathlib.Path) -> Measured:
-        """Reads a file that is there."""
-        plain = json.loads(path.read_text())
-        return cls(path, Settings.from_plain(plain["settings"]), plain["points"])
-
-    def add(self, seed: int, per_class: int, point: Point) -> None:
-        """Notes a point."""
-        self.points[f"{seed}/{per_class}"] = point
-        plain = {"settings": dataclasses.asdict(self.settings), "points": dict(sorted(self.points.items()))}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(plain, indent=1) + "\n")
-
-    def of(self, per_class: int, name: str) -> list[float]:
-        """A number of all seeds that have it, for so many labels."""
-        keys = (f"{seed}/{per_class}" for seed in self.settings.seeds)
-        return [self.points[key][name] for key in keys if key in self.points]

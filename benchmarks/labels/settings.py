@@ -61,12 +61,6 @@ class Settings:
         )
         return max(least, math.ceil(epochs * per_class * classes / self.batch_size(per_class, classes)))
 
-    @classmethod
-    def from_plain(cls, plain: dict) -> Settings:
-        """From `dataclasses.asdict` and JSON."""
-        lists = {name: tuple(plain[name]) for name in ("per_class", "seeds")}
-        return cls(**{**plain, **lists})
-
 
 SMALL = Settings()
 FULL = Settings(

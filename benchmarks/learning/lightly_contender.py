@@ -82,6 +82,7 @@ class Lightly:
             images = file["train_images"]
         transform = SimCLRTransform(
             input_size=settings.image_size,
+            min_scale=0.1,  # The others cover a tenth of the image at least.
             cj_strength=settings.color_jitter_strength,
             gaussian_blur=0.0,
             normalize=None,
@@ -94,6 +95,8 @@ class Lightly:
             shuffle=True,
             drop_last=True,
             num_workers=cores if cores > 1 else 0,
+            persistent_workers=cores > 1,
+            pin_memory=self._device.type == "cuda",
         )
 
     def epochs(self) -> Iterator[None]:
@@ -102,6 +105,8 @@ class Lightly:
             self._backbone.train()
             for views in self._loader:
                 self._step(torch.cat(views).to(self._device, memory_format=torch.channels_last))
+            if self._device.type == "cuda":
+                torch.cuda.synchronize()
             yield
 
     def features(self, images: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import numpy as np
 from benchmarks.learning.judge import judge
 from benchmarks.learning.recording import TIMES
 from benchmarks.learning.settings import Settings
+from benchmarks.measuring.results_file import ResultsFile
 
 PROGRAMS = pathlib.Path(__file__).parent
 # What a contender's interpreter must import.
@@ -53,6 +53,17 @@ class Program:
         missing = done.stdout.strip()
         return f"{self.name} is left out: {self.python} lacks {missing}." if missing != "[]" else None
 
+    def versions(self) -> str:
+        """What it was measured with."""
+        packages = {"ours": ["tensorflow", "keras"], "published": ["tensorflow", "tf_keras"]}
+        names = packages.get(self.name, NEEDS[self.name])
+        code = (
+            f"from importlib.metadata import version as v; print(', '.join(n + ' ' + v(n) for n in {names}))"
+        )
+        return subprocess.run(
+            [self.python, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     def command(self, folder: pathlib.Path, seed: int, output: pathlib.Path) -> list[str]:
         """What measures a piece."""
         return [self.python, str(PROGRAMS / self.file), str(folder), str(seed), str(output), *self.arguments]
@@ -66,101 +77,53 @@ def programs(published: str | None, published_python: str, torch_python: str) ->
     return [*found, Program("lightly", torch_python, "lightly_contender.py")]
 
 
-@dataclasses.dataclass
-class Measured:
-    """What has been measured, in one file.
-
-    Attributes:
-        path: The file.
-        settings: Of all of it.
-        machine: Where: processor and versions.
-        pieces: By contender and seed, for each measured epoch its `epoch`, `seconds`, `linear`, `neighbors`.
-    """
-
-    path: pathlib.Path
-    settings: Settings
-    machine: str
-    pieces: dict[str, dict[str, list[dict[str, float]]]] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def open(cls, path: pathlib.Path, settings: Settings, machine: str) -> Measured:
-        """Reads the file, if it is there.
-
-        Raises:
-            SystemExit: It was measured with other settings.
-        """
-        if not path.exists():
-            return cls(path, settings, machine)
-        found = cls.read(path)
-        if found.settings != settings:
-            names = [field.name for field in dataclasses.fields(Settings)]
-            differ = [name for name in names if getattr(found.settings, name) != getattr(settings, name)]
-            raise SystemExit(
-                f"{path} was measured with other settings ({', '.join(differ)}); give another --results."
-            )
-        return found
-
-    @classmethod
-    def read(cls, path: pathlib.Path) -> Measured:
-        """Reads a file that is there."""
-        plain = json.loads(path.read_text())
-        return cls(path, Settings.from_plain(plain["settings"]), plain["machine"], plain["pieces"])
-
-    def has(self, name: str, seed: int) -> bool:
-        """Whether a piece is there."""
-        return str(seed) in self.pieces.get(name, {})
-
-    def add(self, name: str, seed: int, rows: list[dict[str, float]]) -> None:
-        """Notes a piece."""
-        self.pieces.setdefault(name, {})[str(seed)] = rows
-        plain = {
-            "settings": dataclasses.asdict(self.settings),
-            "machine": self.machine,
-            "pieces": {key: dict(sorted(self.pieces[key].items())) for key in sorted(self.pieces)},
-        }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(plain, indent=1) + "\n")
+Measured = ResultsFile[Settings]
+Rows = list[dict[str, float]]
 
 
-def measure_piece(
-    program: Program, seed: int, folder: pathlib.Path, core: int | None = None
-) -> list[dict[str, float]]:
-    """Trains a piece in a process of its own and judges its features, which are deleted then.
-
-    Args:
-        program: The contender.
-        seed: Of the repetition.
-        folder: Holds `settings.json` and `images.npz`; the piece gets a folder in it, anew if it was stopped.
-        core: The only one that it may use; None for all.
-    """
-    output = folder / f"{program.name}_{seed}"
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir()
-    with (output / "log.txt").open("w") as log:
-        subprocess.run(
-            program.command(folder, seed, output),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=True,
-            preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
-        )
-    seconds = json.loads((output / TIMES).read_text())
-    rows = [judged(folder, output, int(epoch), spent) for epoch, spent in seconds.items()]
-    shutil.rmtree(output)
-    return rows
+def key(name: str, seed: int) -> str:
+    """The name of a contender's piece."""
+    return f"{name}/{seed}"
 
 
-def judged(folder: pathlib.Path, output: pathlib.Path, epoch: int, seconds: float) -> dict[str, float]:
-    """The accuracies after an epoch."""
-    settings = Settings.from_plain(json.loads((folder / "settings.json").read_text()))
-    with np.load(folder / "images.npz") as file, np.load(output / f"features_{epoch}.npz") as features:
-        train, test = file["train_labels"][: settings.probe_images], file["test_labels"]
-        found = judge(dict(features), train, test)
-    return {"epoch": epoch, "seconds": seconds, **found}
+def runs_of(measured: Measured, name: str) -> list[Rows]:
+    """What was measured of a contender: for each seed a row for each measured epoch."""
+    keys = (key(name, seed) for seed in measured.settings.seeds)
+    return [measured.results[each]["rows"] for each in keys if each in measured.results]
 
 
 def waiting(
     contenders: Sequence[Program], measured: Measured, seeds: Sequence[int]
 ) -> list[tuple[Program, int]]:
     """The pieces that are not there, seed by seed, so that the contenders of a seed run side by side."""
-    return [(one, seed) for seed in seeds for one in contenders if not measured.has(one.name, seed)]
+    pieces = ((one, seed) for seed in seeds for one in contenders)
+    return [(one, seed) for one, seed in pieces if key(one.name, seed) not in measured.results]
+
+
+def measure_piece(program: Program, seed: int, folder: pathlib.Path, settings: Settings) -> Rows:
+    """Trains a piece in a process of its own and judges its features, which are deleted then.
+
+    Args:
+        program: The contender.
+        seed: Of the repetition.
+        folder: Holds `settings.json` and `images.npz`; the piece gets a folder in it, anew if it was stopped.
+        settings: What is in `settings.json`.
+
+    Returns:
+        For each measured epoch its `epoch`, `seconds`, `linear` and `neighbors`.
+    """
+    output = folder / f"{program.name}_{seed}"
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+    with (output / "log.txt").open("w") as log:
+        command = program.command(folder, seed, output)
+        subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
+    seconds = json.loads((output / TIMES).read_text())
+    with np.load(folder / "images.npz") as file:
+        train, test = file["train_labels"][: settings.probe_images], file["test_labels"]
+    rows = []
+    for epoch, spent in seconds.items():
+        with np.load(output / f"features_{epoch}.npz") as features:
+            rows.append({"epoch": int(epoch), "seconds": spent, **judge(dict(features), train, test)})
+    shutil.rmtree(output)
+    return rows

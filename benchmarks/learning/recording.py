@@ -73,5 +73,8 @@ def write_features(
 def run(make: Callable[[Settings, pathlib.Path, int], Contender]) -> None:
     """The main program of a contender: `PROGRAM FOLDER SEED OUTPUT`."""
     folder, seed, output = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
-    settings = Settings.from_plain(json.loads((folder / "settings.json").read_text()))
+    plain = json.loads((folder / "settings.json").read_text())
+    settings = Settings(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    )
     record(make(settings, folder, seed), settings, folder / "images.npz", output)

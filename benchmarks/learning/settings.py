@@ -25,10 +25,10 @@ class Settings:
         warmup_epochs: Of them, in which it rises to that; then half a cosine.
         weight_decay: Of LARS; batch norm and biases are left out.
         momentum: Of LARS.
-        color_jitter_strength: Crops (8 % of the area or more), flips and grayscale are as in the paper, and
-            nothing is blurred.
-        precision: `float32`, or `mixed_bfloat16` for those that have it.
-        seeds: Of the repetitions.
+        color_jitter_strength: Crops (10 % of the area or more), flips and grayscale are as in the published
+            program, and nothing is blurred.
+        precision: `float32`, or `mixed_bfloat16`, which the published program has not.
+        seeds: One repetition each.
     """
 
     train_images: int = 10_000
@@ -54,12 +54,6 @@ class Settings:
     def steps_per_epoch(self) -> int:
         """Whole batches of an epoch."""
         return self.train_images // self.batch_size
-
-    @classmethod
-    def from_plain(cls, plain: dict) -> Settings:
-        """From `dataclasses.asdict` and JSON."""
-        lists = {name: tuple(plain[name]) for name in ("measured", "seeds")}
-        return cls(**{**plain, **lists})
 
 
 # The rate is 0.075 times the root of the batch, as the paper and lightly's benchmarks have it for small ones.

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.claims.page import BEGIN, END
 from benchmarks.labels import page, points
-from benchmarks.labels.points import Measured, best_layer, measure_point, pretrain, write_images
+from benchmarks.labels.points import Measured, best_layer, key, measure_point, numbers, pretrain, write_images
 from benchmarks.labels.settings import SCALES, SMALL
 from benchmarks.stages import stage_processes
 
@@ -90,20 +90,18 @@ def test_the_layer_is_chosen_on_validation_images():
     assert best_layer(found(0.7, 0.6, 0.7)) == 0
 
 
-def test_points_are_kept_and_other_settings_refused(tmp_path):
+def test_points_are_kept(tmp_path):
     measured = Measured.open(tmp_path / "labels.json", TINY)
-    measured.add(1, 4, point(tuned=0.75))
+    measured.add(key(1, 4), point(tuned=0.75))
     again = Measured.open(tmp_path / "labels.json", TINY)
-    assert again == measured and again.of(4, "tuned") == [0.75] and again.of(2, "tuned") == []
-    with pytest.raises(SystemExit, match="other settings; give another --results"):
-        Measured.open(tmp_path / "labels.json", SMALL)
+    assert again == measured and numbers(again, 4, "tuned") == [0.75] and numbers(again, 2, "tuned") == []
 
 
 def test_the_tables_and_the_curves(tmp_path):
     measured = Measured(tmp_path / "labels.json", TINY)
-    measured.add(0, 2, point(tuned=0.6, layer2=0.7, layer=2))
-    measured.add(1, 2, point(tuned=0.8, layer2=0.7, layer=0))
-    measured.add(0, 4, point(tuned=0.9))
+    measured.add(key(0, 2), point(tuned=0.6, layer2=0.7, layer=2))
+    measured.add(key(1, 2), point(tuned=0.8, layer2=0.7, layer=0))
+    measured.add(key(0, 4), point(tuned=0.9))
     lines = page.table(measured).splitlines()
     assert lines[0] == "| top-1, % | 2 | 4 |"
     assert "| fine-tuned from the best layer | 70.0 ± 14.1 | 90.0 |" in lines

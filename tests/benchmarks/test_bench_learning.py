@@ -1,6 +1,7 @@
 """The comparison of learning with the peers: its judge, its pieces, its page, and ours as a contender."""
 
 import dataclasses
+import os
 import pathlib
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from benchmarks.claims.page import BEGIN, END
 from benchmarks.learning import page
 from benchmarks.learning.judge import judge
 from benchmarks.learning.ours import Ours
-from benchmarks.learning.pieces import Measured, Program, measure_piece, programs, waiting
+from benchmarks.learning.pieces import Measured, Program, key, measure_piece, programs, waiting
 from benchmarks.learning.recording import prepared, record
 from benchmarks.learning.settings import SCALES, SMALL
-from benchmarks.learning_with_peers import prepare
+from benchmarks.learning_with_peers import measure, prepare
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
@@ -70,11 +71,12 @@ def fake(tmp_path):
     return Program("ours", sys.executable, str(tmp_path / "fake.py"))
 
 
-def rows(*values):
-    return [
+def piece(*values, machine="a machine"):
+    rows = [
         {"epoch": epoch, "seconds": 60.0 * epoch, "linear": value, "neighbors": value - 0.1}
         for epoch, value in enumerate(values)
     ]
+    return {"machine": machine, "versions": "none", "rows": rows}
 
 
 def test_the_judge_knows_classes_from_noise():
@@ -104,7 +106,7 @@ def test_images_are_seen_whole():
 
 
 def test_a_piece_is_judged_and_leaves_nothing(folder, fake):
-    before, after = measure_piece(fake, 0, folder)
+    before, after = measure_piece(fake, 0, folder, TINY)
     assert (before["epoch"], before["seconds"], after["epoch"], after["seconds"]) == (0, 0.0, 2, 120.0)
     assert before["linear"] < 0.2 and after["linear"] == after["neighbors"] == 1.0
     assert not (folder / "ours_0").exists()
@@ -113,23 +115,27 @@ def test_a_piece_is_judged_and_leaves_nothing(folder, fake):
 def test_a_piece_that_fails_says_so_and_can_be_repeated(folder, fake):
     for _ in range(2):
         with pytest.raises(subprocess.CalledProcessError):
-            measure_piece(fake, 1, folder)
+            measure_piece(fake, 1, folder, TINY)
         assert "no memory" in (folder / "ours_1" / "log.txt").read_text()
 
 
 def test_what_was_measured_is_not_repeated(tmp_path, fake):
-    measured = Measured.open(tmp_path / "learning.json", TINY, "a machine")
+    measured = Measured.open(tmp_path / "learning.json", TINY)
     assert waiting([fake], measured, TINY.seeds) == [(fake, 0), (fake, 1)]
-    measured.add("ours", 0, rows(0.1, 0.5))
-    again = Measured.open(tmp_path / "learning.json", TINY, "another machine")
+    measured.add(key("ours", 0), piece(0.1, 0.5))
+    again = Measured.open(tmp_path / "learning.json", TINY)
     assert again == measured
     assert waiting([fake], again, TINY.seeds) == [(fake, 1)]
 
 
-def test_other_settings_do_not_mix(tmp_path):
-    Measured.open(tmp_path / "learning.json", TINY, "a machine").add("ours", 0, rows(0.1, 0.5))
-    with pytest.raises(SystemExit, match=r"other settings \(epochs\); give another --results"):
-        Measured.open(tmp_path / "learning.json", dataclasses.replace(TINY, epochs=3), "a machine")
+def test_pieces_run_on_cores_of_their_own(folder, fake, tmp_path, capsys):
+    measured = Measured.open(tmp_path / "learning.json", TINY)
+    cores = sorted(os.sched_getaffinity(0))[:1]
+    measure(folder, measured, [(fake, 0)], cores)
+    assert measured.results["ours/0"]["rows"][1]["linear"] > 0.9
+    assert measured.results["ours/0"]["versions"].startswith("tensorflow 2.")
+    assert "ours, seed 0: 2.0 minutes" in capsys.readouterr().out
+    assert sorted(os.sched_getaffinity(0)) != cores or len(os.sched_getaffinity(0)) == 1
 
 
 def test_who_is_not_installed_is_left_out_with_a_line(tmp_path):
@@ -145,13 +151,13 @@ def test_who_is_not_installed_is_left_out_with_a_line(tmp_path):
 
 
 def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
-    measured = Measured(tmp_path / "learning.json", TINY, "a machine")
-    measured.add("ours", 0, rows(0.1, 0.78, 0.82))
-    measured.add("ours", 1, rows(0.1, 0.79, 0.83))
-    measured.add("lightly", 0, rows(0.2, 0.7, 0.81))
+    measured = Measured(tmp_path / "learning.json", TINY)
+    measured.add("ours/0", piece(0.1, 0.78, 0.82))
+    measured.add("ours/1", piece(0.1, 0.79, 0.83))
+    measured.add("lightly/0", piece(0.79, 0.7, 0.81, machine="another"))  # It began above some of the goals.
     lines = page.table(measured).splitlines()
     assert lines[2] == "| this package | 2 | 82.5 ± 0.7 | 72.5 ± 0.7 | 10.0 ± 0.0, 0.0 ± 0.0 | 60 |"
-    assert lines[3] == "| lightly | 1 | 81.0 | 71.0 | 20.0, 10.0 | 60 |"
+    assert lines[3] == "| lightly | 1 | 81.0 | 71.0 | 79.0, 69.0 | 60 |"
     # Of ours: half way, and a quarter of the way, from minute 1 to 2.
     assert page.times_table(measured).splitlines() == [
         "| minutes to a linear probe of | 80% | 82% |",
@@ -159,9 +165,10 @@ def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
         "| this package | 1.4 | 1.9 |",
         "| lightly | 1.9 | - |",
     ]
+    assert page.measured_part(measured).startswith("Measured on a machine and on another. this package: none")
     lines = page.draw(measured).axes[0].get_lines()
     drawn = [line.get_ydata().tolist() for line in lines]
-    np.testing.assert_allclose(drawn, [[10.0, 78.0, 82.0], [10.0, 79.0, 83.0], [20.0, 70.0, 81.0]])
+    np.testing.assert_allclose(drawn, [[10.0, 78.0, 82.0], [10.0, 79.0, 83.0], [79.0, 70.0, 81.0]])
 
 
 def test_ours_learns_as_a_contender(folder, tmp_path):
@@ -183,6 +190,6 @@ def test_scales_hold_together(settings):
 
 def test_the_page_shows_the_committed_results():
     """Whoever adds results also types `learning_with_peers.py --docs`."""
-    measured = Measured.open(ROOT / "docs" / "measured" / "learning_small.json", SMALL, "a machine")
+    measured = Measured.open(ROOT / "docs" / "measured" / "learning_small.json", SMALL)
     text = (ROOT / "docs" / "learning.md").read_text()
     assert f"{BEGIN}\n\n{page.measured_part(measured)}\n\n{END}" in text

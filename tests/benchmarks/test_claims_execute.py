@@ -11,7 +11,7 @@ from absl import flags
 from benchmarks import stages
 from benchmarks.claims.execute import execute, stage_config
 from benchmarks.claims.plan import Stage
-from benchmarks.claims.results import Results
+from benchmarks.claims.results import Results, unpack
 from benchmarks.claims.scale import GPU, SMALL
 from benchmarks.stages import run_stage
 from flags import define_flags
@@ -107,7 +107,7 @@ def test_results_go_on_elsewhere(tmp_path, executed):
     with ThreadPoolExecutor(1) as processes:
         first = execute(PLAN, here, processes, run_stage, archive.add)
     ran = executed()
-    Results.open(file, SMALL).unpack(there)
+    unpack(Results.open(file, SMALL), there)
     with ThreadPoolExecutor(1) as processes:
         assert execute(PLAN, there, processes) == first
     assert executed() == ran
@@ -119,8 +119,8 @@ def test_a_start_without_weights_is_repeated_if_it_is_needed(tmp_path, executed)
     archive = Results.open(file, SMALL)
     with ThreadPoolExecutor(1) as processes:
         execute(PLAN, here, processes, run_stage, archive.add)
-    del archive.by_stage["third"]
-    archive.unpack(there)
+    del archive.results["third"]
+    unpack(archive, there)
     ran = executed()
     with ThreadPoolExecutor(1) as processes:
         execute(PLAN, there, processes)
@@ -130,6 +130,6 @@ def test_a_start_without_weights_is_repeated_if_it_is_needed(tmp_path, executed)
 def test_results_of_another_scale_are_refused(tmp_path):
     file = tmp_path / "results.json"
     Results.open(file, SMALL).add("alone", {"top_1": 0.5})
-    assert Results.open(file, SMALL).by_stage == {"alone": {"top_1": 0.5}}
-    with pytest.raises(SystemExit, match="results of another scale"):
+    assert Results.open(file, SMALL).results == {"alone": {"top_1": 0.5}}
+    with pytest.raises(SystemExit, match=r"other settings \(train_images, "):
         Results.open(file, GPU)

@@ -166,6 +166,7 @@ def test_the_full_scale():
     )
     assert self_distilled.distillation.distill_temperature == 0.1
     assert self_distilled.optimizer.learning_rate == pytest.approx(0.04)
+    assert config("distilled_big_alpha0.0_0", FULL).optimizer.learning_rate == 4.0  # Labels alone.
     assert (student.distillation.distill_temperature, student.optimizer.learning_rate) == (1.0, 4.0)
 
 
