@@ -10,6 +10,8 @@ RUN ?= --tpu=v5e-8 --precision=mixed_bfloat16 --train_batch_size=1024
 SCALE ?= small
 # Of learning: where the other programs are.
 PEERS ?=
+# The newest that TensorFlow 2.20 was seen to load.
+LIBTPU ?= 0.0.21
 BENCHMARK ?= every
 BENCH_ARGS ?=
 SIGKILLS ?= 10
@@ -22,7 +24,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser coverage help install quickstart semi-supervised claims learning rehearse rehearse-test test test-gpu soak lint format bench clean docs
+.PHONY: browser coverage help install install-tpu quickstart semi-supervised claims learning rehearse rehearse-test test test-gpu soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,17 @@ test-gpu: $(installed)  ## Run the tests of what a GPU computes on the first GPU
 
 coverage: $(installed) browser  ## Run the tests and tell how much of the library they run, a fifth slower
 	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov=tf_simclrv2 --cov-report=term $(TESTS)
+
+# TensorFlow for TPUs puts its files where tensorflow does, so whatever asks for tensorflow is installed without asking.
+.venv-tpu/.installed: requirements.lock setup.py
+	@echo "Installing requirements.lock into .venv-tpu, with TensorFlow for TPUs: some minutes, 4 GB on disk."
+	@$(PYTHON) -m venv .venv-tpu
+	@sed 's/^tensorflow==/tensorflow-tpu==/' requirements.lock >.venv-tpu/requirements.txt
+	@.venv-tpu/bin/pip install --quiet --disable-pip-version-check --no-deps -r .venv-tpu/requirements.txt libtpu==$(LIBTPU)
+	@.venv-tpu/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install-tpu: .venv-tpu/.installed  ## Make .venv-tpu, for a TPU VM (docs/tpu.md)
 
 .build/rehearsal/.installed: requirements.lock requirements-rehearsal.lock setup.py
 	@echo "Installing requirements.lock, JAX and the TPU's compiler into .build/rehearsal: some minutes, 4.5 GB on disk."
