@@ -138,9 +138,9 @@ def randomise_norms(variables: dict[str, Any]) -> None:
 
 
 def smooth_picture() -> bytes:
-    """A JPEG of random colours that flow into one another, always the same."""
-    colours = np.random.default_rng(0).uniform(0, 255, (6, 8, 3))
-    pixels = tf.clip_by_value(tf.image.resize(colours, PICTURE_SIDES, "bicubic"), 0, 255)
+    """A JPEG of random colors that flow into one another, always the same."""
+    colors = np.random.default_rng(0).uniform(0, 255, (6, 8, 3))
+    pixels = tf.clip_by_value(tf.image.resize(colors, PICTURE_SIDES, "bicubic"), 0, 255)
     return tf.io.encode_jpeg(tf.cast(pixels, tf.uint8)).numpy()
 
 

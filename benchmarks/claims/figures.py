@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.claims.findings import Finding, Sample
 
-# Of Okabe and Ito's colours, which the colour-blind tell apart; the marks differ in shape too.
+# Of Okabe and Ito's colors, which the color-blind tell apart; the marks differ in shape too.
 _BLUE, _VERMILION = "#0072B2", "#D55E00"
 
 
 def draw(finding: Finding) -> Figure:
-    """Means, standard deviations and, below them in grey, every seed.
+    """Means, standard deviations and, below them in gray, every seed.
 
     Args:
         finding: Of a claim.

@@ -13,7 +13,7 @@ QUALITY = 90
 
 
 def write_pictures(folder: pathlib.Path, count: int) -> None:
-    """Writes `folder/train/NUMBER.jpg`: patches of colour with some noise, the same at every call.
+    """Writes `folder/train/NUMBER.jpg`: patches of color with some noise, the same at every call.
 
     Args:
         folder: Where; it is made if it is missing.

@@ -1,9 +1,9 @@
-"""Draws small pictures of coloured shapes, for those who have no folder of pictures at hand.
+"""Draws small pictures of colored shapes, for those who have no folder of pictures at hand.
 
     python docs/examples/make_pictures.py FOLDER [COUNT]
 
-Writes FOLDER/train/CLASS/*.png (four fifths) and FOLDER/test/CLASS/*.png. The classes are shapes; colours,
-places and sizes are random, so colour tells nothing about the class.
+Writes FOLDER/train/CLASS/*.png (four fifths) and FOLDER/test/CLASS/*.png. The classes are shapes; colors,
+places and sizes are random, so color tells nothing about the class.
 """
 
 import pathlib
@@ -20,21 +20,21 @@ def draw(shape: str, random: np.random.Generator) -> Image.Image:
     """One picture: a bright shape on a dark, noisy ground."""
     ground = random.integers(0, 70, 3) + random.integers(0, 25, (SIZE, SIZE, 3))
     picture = Image.fromarray(ground.astype(np.uint8))
-    pen, colour = ImageDraw.Draw(picture), tuple(random.integers(110, 256, 3).tolist())
+    pen, color = ImageDraw.Draw(picture), tuple(random.integers(110, 256, 3).tolist())
     r = int(random.integers(9, 13))
     x, y = random.integers(r + 1, SIZE - r - 1, 2).tolist()
     box, third = (x - r, y - r, x + r, y + r), r // 3
     if shape == "circle":
-        pen.ellipse(box, fill=colour)
+        pen.ellipse(box, fill=color)
     elif shape == "ring":
-        pen.ellipse(box, outline=colour, width=4)
+        pen.ellipse(box, outline=color, width=4)
     elif shape == "square":
-        pen.rectangle(box, fill=colour)
+        pen.rectangle(box, fill=color)
     elif shape == "triangle":
-        pen.polygon([(x, y - r), (x - r, y + r), (x + r, y + r)], fill=colour)
+        pen.polygon([(x, y - r), (x - r, y + r), (x + r, y + r)], fill=color)
     else:
-        pen.rectangle((x - r, y - third, x + r, y + third), fill=colour)
-        pen.rectangle((x - third, y - r, x + third, y + r), fill=colour)
+        pen.rectangle((x - r, y - third, x + r, y + third), fill=color)
+        pen.rectangle((x - third, y - r, x + third, y + r), fill=color)
     return picture
 
 

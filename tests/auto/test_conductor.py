@@ -68,7 +68,7 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path):
         Record.open(str(tmp_path), ASKED)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"asked": {}, "colour": 1}'])
+@pytest.mark.parametrize("text", ["", "{", '{"asked": {}, "color": 1}'])
 def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(ConfigError, match=r"auto\.json' cannot be read"):

@@ -232,7 +232,7 @@ def test_views_are_clipped_though_bicubic_overshoots():
         assert made.min() == 0 and made.max() == 1
 
 
-def test_fine_tuning_keeps_the_colours_and_can_leave_out_the_mirror():
+def test_fine_tuning_keeps_the_colors_and_can_leave_out_the_mirror():
     ramp = tf.tile(tf.linspace(0.2, 0.8, 30)[None, :, None], [30, 1, 3]) * tf.constant([1.0, 0.5, 0.25])
     views = over_seeds(lambda s: augmentation.finetune_view(ramp, 16, DataConfig(random_flip=False), s), 100)
     assert np.all(np.diff(views[..., 0], axis=2) > -1e-5)

@@ -85,7 +85,7 @@ BAD = {
     "nothing there": (lambda path: None, [], "there is no"),
     "not JSON": (_config("{"), [], "config.json cannot be read"),
     "no object": (_config("[1]"), [], "config.json cannot be read"),
-    "an unknown field": (_config('{"colour": 1}'), [], "has no field colour"),
+    "an unknown field": (_config('{"color": 1}'), [], "has no field color"),
     "an impossible value": (_config('{"model": {"resnet_depth": 3}}'), [], "resnet_depth is 3"),
     "no data": (
         _config('{"data": {"dataset": "image_folder", "data_dir": "/nowhere/at/all"}}'),

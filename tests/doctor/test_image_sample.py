@@ -14,7 +14,7 @@ def sample_of(folder):
     return sample_images(load_source(DataConfig(dataset="image_folder", data_dir=str(folder)), "train"))
 
 
-def test_sizes_colours_and_unreadable_files(tmp_path):
+def test_sizes_colors_and_unreadable_files(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, [40, 60, 3], np.uint8)
     for i in range(3):
         Image.fromarray(noise).save(tmp_path / f"noise_{i}.png")

@@ -69,7 +69,7 @@ BASELINES = {
 
 
 def observed(images: int, train_examples: int = 50_000) -> Observations:
-    """Coloured blobs whose class is seen by its features, most of the time."""
+    """Colored blobs whose class is seen by its features, most of the time."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % len(CLASSES)
     features = rng.normal(size=[len(CLASSES), 64])[labels] + 0.7 * rng.normal(size=[images, 64])
@@ -149,7 +149,7 @@ def _opaque(images: np.ndarray) -> np.ndarray:
 
 
 def _blobs(rng: np.random.Generator, labels: np.ndarray, size: int) -> np.ndarray:
-    """Photograph-like: smooth, coloured, a little noisy; uint8 [N, size, size, 3]."""
+    """Photograph-like: smooth, colored, a little noisy; uint8 [N, size, size, 3]."""
     front, back = rng.uniform(40, 215, [2, len(CLASSES), 1, 1, 3])[:, labels]
     y, x = np.mgrid[0:size, 0:size] / size
     centers = rng.uniform(0.3, 0.7, [len(labels), 2, 1, 1])

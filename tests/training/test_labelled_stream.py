@@ -68,7 +68,7 @@ def test_a_labelled_batch_that_cannot_be_shared_evenly(changes: dict, replicas: 
 
 @pytest.fixture
 def pictures(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Unlabelled grey pictures, and one red one of each digit's class."""
+    """Unlabelled gray pictures, and one red one of each digit's class."""
     names = load_source(DataConfig(dataset="digits"), "train").class_names
     for i in range(20):
         path = tmp_path / "many" / f"{i}.png"
@@ -99,7 +99,7 @@ def test_unlabelled_and_labelled_images_may_be_two_folders(pictures: pathlib.Pat
     assert plan.labelled_source is not None and plan.labelled_source.num_examples == 10
     assert plan.eval_source is not None and plan.eval_source.class_names == TEACHER.names
     batch = next(iter(batches_of(plan)))
-    assert np.ptp(batch["image"].numpy(), axis=-1).max() == 0.0  # Grey.
+    assert np.ptp(batch["image"].numpy(), axis=-1).max() == 0.0  # Gray.
     np.testing.assert_allclose(batch["labelled_image"][..., 0], 1.0, rtol=1e-6)
     np.testing.assert_array_equal(batch["labelled_image"][..., 1], 0.0)
 
