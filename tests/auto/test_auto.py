@@ -106,6 +106,13 @@ def test_the_best_layer_and_a_student_that_pays(rehearse, folder):
     assert last.startswith("distilled in ") and "top-1 0.9000 on the test pictures" in last
 
 
+def test_a_student_of_the_paper_s_layer_where_there_is_no_time_for_all_layers(rehearse, folder):
+    """Its teacher on the held-out labels is fine-tuned for that."""
+    names, last = rehearse("16_labels.csv", "270s", layer_1=0.5, finetuned=0.8, student=1.0, distilled=0.9)
+    assert names == ["pretrained", "finetuned", "layer_1", "student", "distilled", "model"]
+    assert last.startswith("distilled in ")
+
+
 def test_a_student_that_does_not_pay(rehearse):
     names, last = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=0.75)
     assert "distilled" not in names

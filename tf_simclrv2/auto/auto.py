@@ -189,7 +189,7 @@ class _Job:
         stages = [commands.pretrain()]
         if pictures.labeled:
             learn, labels, first = count_labels(self._learn), pictures.label_count, plan.layers[0]
-            if len(plan.layers) > 1:
+            if len(plan.layers) > 1 or plan.distills:
                 stages += [commands.finetune(f"layer_{i}", i, learn, LEARN, CHOOSE) for i in plan.layers]
             stages.append(commands.finetune("finetuned", first, labels, LABELED, test))
             if plan.distills:
@@ -217,10 +217,20 @@ class _Job:
         self._conductor.run(
             commands.finetune("finetuned", layer, labels, LABELED, self._test_split), measured.closing_s
         )
-        left = self._clock.left_s - measured.closing_s
-        if len(layers) == 1 or not self._decided("distills", lambda: left > 2 * measured.distill_s()):
+        left, teacher, learn = (
+            self._clock.left_s - measured.closing_s,
+            f"layer_{layer}",
+            count_labels(self._learn),
+        )
+        needed = 2 * measured.distill_s() + (
+            0.0 if self._conductor.done(teacher) else measured.finetune_s(learn)
+        )
+        if not learn or not self._decided("distills", lambda: left > needed):
             return "finetuned"
-        teacher = f"layer_{layer}"
+        self._conductor.run(
+            commands.finetune(teacher, layer, learn, LEARN, CHOOSE),
+            measured.closing_s + 2 * measured.distill_s(),
+        )
         self._conductor.run(
             commands.distill("student", teacher, layer, CHOOSE), measured.closing_s + measured.distill_s()
         )

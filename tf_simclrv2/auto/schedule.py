@@ -54,7 +54,7 @@ class Schedule:
     Attributes:
         layers: Layers of the projection head to try on held-out labels; one alone is taken untried.
         distills: Whether distillation is tried there, and used if it pays.
-        seconds: What all of it takes, with a margin.
+        seconds: What all of it takes; before pretraining, with a margin.
     """
 
     layers: tuple[int, ...]
@@ -73,10 +73,13 @@ def schedule(measured: Measured, labels: int, learn: int, left_s: float, pretrai
         pretrained: Whether pretraining is over; otherwise it keeps half of the time.
     """
     every = tuple(range(HEAD_LAYERS))
-    options: list[tuple[tuple[int, ...], bool]] = [(every, True), (every, False)] if learn else []
+    # Distilling is worth more than choosing the layer, which few held-out labels hardly can.
+    options: list[tuple[tuple[int, ...], bool]] = (
+        [(every, True), (PREFERRED[:1], True), (every, False)] if learn else []
+    )
     options.append((PREFERRED[:1], False))
-    limit = left_s if pretrained else left_s * (1 - _PRETRAINING_SHARE)
-    found = [Schedule(*option, _seconds(measured, labels, learn, *option)) for option in options]
+    limit, margin = (left_s, 1.0) if pretrained else (left_s * (1 - _PRETRAINING_SHARE), _MARGIN)
+    found = [Schedule(*option, margin * _seconds(measured, labels, learn, *option)) for option in options]
     return next((one for one in found if one.seconds <= limit), found[-1])
 
 
@@ -84,6 +87,6 @@ def _seconds(measured: Measured, labels: int, learn: int, layers: tuple[int, ...
     seconds = measured.closing_s
     if labels:
         seconds += measured.finetune_s(labels)
-        seconds += len(layers) * measured.finetune_s(learn) if len(layers) > 1 else 0.0
+        seconds += len(layers) * measured.finetune_s(learn) if len(layers) > 1 or distills else 0.0
         seconds += 2 * measured.distill_s() if distills else 0.0
-    return seconds * _MARGIN
+    return seconds
