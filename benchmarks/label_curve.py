@@ -16,15 +16,16 @@ import os
 import pathlib
 import sys
 import time
+from concurrent.futures import as_completed
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.claims.fashion_mnist import default_source
-from benchmarks.claims.page import rewrite
 from benchmarks.labels import page
-from benchmarks.labels.points import IMAGES, Measured, key, measure_point, pretrain, write_images
+from benchmarks.labels.points import IMAGES, Measured, key, measure_point, pretrain
 from benchmarks.labels.settings import SCALES, Settings
+from benchmarks.measuring.fashion_mnist import default_source, write_image_folder
+from benchmarks.measuring.measured_page import rewrite
 from benchmarks.measuring.results_file import claim_folder
 from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 
@@ -56,7 +57,8 @@ def main() -> None:
     output = arguments.output or pathlib.Path(f"runs/label_curve_{arguments.scale}")
     claim_folder(output, settings)
     measured = Measured.open(results, settings)
-    write_images(output / IMAGES, settings, arguments.source)
+    counts = {"train": settings.train_images, "test": settings.test_images}
+    write_image_folder(output / IMAGES, counts, arguments.source, settings.validation_images)
     be_quiet()
     waiting = [
         (seed, per_class)
@@ -68,9 +70,11 @@ def main() -> None:
         for seed in dict.fromkeys(seed for seed, _ in waiting):
             points = [per_class for of_seed, per_class in waiting if of_seed == seed]
             processes.submit(pretrain, settings, output, seed).result()
-            futures = [processes.submit(measure_point, settings, output, seed, count) for count in points]
-            for per_class, future in zip(points, futures, strict=True):
-                measured.add(key(seed, per_class), future.result())
+            running = {
+                processes.submit(measure_point, settings, output, seed, count): count for count in points
+            }
+            for done in as_completed(running):
+                measured.add(key(seed, running[done]), done.result())
     print(page.table(measured))
     print(page.layer_table(measured))
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")

@@ -26,12 +26,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from benchmarks.claims.fashion_mnist import FashionSource, default_source, read, write_image_folder
-from benchmarks.claims.page import rewrite
 from benchmarks.learning import page
 from benchmarks.learning.pieces import Measured, Program, key, measure_piece, programs, waiting
 from benchmarks.learning.settings import SCALES, Settings
+from benchmarks.measuring.fashion_mnist import FashionSource, default_source, read, write_image_folder
 from benchmarks.measuring.machine import machine
+from benchmarks.measuring.measured_page import rewrite
 from benchmarks.measuring.results_file import claim_folder
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"

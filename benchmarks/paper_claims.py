@@ -28,12 +28,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks.claims import figures
 from benchmarks.claims.claim import LETTERS, claims
 from benchmarks.claims.execute import execute
-from benchmarks.claims.fashion_mnist import FashionSource, default_source, write_image_folder
-from benchmarks.claims.page import measured_part, rewrite, sentence, table
+from benchmarks.claims.page import measured_part, sentence, table
 from benchmarks.claims.plan import IMAGES, needed, pieces, plan
 from benchmarks.claims.record import Record, read_records
 from benchmarks.claims.results import Results, unpack
 from benchmarks.claims.scale import SCALES, Scale
+from benchmarks.measuring.fashion_mnist import FashionSource, default_source, write_image_folder
+from benchmarks.measuring.measured_page import rewrite
 from benchmarks.measuring.results_file import claim_folder
 from benchmarks.stages import add_process_flags, be_quiet, stage_processes
 from flags import define_flags

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 
 from benchmarks.claims.findings import Finding, Sample
 from benchmarks.claims.record import Record
 from benchmarks.claims.scale import Scale
-
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+from benchmarks.measuring.measured_page import percent
 
 _SENTENCES = {
     "seen": "The paper's direction was seen: {}.",
     "undecided": "Undecided at this scale: {}.",
     "the opposite": "The opposite was seen of: {}.",
 }
-
-
-def rewrite(page: pathlib.Path, measured: str) -> None:
-    """Puts text between the two marks of a page.
-
-    Raises:
-        SystemExit: The page has not both marks, once each and in order.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in after or END in after:
-        raise SystemExit(f"{page} must have one line {BEGIN} and one {END} behind it; put them back.")
-    page.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
 
 
 def measured_part(records: Sequence[Record]) -> str:
@@ -59,9 +44,9 @@ def _section(finding: Finding) -> str:
 
 def table(finding: Finding) -> str:
     """Mean and standard deviation of the accuracies and of the paired differences."""
-    accuracies = [f"| {sample.label} | {_mean(sample)} | |" for sample in finding.accuracies]
+    accuracies = [f"| {sample.label} | {percent(sample.values)} | |" for sample in finding.accuracies]
     differences = [
-        f"| difference: {sample.label} | {_mean(sample, '+')} | {_verdict(sample)} |"
+        f"| difference: {sample.label} | {percent(sample.values, '+')} | {_verdict(sample)} |"
         for sample in finding.differences
     ]
     return "\n".join(["| top-1, % | mean ± std | verdict |", "|---|---|---|", *accuracies, *differences])
@@ -82,10 +67,6 @@ def _verdict(sample: Sample) -> str:
     if not sample.deviation:
         return sample.verdict
     return f"{sample.verdict} ({abs(sample.mean) / sample.deviation:.1f} deviations)"
-
-
-def _mean(sample: Sample, sign: str = "") -> str:
-    return f"{100 * sample.mean:{sign}.1f} ± {100 * sample.deviation:.1f}"
 
 
 def _scale_in_words(scale: Scale) -> str:

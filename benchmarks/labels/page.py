@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pathlib
 import statistics
-from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from benchmarks.labels.points import HEAD_LAYERS, Measured, numbers
+from benchmarks.measuring.measured_page import NOTHING, percent
 
-NOTHING = "Nothing has been measured yet."
 # What is drawn, from the top of the legend; of Okabe and Ito's colors, with different marks.
 CURVES = {
     "self": ("self-distilled", "#0072B2", "D"),
@@ -42,9 +41,9 @@ def table(measured: Measured) -> str:
     budgets = _budgets(measured)
     lines = [f"| top-1, % | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
     for name, (label, *_) in CURVES.items():
-        cells = " | ".join(_percent(numbers(measured, per_class, name)) for per_class in budgets)
+        cells = " | ".join(percent(numbers(measured, per_class, name)) for per_class in budgets)
         lines.append(f"| {label} | {cells} |")
-    before = " | ".join(_percent(numbers(measured, per_class, "tuned/start")) for per_class in budgets)
+    before = " | ".join(percent(numbers(measured, per_class, "tuned/start")) for per_class in budgets)
     return "\n".join([*lines, f"| fine-tuned, before the first step | {before} |"])
 
 
@@ -53,7 +52,7 @@ def layer_table(measured: Measured) -> str:
     budgets = _budgets(measured)
     lines = [f"| from layer | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
     for layer in HEAD_LAYERS:
-        cells = " | ".join(_percent(numbers(measured, per_class, f"layer{layer}")) for per_class in budgets)
+        cells = " | ".join(percent(numbers(measured, per_class, f"layer{layer}")) for per_class in budgets)
         lines.append(f"| {layer}{' (h)' if layer == 0 else ''} | {cells} |")
     chosen = " | ".join(
         ", ".join(str(int(layer)) for layer in numbers(measured, per_class, "layer")) for per_class in budgets
@@ -90,11 +89,6 @@ def save(measured: Measured, path: pathlib.Path) -> None:
 
 def _budgets(measured: Measured) -> list[int]:
     return [per_class for per_class in measured.settings.per_class if numbers(measured, per_class, "tuned")]
-
-
-def _percent(values: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(values):.1f}"
-    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def _in_words(measured: Measured) -> str:

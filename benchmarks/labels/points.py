@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.claims.execute import delete_checkpoints
-from benchmarks.claims.fashion_mnist import CLASSES, FashionSource, read, write_split
 from benchmarks.labels.settings import Settings
 from benchmarks.measuring.results_file import ResultsFile
 from benchmarks.stages import AT_START, RESULT, TOP_1, VALIDATION, recipe, run_stage, run_watched_stage
@@ -35,24 +34,6 @@ def numbers(measured: Measured, per_class: int, name: str) -> list[float]:
     """A number of all seeds that have it, for so many labels per class."""
     keys = (key(seed, per_class) for seed in measured.settings.seeds)
     return [measured.results[each][name] for each in keys if each in measured.results]
-
-
-def write_images(folder: pathlib.Path, settings: Settings, source: FashionSource) -> None:
-    """Writes FOLDER/SPLIT/CLASS/NNNNN.png once; the validation images are training images that are left."""
-    if folder.exists():
-        return
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    images, labels = read("train", source)
-    per_class = settings.train_images // len(CLASSES)
-    both = draw_per_class(labels, per_class + settings.validation_images // len(CLASSES))
-    chosen = both[draw_per_class(labels[both], per_class)]
-    write_split(unfinished / TRAIN, images, labels, chosen)
-    write_split(unfinished / HELD_OUT, images, labels, np.setdiff1d(both, chosen))
-    images, labels = read("test", source)
-    write_split(
-        unfinished / TEST, images, labels, draw_per_class(labels, settings.test_images // len(CLASSES))
-    )
-    unfinished.rename(folder)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,8 +34,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from benchmarks.learning.recording import run
 from benchmarks.learning.settings import Settings
 
-FEATURE_BATCH = 250
-
 
 class Pictures(Dataset):
     """Pairs of views of images in memory."""
@@ -112,12 +110,9 @@ class Lightly:
     def features(self, images: np.ndarray) -> np.ndarray:
         """The encoder's output."""
         self._backbone.eval()
-        found = []
         with torch.inference_mode():
-            for start in range(0, len(images), FEATURE_BATCH):
-                batch = torch.from_numpy(images[start : start + FEATURE_BATCH]).permute(0, 3, 1, 2)
-                found.append(self._backbone(batch.to(self._device).float() / 255.0).float().cpu().numpy())
-        return np.concatenate(found)
+            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device)
+            return self._backbone(batch.float() / 255.0).float().cpu().numpy()
 
     def _step(self, views: torch.Tensor) -> None:
         with self._arithmetic():

@@ -34,8 +34,6 @@ from tf_simclrv2 import (
 )
 from tf_simclrv2.distribution.compilation import compiled
 
-FEATURE_BATCH = 250
-
 
 class Ours:
     """A pretraining task.
@@ -92,10 +90,7 @@ class Ours:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """The encoder's output."""
-        starts = range(0, len(images), FEATURE_BATCH)
-        return np.concatenate(
-            [self._features(images[start : start + FEATURE_BATCH]).numpy() for start in starts]
-        )
+        return self._features(images).numpy()
 
     def _encode(self, images: tf.Tensor) -> tf.Tensor:
         pixels = tf.cast(images, tf.float32) / 255.0

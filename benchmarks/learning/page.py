@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from benchmarks.learning.pieces import Measured, Rows, runs_of
+from benchmarks.measuring.measured_page import NOTHING, percent
 
 NAMES = {
     "ours": "this package",
     "published": "google-research/simclr",
     "lightly": "lightly",
 }
-NOTHING = "Nothing has been measured yet."
 _KINDS = {"linear": "linear probe", "neighbors": "20 nearest neighbors"}
 # Of Okabe and Ito's colors, which the color-blind tell apart; the marks differ in shape too.
 _LOOKS = {"ours": ("#0072B2", "o"), "published": ("#D55E00", "s"), "lightly": ("#009E73", "^")}
@@ -47,8 +47,8 @@ def table(measured: Measured) -> str:
     for name, runs in _runs(measured):
         last, first = [run[-1] for run in runs], [run[0] for run in runs]
         epoch = statistics.mean(row["seconds"] / row["epoch"] for row in last)
-        before = ", ".join(_percent([row[kind] for row in first]) for kind in _KINDS)
-        after = " | ".join(_percent([row[kind] for row in last]) for kind in _KINDS)
+        before = ", ".join(percent([row[kind] for row in first]) for kind in _KINDS)
+        after = " | ".join(percent([row[kind] for row in last]) for kind in _KINDS)
         lines.append(f"| {NAMES[name]} | {len(runs)} | {after} | {before} | {epoch:.0f} |")
     return "\n".join(lines)
 
@@ -104,11 +104,6 @@ def _machines(measured: Measured) -> str:
     versions = {name.split("/")[0]: piece["versions"] for name, piece in measured.results.items()}
     with_what = "; ".join(f"{NAMES[name]}: {versions[name]}" for name in NAMES if name in versions)
     return f"Measured on {' and on '.join(machines)}. {with_what}."
-
-
-def _percent(values: Sequence[float]) -> str:
-    mean = f"{100 * statistics.mean(values):.1f}"
-    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def _minutes(runs: Sequence[Sequence[dict[str, float]]], goal: float) -> float | None:

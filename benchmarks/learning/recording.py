@@ -16,8 +16,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.learning.settings import Settings
+from benchmarks.measuring.plain_settings import from_plain
 
 TIMES = "times.json"
+FEATURE_BATCH = 250
 
 
 class Contender(Protocol):
@@ -28,7 +30,7 @@ class Contender(Protocol):
         ...
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """The encoder's output float32 [N, F] for uint8 images [N, S, S, 3]."""
+        """The encoder's output float32 [B, F] for a batch of uint8 images [B, S, S, 3]."""
         ...
 
 
@@ -66,15 +68,20 @@ def write_features(
     contender: Contender, probed: dict[str, np.ndarray], folder: pathlib.Path, epoch: int
 ) -> None:
     """Writes the features of both splits after an epoch."""
-    features = {split: contender.features(images) for split, images in probed.items()}
+    features = {
+        split: np.concatenate(
+            [
+                contender.features(images[start : start + FEATURE_BATCH])
+                for start in range(0, len(images), FEATURE_BATCH)
+            ]
+        )
+        for split, images in probed.items()
+    }
     np.savez(folder / f"features_{epoch}.npz", **features)  # pyright: ignore[reportArgumentType]
 
 
 def run(make: Callable[[Settings, pathlib.Path, int], Contender]) -> None:
     """The main program of a contender: `PROGRAM FOLDER SEED OUTPUT`."""
     folder, seed, output = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
-    plain = json.loads((folder / "settings.json").read_text())
-    settings = Settings(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-    )
+    settings = from_plain(Settings, json.loads((folder / "settings.json").read_text()))
     record(make(settings, folder, seed), settings, folder / "images.npz", output)

@@ -37,20 +37,28 @@ def default_source() -> FashionSource:
     return "debian" if DEBIAN.is_dir() else "tfds"
 
 
-def write_image_folder(folder: pathlib.Path, counts: dict[_Split, int], source: FashionSource) -> None:
+def write_image_folder(
+    folder: pathlib.Path, counts: dict[_Split, int], source: FashionSource, validation: int = 0
+) -> None:
     """Writes FOLDER/SPLIT/CLASS/NNNNN.png once; an interrupted writing starts over.
 
     Args:
         folder: What `--data_dir` will be.
         counts: Images of each split, shared evenly among the classes.
         source: Where the images come from.
+        validation: Images of the split `validation`, of the training images that are left; 0 has none.
     """
     if folder.exists():
         return
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     for split, count in counts.items():
         images, labels = read(split, source)
-        write_split(unfinished / split, images, labels, draw_per_class(labels, count // len(CLASSES)))
+        chosen = draw_per_class(labels, count // len(CLASSES))
+        write_split(unfinished / split, images, labels, chosen)
+        if split == "train" and validation:
+            left = np.setdiff1d(np.arange(len(labels)), chosen)
+            held_out = left[draw_per_class(labels[left], validation // len(CLASSES))]
+            write_split(unfinished / "validation", images, labels, held_out)
     unfinished.rename(folder)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import threading
 from typing import Any, Generic, TypeVar
 
+from benchmarks.measuring.plain_settings import from_plain
 from tf_simclrv2.files import read_json, write_json
 
 SETTINGS = "settings.json"
@@ -66,11 +66,6 @@ class ResultsFile(Generic[_Settings]):
             write_json(str(self.path), plain)
 
 
-def from_plain(kind: type[_Settings], plain: dict[str, Any]) -> _Settings:
-    """Settings from `dataclasses.asdict` and JSON, whose lists are tuples."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
-
-
 def claim_folder(folder: pathlib.Path, settings: Any) -> None:
     """Notes settings in a new folder, so that nothing made with others is taken for something of these.
 
@@ -80,7 +75,7 @@ def claim_folder(folder: pathlib.Path, settings: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SETTINGS
     if path.exists():
-        other = from_plain(type(settings), json.loads(path.read_text()))
+        other = from_plain(type(settings), read_json(str(path)))
         if other != settings:
             differing = _differing(other, settings)
             raise SystemExit(f"{folder} was filled with other settings ({differing}); give another --output.")

@@ -7,10 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from benchmarks.claims.page import BEGIN, END
 from benchmarks.labels import page, points
-from benchmarks.labels.points import Measured, best_layer, key, measure_point, numbers, pretrain, write_images
+from benchmarks.labels.points import Measured, best_layer, key, measure_point, numbers, pretrain
 from benchmarks.labels.settings import SCALES, SMALL
+from benchmarks.measuring import fashion_mnist
+from benchmarks.measuring.fashion_mnist import write_image_folder
+from benchmarks.measuring.measured_page import BEGIN, END
 from benchmarks.stages import stage_processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -42,8 +44,9 @@ def output(tmp_path, monkeypatch):
         images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), np.uint8)
         return images, np.arange(count) % 10
 
-    monkeypatch.setattr(points, "read", read)
-    write_images(tmp_path / "images", TINY, "debian")
+    monkeypatch.setattr(fashion_mnist, "read", read)
+    counts = {"train": TINY.train_images, "test": TINY.test_images}
+    write_image_folder(tmp_path / "images", counts, "debian", TINY.validation_images)
     return tmp_path
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.claims.page import BEGIN, END
 from benchmarks.learning import page
 from benchmarks.learning.judge import judge
 from benchmarks.learning.ours import Ours
@@ -18,6 +17,7 @@ from benchmarks.learning.pieces import Measured, Program, key, measure_piece, pr
 from benchmarks.learning.recording import prepared, record
 from benchmarks.learning.settings import SCALES, SMALL
 from benchmarks.learning_with_peers import measure, prepare
+from benchmarks.measuring.measured_page import BEGIN, END
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
@@ -51,7 +51,7 @@ for epoch, features in ((0, nothing), (2, one_hot)):
 @pytest.fixture
 def folder(tmp_path):
     """What the contenders read, with random images of which each class has as many."""
-    from benchmarks.claims import fashion_mnist
+    from benchmarks.measuring import fashion_mnist
 
     def read(split, source):
         count = {"train": 600, "test": 200}[split]

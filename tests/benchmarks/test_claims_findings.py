@@ -9,11 +9,12 @@ from PIL import Image
 from benchmarks.claims import figures
 from benchmarks.claims.claim import Arm, Claim, Comparison, claims
 from benchmarks.claims.findings import find
-from benchmarks.claims.page import BEGIN, END, measured_part, rewrite, sentence, table
+from benchmarks.claims.page import measured_part, sentence, table
 from benchmarks.claims.record import Record, read_records
 from benchmarks.claims.results import Results
 from benchmarks.claims.scale import GPU, SMALL
 from benchmarks.claims.verdict import verdict
+from benchmarks.measuring.measured_page import BEGIN, END, rewrite
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NEW, OLD = Arm("new", "new"), Arm("old", "old", "probe")

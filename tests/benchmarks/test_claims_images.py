@@ -9,8 +9,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from benchmarks.claims import fashion_mnist
-from benchmarks.claims.fashion_mnist import CLASSES, read, write_image_folder, write_split
+from benchmarks.measuring import fashion_mnist
+from benchmarks.measuring.fashion_mnist import CLASSES, read, write_image_folder, write_split
 from tf_simclrv2 import DataConfig
 from tf_simclrv2.data import load_source
 

@@ -209,7 +209,7 @@ class _Job:
         """Fine-tunes, and distills if that pays; returns the name of the stage that is taken."""
         if not self._pictures.labeled:
             return PRETRAINED
-        output, labels = self._config.output, self._pictures.label_count
+        labels = self._pictures.label_count
         layers = self._decided("layers", lambda: [*self._schedule(measured, pretrained=True).layers])
         layer = layers[0]
         if len(layers) > 1:
@@ -217,23 +217,18 @@ class _Job:
         self._conductor.run(
             commands.finetune("finetuned", layer, labels, LABELED, self._test_split), measured.closing_s
         )
-        left, teacher, learn = (
-            self._clock.left_s - measured.closing_s,
-            f"layer_{layer}",
-            count_labels(self._learn),
-        )
-        needed = 2 * measured.distill_s() + (
-            0.0 if self._conductor.done(teacher) else measured.finetune_s(learn)
-        )
-        if not learn or not self._decided("distills", lambda: left > needed):
+        return self._distill_if_it_pays(commands, measured, layer)
+
+    def _distill_if_it_pays(self, commands: Commands, measured: Measured, layer: int) -> str:
+        """Tries a student on the held-out labels first; returns the name of the stage that is taken."""
+        output, learn, teacher = self._config.output, count_labels(self._learn), f"layer_{layer}"
+        last = measured.closing_s + measured.distill_s()
+        both = last + measured.distill_s()
+        needed = both + (0.0 if self._conductor.done(teacher) else measured.finetune_s(learn))
+        if not learn or not self._decided("distills", lambda: self._clock.left_s > needed):
             return "finetuned"
-        self._conductor.run(
-            commands.finetune(teacher, layer, learn, LEARN, CHOOSE),
-            measured.closing_s + 2 * measured.distill_s(),
-        )
-        self._conductor.run(
-            commands.distill("student", teacher, layer, CHOOSE), measured.closing_s + measured.distill_s()
-        )
+        self._conductor.run(commands.finetune(teacher, layer, learn, LEARN, CHOOSE), both)
+        self._conductor.run(commands.distill("student", teacher, layer, CHOOSE), last)
         found, before = accuracy(output, "student"), accuracy(output, teacher)
         if found is None or before is None or found < before:
             self._say(f"distilling did not pay: {_percent(found)}, its teacher {_percent(before)}")
