@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES, Stage
+from tests.conformance.running import Running, assert_close, assert_equal
 from tf_simclrv2.config import TrainingConfig
 from tf_simclrv2.distribution import devices
-from tf_simclrv2.distribution.collectives import num_replicas, replica_id
 from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
-from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.rehearsal.refusals import graphs_of, tpu_refusals
 from tf_simclrv2.setting import settings_of
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.interruptions.stop_flag import StopFlag
-from tf_simclrv2.training.model_dir.checkpoints import training_checkpoint
 from tf_simclrv2.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_block")
@@ -35,90 +31,6 @@ two_stages = pytest.mark.parametrize(
 )
 
 
-class Running:
-    """A stage on some replicas: its task, and its step, traced."""
-
-    def __init__(
-        self,
-        stage: Stage,
-        spread: Any,
-        precision: str = "float64",
-        jit: bool = False,
-        poison: tf.Variable | None = None,
-    ) -> None:
-        self.strategy = spread.strategy
-        with spread.scope():
-            self.task = stage.task(precision)
-            if poison is not None:
-                _poison_last_replica(self.task, poison)
-            trainer = Trainer(self.task, None, self.strategy)
-            self.checkpoint = training_checkpoint(self.task, position=trainer.positions)
-        self._batch = {name: spread.distribute(array) for name, array in stage.batch(precision).items()}
-        # On one replica `run` calls the step as it is, which can then be compiled whole.
-        step = tf.function(lambda batch: self.strategy.run(trainer.replica_step, (batch,)), jit_compile=jit)
-        self.traced = step.get_concrete_function(self._batch)
-
-    def step(self) -> None:
-        self.traced(self._batch)
-
-    @property
-    def logs(self) -> dict[str, float]:
-        return {name: float(mean.result()) for name, mean in self.task.train_means.items()}
-
-    @property
-    def gauges(self) -> dict[str, float]:
-        with self.strategy.scope():
-            return {name: float(value) for name, value in self.task.gauges().items()}
-
-    @property
-    def state(self) -> dict[str, np.ndarray]:
-        """All that training changes, by path."""
-        return {path: np.asarray(variable) for path, variable in self._variables.items()}
-
-    @property
-    def copies(self) -> dict[str, list[np.ndarray]]:
-        """The same, as every replica has it."""
-        return {
-            path: [copy.numpy() for copy in self.strategy.experimental_local_results(variable.value)]
-            for path, variable in self._variables.items()
-        }
-
-    @property
-    def _variables(self) -> dict[str, keras.Variable]:
-        optimizer = named_variables(self.task.optimizer)
-        return {
-            **named_variables(self.task.network),
-            **{f"optimizer/{path}": variable for path, variable in optimizer.items()},
-            **{f"memory/{path}": variable for path, variable in self.task.checkpoint_state().items()},
-        }
-
-
-def _poison_last_replica(task: Task, poison: tf.Variable) -> None:
-    """Adds a number to one of the last replica's gradients."""
-    gradients_of = task.gradients
-
-    def gradients(batch: dict[str, tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
-        scalars, gradients = gradients_of(batch)
-        added = tf.where(tf.equal(replica_id(), num_replicas() - 1), poison, 0.0)
-        return scalars, [*gradients[:-1], gradients[-1] + tf.cast(added, gradients[-1].dtype)]
-
-    task.gradients = gradients
-
-
-def _assert_close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], tolerance: float) -> None:
-    """Each array to a tolerance relative to its largest value."""
-    assert set(ours) == set(theirs)
-    for path, want in theirs.items():
-        bound = tolerance * max(np.abs(want).max(), 1e-12)
-        np.testing.assert_allclose(ours[path], want, rtol=0, atol=bound, err_msg=path)
-
-
-def _assert_equal(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
-    assert set(ours) == set(theirs)
-    for path, want in theirs.items():
-        np.testing.assert_array_equal(ours[path], want, err_msg=path)
-
-
 @every_stage
 def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: pathlib.Path) -> None:
     """Not in what is learned, and not in a checkpoint, which goes on on any number of them."""
@@ -128,7 +40,7 @@ def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: path
     for run in runs.values():
         run.step()
         run.step()
-        _assert_close(run.state, alone.state, 1e-9)
+        assert_close(run.state, alone.state, 1e-9)
         assert run.logs == pytest.approx(alone.logs, rel=1e-9, abs=1e-12)
         assert run.gauges == pytest.approx(alone.gauges, rel=1e-9)
         for path, copies in run.copies.items():
@@ -144,9 +56,9 @@ def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: path
         run.step()
         with run.strategy.scope():
             run.checkpoint.read(written).assert_consumed()
-        _assert_equal(run.state, saved)
+        assert_equal(run.state, saved)
         run.step()
-        _assert_close(run.state, runs[2].state, 1e-9)
+        assert_close(run.state, runs[2].state, 1e-9)
 
 
 def _as_on_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +75,7 @@ def test_xla_does_not_matter(
     for run in (plain, compiled):
         run.step()
     assert compiled.logs == pytest.approx(plain.logs, rel=loss, abs=1e-12)
-    _assert_close(compiled.state, plain.state, weights)
+    assert_close(compiled.state, plain.state, weights)
 
 
 @two_stages
@@ -176,26 +88,23 @@ def test_accelerators_make_the_same_step(
     compiled, spread = Running(stage, replicas(1), jit=True), Running(stage, replicas(2))
     for run in (on_cpu, compiled, spread):
         run.step()
-    _assert_close(compiled.state, on_cpu.state, 1e-9)
-    _assert_close(spread.state, on_cpu.state, 1e-9)
+    assert_close(compiled.state, on_cpu.state, 1e-9)
+    assert_close(spread.state, on_cpu.state, 1e-9)
 
 
-class Cores:
-    """Cores of a TPU slice, for which a step can be traced."""
+class Core:
+    """A TPU's only core, for which a step can be traced; several are in `test_tpu_strategy.py`."""
 
-    def __init__(self, count: int) -> None:
-        self.strategy = CompileOnlyStrategy(count)
+    def __init__(self) -> None:
+        self.strategy = CompileOnlyStrategy(1)
         self.scope = self.strategy.scope
-
-    def distribute(self, array: np.ndarray) -> tf.Tensor:
-        return tf.constant(np.split(array, self.strategy.num_replicas_in_sync)[0])
+        self.distribute = tf.constant
 
 
-@pytest.mark.parametrize("count", [1, 2])
 @every_stage
-def test_a_tpu_refuses_nothing(stage: Stage, count: int) -> None:
+def test_a_tpu_refuses_nothing(stage: Stage) -> None:
     """Neither an operation, nor a function that is to be compiled on its own within the step."""
-    traced = Running(stage, Cores(count), "mixed_bfloat16").traced
+    traced = Running(stage, Core(), "mixed_bfloat16").traced
     assert tpu_refusals(traced) == []
     functions = traced.graph.as_graph_def().library.function
     assert functions and not [f.signature.name for f in functions if "_XlaMustCompile" in f.attr]

@@ -28,7 +28,7 @@ class LastProjections:
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        self._gather = tf.function(lambda: self._strategy.run(self._gather_views), autograph=False)
+        self._gather = tf.function(self._run_gather, autograph=False)
 
     def fits(self, z: tf.Tensor) -> bool:
         """Returns whether `z` has the shape that is kept: `fit` may use another batch size."""
@@ -41,6 +41,9 @@ class LastProjections:
     def of_all_replicas(self) -> tf.Tensor:
         """Returns the projections of the global batch, [2N, D]: all first views, then all second views."""
         return self._strategy.experimental_local_results(self._gather())[0]
+
+    def _run_gather(self) -> tf.Tensor:  # TPUStrategy refuses a lambda: it needs the name of what it runs in.
+        return self._strategy.run(self._gather_views)
 
     def _gather_views(self) -> tf.Tensor:
         views = tf.split(tf.convert_to_tensor(self._z), 2)
