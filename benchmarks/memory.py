@@ -1,11 +1,11 @@
-"""Peak memory of whole pretraining steps: in micro-batches, with rematerialised blocks, and plain.
+"""Peak memory of whole pretraining steps: in micro-batches, with rematerialized blocks, and plain.
 
     python benchmarks/memory.py [--case=NAME ...] [--precision=float32] [--steps=2] [--json=FILE]
     python benchmarks/memory.py --peer=lightly|torch [--torch_python=PATH]
 
 Each case runs in a process of its own, whose largest resident size is taken after the network was built and
 after the steps; that of TensorFlow's import is in both. The peer's peak is measured beside the plain cases,
-with its own import in it. Prints a table, the peak of each rematerialised case as a share of the same one
+with its own import in it. Prints a table, the peak of each rematerialized case as a share of the same one
 without and, with --json, the numbers.
 """
 
@@ -68,7 +68,7 @@ def is_plain(name: str) -> bool:
 
 
 def shares_of_plain(peaks: dict[str, float]) -> dict[str, float]:
-    """The peak of each rematerialised case over that of the same one without, where both were measured."""
+    """The peak of each rematerialized case over that of the same one without, where both were measured."""
     plain = {name: name.removesuffix(REMATERIALIZED) for name in peaks if name.endswith(REMATERIALIZED)}
     return {name: peaks[name] / peaks[other] for name, other in plain.items() if other in peaks}
 

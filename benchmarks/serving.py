@@ -119,7 +119,7 @@ def export(settings: Settings, folder: pathlib.Path) -> int:
     network = SimCLR(ModelConfig(resnet_depth=settings.depth, image_size=size))
     network.build((None, size, size, 3))
     variables = named_variables(network)
-    randomise_norms(variables)
+    randomize_norms(variables)
     save_module(network, str(folder / "module"))
     np.savez(folder / "weights.npz", **{path: value.numpy() for path, value in variables.items()})
     (folder / "picture.jpg").write_bytes(smooth_picture())
@@ -127,7 +127,7 @@ def export(settings: Settings, folder: pathlib.Path) -> int:
     return sum(int(np.prod(value.shape)) for value in variables.values())
 
 
-def randomise_norms(variables: dict[str, Any]) -> None:
+def randomize_norms(variables: dict[str, Any]) -> None:
     """Gives batch norms weights as after training: a new network's zeros would hide the branches."""
     random = np.random.default_rng(0)
     ranges = {"gamma": (0.2, 0.6), "beta": (-0.1, 0.1), "moving_mean": (-0.1, 0.1)}

@@ -45,7 +45,7 @@ _SYNONYMS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("opt", "optim"): ("optimizer",),
     ("config", "cfg", "conf", "recipe", "flags"): ("flagfile",),
     ("random_seed", "rng"): ("seed",),
-    ("labels", "num_labels", "labelled", "fraction"): ("labels_per_class/label_fraction",),
+    ("labels", "num_labels", "labeled", "fraction"): ("labels_per_class/label_fraction",),
     ("blur", "gaussian_blur"): ("use_blur",),
     ("jitter", "color_jitter", "color"): ("color_jitter_strength",),
     ("flip", "hflip"): ("random_flip",),

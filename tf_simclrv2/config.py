@@ -21,7 +21,7 @@ WITHOUT_CLASSIFIER = "(?!global_step|(?:.*/|^)Momentum|head_supervised)"
 WITHOUT_HEADS = "(?!global_step|(?:.*/|^)Momentum|head)"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
 # Settings of labeled images that are not the unlabeled ones.
-LABELLED_FIELDS = ("labelled_dataset", "labelled_data_dir", "labelled_image_key", "labelled_label_key")
+LABELED_FIELDS = ("labeled_dataset", "labeled_data_dir", "labeled_image_key", "labeled_label_key")
 
 _Config = TypeVar("_Config")
 
@@ -206,7 +206,7 @@ class DistillationConfig:
         minimum=0,
         maximum=1,
     )
-    labelled_batch_size: int = setting(
+    labeled_batch_size: int = setting(
         0,
         "Labeled images per step if distill_alpha is below 1, over all replicas, in addition to "
         "train_batch_size images for the teacher. 0 uses train_batch_size.",
@@ -275,21 +275,21 @@ class DataConfig:
         "supervised_keys, else label, else its first class).",
     )
     train_split: str = setting("train", "Split of the training images, for example train or train[:90%].")
-    labelled_split: str = setting("train", "Split of the labeled images in distillation.")
-    labelled_dataset: str | None = setting(
+    labeled_split: str = setting("train", "Split of the labeled images in distillation.")
+    labeled_dataset: str | None = setting(
         None, "Dataset of distillation's labeled images and of its evaluation; by default dataset."
     )
-    labelled_data_dir: str | None = setting(
+    labeled_data_dir: str | None = setting(
         None,
-        "Directory of labelled_dataset; by default data_dir, if both datasets are image folders or neither "
+        "Directory of labeled_dataset; by default data_dir, if both datasets are image folders or neither "
         "is.",
         is_path=True,
     )
-    labelled_image_key: str | None = setting(
-        None, "The image_key of labelled_dataset; by default image_key, if no other dataset is named."
+    labeled_image_key: str | None = setting(
+        None, "The image_key of labeled_dataset; by default image_key, if no other dataset is named."
     )
-    labelled_label_key: str | None = setting(
-        None, "The label_key of labelled_dataset; by default label_key, if no other dataset is named."
+    labeled_label_key: str | None = setting(
+        None, "The label_key of labeled_dataset; by default label_key, if no other dataset is named."
     )
     eval_split: str = setting("validation", "Split of the evaluation images.")
     validation_split: str | None = setting(
@@ -371,9 +371,9 @@ class DataConfig:
         )
         self._refuse_features_of_folders()
         _require(
-            self.labelled_dataset != "image_folder" or bool(self._labelled_dir),
-            "labelled_dataset is 'image_folder' but labelled_data_dir is not set; pass "
-            "--labelled_data_dir=DIR, the folder of labeled images.",
+            self.labeled_dataset != "image_folder" or bool(self._labeled_dir),
+            "labeled_dataset is 'image_folder' but labeled_data_dir is not set; pass "
+            "--labeled_data_dir=DIR, the folder of labeled images.",
         )
         _require(
             all(re.fullmatch(r"[^/\s]+:\d{1,5}", address) for address in self.service_addresses),
@@ -381,12 +381,12 @@ class DataConfig:
         )
 
     def _refuse_features_of_folders(self) -> None:
-        labelled_dataset = self.labelled_dataset or self.dataset
+        labeled_dataset = self.labeled_dataset or self.dataset
         for name, dataset in {
             "image_key": self.dataset,
             "label_key": self.dataset,
-            "labelled_image_key": labelled_dataset,
-            "labelled_label_key": labelled_dataset,
+            "labeled_image_key": labeled_dataset,
+            "labeled_label_key": labeled_dataset,
         }.items():
             key = getattr(self, name)
             _require(
@@ -413,25 +413,25 @@ class DataConfig:
         return red, green, blue
 
     @property
-    def labelled(self) -> DataConfig:
+    def labeled(self) -> DataConfig:
         """Where the labeled images of a distillation come from: another dataset if one is named."""
-        dataset = self.labelled_dataset or self.dataset
+        dataset = self.labeled_dataset or self.dataset
         same = dataset == self.dataset
         return dataclasses.replace(
             self,
             dataset=dataset,
-            data_dir=self._labelled_dir,
-            image_key=self.labelled_image_key or (self.image_key if same else None),
-            label_key=self.labelled_label_key or (self.label_key if same else None),
-            **dict.fromkeys(LABELLED_FIELDS),
+            data_dir=self._labeled_dir,
+            image_key=self.labeled_image_key or (self.image_key if same else None),
+            label_key=self.labeled_label_key or (self.label_key if same else None),
+            **dict.fromkeys(LABELED_FIELDS),
         )
 
     @property
-    def _labelled_dir(self) -> str | None:
-        dataset = self.labelled_dataset or self.dataset
+    def _labeled_dir(self) -> str | None:
+        dataset = self.labeled_dataset or self.dataset
         # TFDS would write what it prepares among the images of a folder.
         same_kind = (dataset == "image_folder") == (self.dataset == "image_folder")
-        return self.labelled_data_dir or (self.data_dir if same_kind else None)
+        return self.labeled_data_dir or (self.data_dir if same_kind else None)
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
@@ -687,12 +687,12 @@ class ExperimentConfig:
             )
         # An evaluation takes its stage from its model_dir later.
         distills = self.training.train_mode == "distill" or self.run.mode == "eval"
-        own = [name for name in LABELLED_FIELDS if getattr(self.data, name)]
+        own = [name for name in LABELED_FIELDS if getattr(self.data, name)]
         _require(
-            distills or self.data.labelled == self.data,
+            distills or self.data.labeled == self.data,
             f"{' and '.join(f'{name} is {getattr(self.data, name)!r}' for name in own)}, but only "
             "distillation reads labeled images of their own; use "
-            f"{' and '.join('--' + name.removeprefix('labelled_') for name in own)}.",
+            f"{' and '.join('--' + name.removeprefix('labeled_') for name in own)}.",
         )
         pretraining = self.training.train_mode == "pretrain"
         layers = self.model.num_head_layers if pretraining else self.model.classifier_layer
@@ -736,16 +736,16 @@ class ExperimentConfig:
         )
 
     @property
-    def labelled_batch_size(self) -> int:
+    def labeled_batch_size(self) -> int:
         """Labeled images per step in addition to those of `train_split`; 0 if there are none."""
         if self.training.train_mode != "distill" or self.distillation.distill_alpha == 1.0:
             return 0
-        return self.distillation.labelled_batch_size or self.training.train_batch_size
+        return self.distillation.labeled_batch_size or self.training.train_batch_size
 
     @property
     def images_per_step(self) -> int:
         """All images per step, over all replicas; an image counts once, although it is seen in two views."""
-        return self.training.train_batch_size + self.labelled_batch_size
+        return self.training.train_batch_size + self.labeled_batch_size
 
     def to_json(self) -> str:
         """Returns the config as indented JSON."""

@@ -206,7 +206,7 @@ def _distillation(scale: Scale) -> Iterator[Stage]:
                         "learning_rate": DISTILL_RATE * (temperature**2 if alpha else 1.0),
                         "label_fraction": few,
                         "label_seed": seed,
-                        "labelled_batch_size": scale.label_batch_size,
+                        "labeled_batch_size": scale.label_batch_size,
                         "seed": seed,
                     },
                     start=f"finetuned_big_{percent(few)}_{seed}",

@@ -29,7 +29,7 @@ BUFFERED_BATCHES = 10
 
 def seconds(tf2: str, folder: str, batches: int, blur: bool, batch_size: int, size: int) -> float:
     """Seconds of the batches after the warm-up."""
-    flags.DEFINE_float("color_jitter_strength", 1.0, "Strength of the colour jitter.")
+    flags.DEFINE_float("color_jitter_strength", 1.0, "Strength of the color jitter.")
     flags.FLAGS(["published_input_pipeline.py"])
     sys.path.insert(0, tf2)
     import data_util  # pyright: ignore[reportMissingImports] # in the checkout

@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-LABELLED, TESTED, BATCH = 200, 200, 100
+LABELED, TESTED, BATCH = 200, 200, 100
 
 
 def features(module, files: list[bytes], endpoint: str) -> np.ndarray:
@@ -32,14 +32,14 @@ def main(module_path: str, endpoint: str = "proj_head_1") -> None:
     """Prints the accuracy on digits that the classifier has not seen."""
     digits = load_digits()
     pixels = (digits.images[..., np.newaxis] / 16 * 255).astype(np.uint8)
-    files = [tf.io.encode_png(image).numpy() for image in pixels[: LABELLED + TESTED]]
+    files = [tf.io.encode_png(image).numpy() for image in pixels[: LABELED + TESTED]]
     with linked(module_path) as path:
         module = tf.saved_model.load(path)
     x = features(module, files, endpoint)
-    y = digits.target[: LABELLED + TESTED]
+    y = digits.target[: LABELED + TESTED]
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    probe.fit(x[:LABELLED], y[:LABELLED])
-    print(f"{endpoint}: top-1 {probe.score(x[LABELLED:], y[LABELLED:]):.4f} on {TESTED} images")
+    probe.fit(x[:LABELED], y[:LABELED])
+    print(f"{endpoint}: top-1 {probe.score(x[LABELED:], y[LABELED:]):.4f} on {TESTED} images")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_memory_of_plain_cases_is_measured_beside_pytorch():
     assert plain == {"r18_32px_b64", "r50_224px_b8", "r50_224px_b32"}
 
 
-def test_rematerialised_cases_are_held_against_the_same_without():
+def test_rematerialized_cases_are_held_against_the_same_without():
     peaks = {"r18_32px_b64": 5.0, "a": 4.0, "a_rematerialized": 1.0, "alone_rematerialized": 1.0}
     assert memory.shares_of_plain(peaks) == {"a_rematerialized": 0.25}
     for name in (name for name in memory.CASES if name.startswith("r50") and memory.is_plain(name)):

@@ -96,7 +96,7 @@ class Stage:
     def batch(self, precision: str) -> Batch:
         """With the keys by which a run knows where it is."""
         batch = batch_of(self.config(precision))
-        counted = {"view_1": "key", "image": "key", "labelled_image": "labelled_key"}
+        counted = {"view_1": "key", "image": "key", "labeled_image": "labeled_key"}
         keys = {key: np.arange(len(batch[name])) for name, key in counted.items() if name in batch}
         return {**batch, **keys}
 
@@ -171,9 +171,9 @@ STAGES = [
     Stage("finetune", {"train_mode": "finetune", "ft_proj_selector": 1}),
     Stage("supervised", {"train_mode": "supervised", "optimizer": "momentum"}),
     Stage("distill", {"train_mode": "distill", "distill_temperature": 0.5}),
-    Stage("distill_labeled", {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 4}),
+    Stage("distill_labeled", {"train_mode": "distill", "distill_alpha": 0.3, "labeled_batch_size": 4}),
     Stage(
         "distill_labeled_in_parts",
-        {"train_mode": "distill", "distill_alpha": 0.3, "labelled_batch_size": 16, "microbatch_size": 4},
+        {"train_mode": "distill", "distill_alpha": 0.3, "labeled_batch_size": 16, "microbatch_size": 4},
     ),
 ]

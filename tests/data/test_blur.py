@@ -56,8 +56,8 @@ def test_half_of_the_images_are_blurred_with_uniform_sigmas():
     changed = np.any(blurred != impulse[..., 0], axis=(1, 2))
     # Below a sigma of about 0.2 the blur is the identity in float32.
     assert abs(changed.mean() - 0.5 * (2 - 0.2) / 1.9) < 0.06
-    neighbours, centers = blurred[changed, 4, 5], blurred[changed, 4, 4]
-    sigmas = np.sqrt(-0.5 / np.log(neighbours / centers))
+    neighbors, centers = blurred[changed, 4, 5], blurred[changed, 4, 4]
+    sigmas = np.sqrt(-0.5 / np.log(neighbors / centers))
     assert sigmas.min() >= 0.1 and sigmas.max() <= 2.001
     assert abs(sigmas.mean() - 1.1) < 0.1
     assert abs(np.mean(sigmas > 1.05) - 0.5) < 0.08

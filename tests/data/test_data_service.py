@@ -109,7 +109,7 @@ def test_other_stages_get_the_same_batches_too(addresses, folder):
     client = client_of(addresses)
     assert_same_batches(lambda options: finetuning_batches(source, config, options), source, client)
     assert_same_batches(
-        lambda options: distillation_batches(source, source, config, options, labelled_start=5),
+        lambda options: distillation_batches(source, source, config, options, labeled_start=5),
         source,
         client,
     )

@@ -107,7 +107,7 @@ def test_looking_at_a_few_does_not_shorten_the_rest():
     assert len(rows_of(source)) == len(rows_of(source)) == 20
 
 
-def test_unlabelled_rows_are_not_a_class():
+def test_unlabeled_rows_are_not_a_class():
     source = load_source(DIGITS, "train[:300]")
 
     def forget(index, record):

@@ -32,7 +32,7 @@ def source_and_config(tmp_path_factory):
 
 
 def streams(source, config, share):
-    options = BatchOptions(**OPTIONS, seed=1, labelled_batch_size=12, share=share)
+    options = BatchOptions(**OPTIONS, seed=1, labeled_batch_size=12, share=share)
     return {
         "pretrain": pretraining_batches(source, config, options, start=5),
         "finetune": finetuning_batches(source, config, options, start=5),

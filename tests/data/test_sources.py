@@ -98,7 +98,7 @@ def test_class_folders(tmp_path):
     assert nested.class_names == ("ant",) and labels(nested) == [0]
 
 
-def test_a_flat_folder_is_unlabelled(tmp_path):
+def test_a_flat_folder_is_unlabeled(tmp_path):
     write_images(tmp_path, 4)
     (tmp_path / "UPPER.JPG").write_bytes(encoded(kind="JPEG"))
     source = load_source(folder(tmp_path), "train")
@@ -129,8 +129,8 @@ def test_folders_can_be_added(tmp_path):
     write_images(tmp_path / "loose", 2)
     source = load_source(folder(tmp_path), "train[:2]+more")
     assert source.class_names == ("a", "b") and labels(source) == [1, 1, 0, 0]
-    unlabelled = load_source(folder(tmp_path), "train+loose")
-    assert not unlabelled.has_labels and labels(unlabelled) == [-1] * 5
+    unlabeled = load_source(folder(tmp_path), "train+loose")
+    assert not unlabeled.has_labels and labels(unlabeled) == [-1] * 5
 
 
 @pytest.mark.parametrize(

@@ -213,11 +213,11 @@ def test_a_refusal_comes_before_anything_is_on_disk(tmp_path, kind):
 
 def test_labeled_images_have_keys_of_their_own():
     data = DataConfig(dataset="smallnorb", image_key="image2", label_key="instance")
-    assert (data.labelled.image_key, data.labelled.label_key) == ("image2", "instance")
+    assert (data.labeled.image_key, data.labeled.label_key) == ("image2", "instance")
     other = DataConfig(
-        dataset="smallnorb", image_key="image2", labelled_dataset="cifar100", labelled_label_key="label"
+        dataset="smallnorb", image_key="image2", labeled_dataset="cifar100", labeled_label_key="label"
     )
-    assert (other.labelled.image_key, other.labelled.label_key) == (None, "label")
+    assert (other.labeled.image_key, other.labeled.label_key) == (None, "label")
 
 
 @pytest.mark.parametrize("name", ["image_key", "label_key"])

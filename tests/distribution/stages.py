@@ -53,7 +53,7 @@ def changes_by_stage(root: pathlib.Path) -> dict[str, dict]:
             "train_mode": "distill",
             "teacher": str(root / "finetune"),
             "distill_alpha": 0.5,
-            "labelled_batch_size": 4,
+            "labeled_batch_size": 4,
         },
     }
 

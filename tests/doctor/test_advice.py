@@ -98,12 +98,12 @@ def stage(train_mode: str, batch: int = 64, **run: Any) -> ExperimentConfig:
     return dataclasses.replace(NO_MEMORY, training=training, run=RunConfig(mode="train_then_eval", **run))
 
 
-def distilling(labelled_batch: int, labels: int = 70) -> Case:
-    """Distillation with that many labelled images, and so many of them a step."""
-    distillation = DistillationConfig("teacher", distill_alpha=0.5, labelled_batch_size=labelled_batch)
+def distilling(labeled_batch: int, labels: int = 70) -> Case:
+    """Distillation with that many labeled images, and so many of them a step."""
+    distillation = DistillationConfig("teacher", distill_alpha=0.5, labeled_batch_size=labeled_batch)
     training = TrainingConfig(train_mode="distill", train_batch_size=64)
     case = case_of(dataclasses.replace(NO_MEMORY, training=training, distillation=distillation))
-    plan = dataclasses.replace(case.plan, labelled_source=source_of(labels, 10, "few/train"))
+    plan = dataclasses.replace(case.plan, labeled_source=source_of(labels, 10, "few/train"))
     return dataclasses.replace(case, plan=plan)
 
 
@@ -192,10 +192,10 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
         case_of(stage("supervised", batch=100), count=100),
     ),
     (
-        advice.labelled_batch_larger_than_labels,
-        distilling(labelled_batch=128),
-        "128 images a step, but few/train has 70, so some count twice; use --labelled_batch_size=70",
-        distilling(labelled_batch=0),
+        advice.labeled_batch_larger_than_labels,
+        distilling(labeled_batch=128),
+        "128 images a step, but few/train has 70, so some count twice; use --labeled_batch_size=70",
+        distilling(labeled_batch=0),
     ),
     (
         advice.few_negatives,

@@ -110,7 +110,7 @@ def test_a_frozen_network_is_exported_to_be_trained(tmp_path):
     assert all(relative(value, expected[name]) < 1e-5 for name, value in module(images).items())
 
 
-def test_a_rematerialising_network_is_exported_plain(tmp_path):
+def test_a_rematerializing_network_is_exported_plain(tmp_path):
     network = SimCLR(R18, rematerialize=True)
     network.build((None, 32, 32, 3))
     part = exported_network(network)

@@ -58,7 +58,7 @@ def test_all_batches_change_in_proportion(stage) -> None:
     half = with_batch(config, batch_size(config) // 2)
     assert batch_size(half) == 4
     assert 2 * half.training.microbatch_size == config.training.microbatch_size
-    assert 2 * half.labelled_batch_size == config.labelled_batch_size
+    assert 2 * half.labeled_batch_size == config.labeled_batch_size
 
 
 @pytest.fixture

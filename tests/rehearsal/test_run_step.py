@@ -20,11 +20,11 @@ DIGITS = DataConfig(dataset="digits", train_split="train", eval_split="test")
 def test_training_batches(stage: Stage) -> None:
     config = stage.config("float32")
     size = config.model.image_size
-    options = BatchOptions(size, config.training.train_batch_size, 0, config.labelled_batch_size)
+    options = BatchOptions(size, config.training.train_batch_size, 0, config.labeled_batch_size)
     source = load_source(DIGITS, "train")
     if config.training.train_mode == "distill":
-        labelled = source if config.labelled_batch_size else None
-        batches = distillation_batches(source, labelled, DIGITS, options)
+        labeled = source if config.labeled_batch_size else None
+        batches = distillation_batches(source, labeled, DIGITS, options)
     else:
         make = pretraining_batches if config.training.train_mode == "pretrain" else finetuning_batches
         batches = make(source, DIGITS, options)

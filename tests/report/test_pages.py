@@ -196,7 +196,7 @@ def test_neighbors_are_marked_by_their_labels():
             assert shown.alt.endswith(", right" if shown.right else ", wrong")
 
 
-def test_neighbors_of_a_split_that_is_labelled_in_part():
+def test_neighbors_of_a_split_that_is_labeled_in_part():
     seen = observed(60)
     labels = np.where(np.arange(60) % 4 == 0, seen.labels, -1)
     right = [

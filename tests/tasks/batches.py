@@ -65,9 +65,9 @@ def batch_of(config: ExperimentConfig) -> Batch:
         return {"image": images, "label": labels}
     if config.distillation.distill_alpha == 1.0:
         return {"image": images}
-    few = config.labelled_batch_size
+    few = config.labeled_batch_size
     labeled = image(few, size, 3, 10).astype(dtype)
-    return {"image": images, "labelled_image": labeled, "label": np.arange(few) % CLASSES}
+    return {"image": images, "labeled_image": labeled, "label": np.arange(few) % CLASSES}
 
 
 def linear_teacher(images: tf.Tensor) -> tf.Tensor:

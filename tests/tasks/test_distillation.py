@@ -15,7 +15,7 @@ LABELS = np.arange(4)
 
 def config_for(alpha, precision="float64"):
     flags = {"train_mode": "distill", "distill_temperature": 0.5, "distill_alpha": alpha}
-    return config_of({**FLAGS, **flags, "labelled_batch_size": len(LABELS)}, precision)
+    return config_of({**FLAGS, **flags, "labeled_batch_size": len(LABELS)}, precision)
 
 
 def task_for(alpha, precision="float64"):
@@ -38,7 +38,7 @@ def log_softmax(x):
 def test_mixed_loss(alpha):
     task = task_for(alpha)
     batch = batch_of(task.config)
-    images = np.concatenate([batch[name] for name in ("image", "labelled_image") if name in batch])
+    images = np.concatenate([batch[name] for name in ("image", "labeled_image") if name in batch])
     logits, labeled = np.split(task.network(images, training=True)["logits_sup"].numpy(), [8])
     targets = np.exp(log_softmax(linear_teacher(tf.constant(batch["image"])).numpy() / 0.5))
     expected = alpha * -np.mean(np.sum(targets * log_softmax(logits / 0.5), axis=1))

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("two_blocks")
 def _config(mode: str, part: int, precision: str = "float64") -> ExperimentConfig:
     memory = 16 if mode == "memory" else 0
     train_mode = {"finetune": "finetune", "distill": "distill", "distill_labeled": "distill"}
-    flags = {**FLAGS, "train_mode": train_mode.get(mode, "pretrain"), "labelled_batch_size": 12}
+    flags = {**FLAGS, "train_mode": train_mode.get(mode, "pretrain"), "labeled_batch_size": 12}
     config = config_of({**flags, "distill_alpha": 0.3 if mode == "distill_labeled" else 1.0})
     return dataclasses.replace(
         config,

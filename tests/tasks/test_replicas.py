@@ -50,7 +50,7 @@ def test_three_steps_in_float64(replicas):
 
 
 def loss_and_gradient(replicas, precision):
-    """The mean loss and the summed gradient of the very first step, from the weights of initialisation."""
+    """The mean loss and the summed gradient of the very first step, from the weights of initialization."""
     config = config_of(NETWORK, precision)
     keras.utils.set_random_seed(0)
     start = build_task(config_of(NETWORK, "float32"))

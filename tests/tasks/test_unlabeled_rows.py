@@ -31,7 +31,7 @@ def means_after(replicas, labels: np.ndarray) -> tuple[dict[str, float], np.ndar
         task = build_task(config_of(FLAGS))
         task.compile(LARS(0.0))
     head = task.network.supervised_head
-    for variable in head.variables:  # As initialised, its logits hardly differ.
+    for variable in head.variables:  # As initialized, its logits hardly differ.
         variable.assign(np.random.default_rng(1).standard_normal(variable.shape))
 
     def step(image, label, mask):

@@ -35,8 +35,8 @@ def stages(root: pathlib.Path) -> dict[str, dict]:
             "train_mode": "distill",
             "teacher": str(root / "finetune"),
             "distill_alpha": 0.5,
-            "labelled_split": "train[:100]",
-            "labelled_batch_size": 12,
+            "labeled_split": "train[:100]",
+            "labeled_batch_size": 12,
         },
     }
 

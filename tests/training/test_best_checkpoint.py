@@ -177,7 +177,7 @@ REFUSED = {
             "train_mode": "distill",
             "teacher": "somewhere",
             "distill_alpha": 0.5,
-            "labelled_split": "train[55:80]",
+            "labeled_split": "train[55:80]",
         },
         DataError,
         r"but 5 of these images are in digits/train\[55:80\] and are trained on",

@@ -82,14 +82,14 @@ def test_events(finished):
     assert images == 1
 
 
-def test_the_curve_of_neighbours_ends_where_the_evaluation_does(finished):
+def test_the_curve_of_neighbors_ends_where_the_evaluation_does(finished):
     directory, result, _ = finished
     curve = read_scalars(str(directory))[0]["knn_20/final_avg_pool/while_training"]
     assert curve.steps.tolist() == [2, 4], "40 images are an epoch of 2 batches"
     assert curve.values[-1] == pytest.approx(result["knn_20/final_avg_pool/top_1_accuracy"])
 
 
-def test_the_curve_of_neighbours_needs_labels(tmp_path):
+def test_the_curve_of_neighbors_needs_labels(tmp_path):
     for name in ("a", "b"):
         tf.io.write_file(
             str(tmp_path / "train" / f"{name}.png"), tf.io.encode_png(np.zeros([8, 8, 3], np.uint8))
@@ -104,7 +104,7 @@ def test_the_curve_of_neighbours_needs_labels(tmp_path):
     assert "nearest neighbors during training are off: both splits need labels" in plan.describe()
 
 
-def test_the_curve_of_neighbours_ends_where_no_image_has_a_label(tmp_path):
+def test_the_curve_of_neighbors_ends_where_no_image_has_a_label(tmp_path):
     """ImageNet's test split has a label feature, but only -1 in it."""
     config, lines = config_for(tmp_path, train_batch_size=20, knn_epochs=1), Lines()
     prepared = prepare(config, tf.distribute.get_strategy())

@@ -186,7 +186,7 @@ def test_a_network_without_a_classifier_is_evaluated_on_any_classes(tmp_path):
 def test_classes_that_are_compared():
     known = Classes("the run", "", 2, "use other data", ("a", "b"))
     known.refuse_other("the data", ("a", "b"))
-    known.refuse_other("unlabelled data", ())
+    known.refuse_other("unlabeled data", ())
     with pytest.raises(DataError, match=r"the run has 2 classes and the data has 2, and label 1 is 'b' in"):
         known.refuse_other("the data", ("a", "c"))
     assert not known.doubt and not Classes("the run", "", 0, "", None).doubt

@@ -1,4 +1,4 @@
-"""Published checkpoints in their three forms are recognised, compute the published numbers, and go back."""
+"""Published checkpoints in their three forms are recognized, compute the published numbers, and go back."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def published(tmp_path_factory):
     return {form: write(form, folder / form / name) for form, name in names.items()}
 
 
-# What is recognised.
+# What is recognized.
 
 
 @pytest.mark.parametrize("config", CONFIGS)

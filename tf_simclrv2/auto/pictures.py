@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, load_source
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.doctor.image_sample import sample_images
 from tf_simclrv2.errors import DataError
 
@@ -111,7 +111,7 @@ def _labeled(source: Source) -> dict[str, tuple[str, ...]]:
     by_label: dict[int, list[str]] = collections.defaultdict(list)
     for record in source.records.batch(4096).as_numpy_iterator():
         for path, label in zip(record["path"], record["label"], strict=True):
-            if label != UNLABELLED:
+            if label != UNLABELED:
                 by_label[int(label)].append(os.fsdecode(path))
     return {source.class_names[label]: tuple(by_label[label]) for label in sorted(by_label)}
 

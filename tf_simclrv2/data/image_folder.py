@@ -19,7 +19,7 @@ from tf_simclrv2.data.folder_walk import EXTENSIONS, FolderWalk
 from tf_simclrv2.data.some_names import some_names
 from tf_simclrv2.errors import DataError
 
-UNLABELLED = -1
+UNLABELED = -1
 # What TFDS takes for the sum of all splits.
 ALL_SPLITS = "all"
 
@@ -137,7 +137,7 @@ def _image_files(files: list[_File], class_names: tuple[str, ...], summary: str)
     index = {name: number for number, name in enumerate(class_names)}
     return ImageFiles(
         paths=tuple(file.path for file in files),
-        labels=tuple(index.get(file.class_name, UNLABELLED) for file in files),
+        labels=tuple(index.get(file.class_name, UNLABELED) for file in files),
         class_names=class_names,
         summary=summary,
         names_hash=hash_of_names(file.name for file in files),
@@ -188,7 +188,7 @@ def _split_folder(data_dir: str, name: str) -> str:
         return folder
     if not tf.io.gfile.isdir(data_dir):
         raise DataError(
-            f"The image folder {data_dir!r} does not exist; set --data_dir (--labelled_data_dir for labelled "
+            f"The image folder {data_dir!r} does not exist; set --data_dir (--labeled_data_dir for labeled "
             "images) to an existing one."
         )
     if name == "train":

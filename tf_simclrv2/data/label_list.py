@@ -9,7 +9,7 @@ import os
 
 import tensorflow as tf
 
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.errors import DataError
 
 
@@ -64,7 +64,7 @@ class LabelList:
         chosen = [self.chooses(name) for name in names]
         if not any(chosen):
             return None
-        return tuple(label if kept else UNLABELLED for label, kept in zip(labels, chosen, strict=True))
+        return tuple(label if kept else UNLABELED for label, kept in zip(labels, chosen, strict=True))
 
     def table(self) -> tf.lookup.StaticHashTable:
         """Returns a table of 1 for a name of the list and 0 for any other, for use in a pipeline."""

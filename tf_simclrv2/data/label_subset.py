@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.data.sources import Record, Source, require_labels
 from tf_simclrv2.errors import DataError
 
@@ -51,16 +51,16 @@ def label_subset(source: Source, config: DataConfig) -> Source:
     require_labels(source, "taking a part of the labels")
     labels, sizes = _labels_and_sizes(source)
     if takes_all:
-        return _chosen(source, labels != UNLABELLED, sizes)
-    counted = (labels != UNLABELLED).sum() if config.labels_from else source.num_examples
+        return _chosen(source, labels != UNLABELED, sizes)
+    counted = (labels != UNLABELED).sum() if config.labels_from else source.num_examples
     share = round(config.label_fraction * counted / source.num_classes)
     per_class = config.labels_per_class or max(1, share)
     small = _small_classes(source, labels, per_class)
     if small and not config.labels_per_class_at_most:
         raise DataError(_too_few(source, small, per_class))
-    labelled = np.flatnonzero(labels != UNLABELLED)
+    labeled = np.flatnonzero(labels != UNLABELED)
     chosen = np.zeros(len(labels), bool)
-    chosen[labelled[draw_per_class(labels[labelled], per_class, config.label_seed)]] = True
+    chosen[labeled[draw_per_class(labels[labeled], per_class, config.label_seed)]] = True
     up_to = "up to " if small else ""
     fewer = f"fewer than {per_class} labels of {_listed(small)}" if small else ""
     return dataclasses.replace(
@@ -133,7 +133,7 @@ def _labels_and_sizes(source: Source) -> tuple[np.ndarray, np.ndarray]:
 
 def _small_classes(source: Source, labels: np.ndarray, per_class: int) -> dict[str, int]:
     """Images of each class that has fewer than asked for, the smallest class first."""
-    counts = np.bincount(labels[labels != UNLABELLED], minlength=source.num_classes)
+    counts = np.bincount(labels[labels != UNLABELED], minlength=source.num_classes)
     order = np.argsort(counts, kind="stable")
     return {source.class_names[label]: int(counts[label]) for label in order if counts[label] < per_class}
 

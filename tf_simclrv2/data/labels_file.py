@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.errors import DataError
 
 PATH, LABEL = "path", "label"
@@ -100,4 +100,4 @@ class LabelsFile:
         ours = set(self.class_of.values())
         chosen = class_names if ours <= set(class_names) else tuple(sorted(ours))
         number = {name: label for label, name in enumerate(chosen)}
-        return tuple(number.get(self.class_of.get(name, ""), UNLABELLED) for name in names), chosen
+        return tuple(number.get(self.class_of.get(name, ""), UNLABELED) for name in names), chosen

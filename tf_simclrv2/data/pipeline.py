@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.augmentation import contained, evaluation_view, finetune_view, view
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.shards import Shards
@@ -36,7 +36,7 @@ class BatchOptions:
         image_size: Side of the images in pixels.
         batch_size: Global batch, over all replicas.
         seed: The run's seed.
-        labelled_batch_size: Global batch of distillation's labeled images; 0 takes `batch_size`.
+        labeled_batch_size: Global batch of distillation's labeled images; 0 takes `batch_size`.
         share: Rows of each batch to make; all by default.
         skipped: Collects unreadable images; by default a new one with the limit of the data's config.
         service: Decodes and augments, with the same result; None does it in this process.
@@ -45,7 +45,7 @@ class BatchOptions:
     image_size: int
     batch_size: int
     seed: int = 0
-    labelled_batch_size: int = 0
+    labeled_batch_size: int = 0
     share: Share = WHOLE
     skipped: SkippedImages | None = None
     service: ServiceClient | None = None
@@ -57,12 +57,12 @@ class BatchOptions:
         skipped = SkippedImages(source.num_examples, config.max_skipped_fraction)
         return dataclasses.replace(self, skipped=skipped)
 
-    def for_labelled(self, labelled: Source) -> BatchOptions:
+    def for_labeled(self, labeled: Source) -> BatchOptions:
         """Returns options for distillation's labeled images; unreadable ones have their own limit."""
         return dataclasses.replace(
             self,
-            batch_size=self.labelled_batch_size or self.batch_size,
-            skipped=self.skipped and self.skipped.beside(labelled.num_examples),
+            batch_size=self.labeled_batch_size or self.batch_size,
+            skipped=self.skipped and self.skipped.beside(labeled.num_examples),
         )
 
 
@@ -123,45 +123,45 @@ def finetuning_batches(
 
 def distillation_batches(
     source: Source,
-    labelled: Source | None,
+    labeled: Source | None,
     config: DataConfig,
     options: BatchOptions,
     start: int = 0,
-    labelled_start: int = 0,
+    labeled_start: int = 0,
 ) -> tf.data.Dataset:
     """Makes endless batches of images to distill on, cropped and flipped.
 
     Args:
         source: The images; their labels are not used.
-        labelled: Images whose labels are learned too, in a separate stream; None for none.
+        labeled: Images whose labels are learned too, in a separate stream; None for none.
         config: As in `pretraining_batches`.
         options: Size of the images, both batches and the seed.
         start: First key to deliver.
-        labelled_start: First key of the labelled images to deliver.
+        labeled_start: First key of the labeled images to deliver.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "key": int64 [batch]}; with labeled images also
-        "labelled_image", "label" and "labelled_key", `options.labelled_batch_size` of each.
+        "labeled_image", "label" and "labeled_key", `options.labeled_batch_size` of each.
 
     Raises:
-        DataError: `labelled` has no labels.
+        DataError: `labeled` has no labels.
     """
     options = options.counting_skipped(source, config)
     crop = _cropping(config, options, "distill")
     images = _training_batches(source, config, crop, options, start).map(_without("label"))
-    if labelled is None:
+    if labeled is None:
         return images
-    require_labels(labelled, "distillation with distill_alpha below 1")
-    few = options.for_labelled(labelled)
-    labelled_images = _training_batches(
-        labelled, config, _cropping(config, few, "finetune"), few, labelled_start
+    require_labels(labeled, "distillation with distill_alpha below 1")
+    few = options.for_labeled(labeled)
+    labeled_images = _training_batches(
+        labeled, config, _cropping(config, few, "finetune"), few, labeled_start
     )
 
     def join(batch: Record, few: Record) -> Record:
-        named = {"labelled_image": few["image"], "label": few["label"], "labelled_key": few["key"]}
+        named = {"labeled_image": few["image"], "label": few["label"], "labeled_key": few["key"]}
         return batch | named
 
-    return tf.data.Dataset.zip(images, labelled_images).map(join).with_options(_options())
+    return tf.data.Dataset.zip(images, labeled_images).map(join).with_options(_options())
 
 
 def evaluation_batches(
@@ -227,7 +227,7 @@ def _fillers(image_size: int, source: Source) -> tf.data.Dataset:
     """Endless rows that count for nothing."""
     row = {
         "image": tf.zeros([image_size, image_size, 3]),
-        "label": tf.constant(UNLABELLED, tf.int64),
+        "label": tf.constant(UNLABELED, tf.int64),
         "mask": tf.constant(False),
     }
     if source.thumbnail_size:

@@ -19,7 +19,7 @@ from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.encoded_images import WHITE, Color
 from tf_simclrv2.data.extent import Extent, extents_of
-from tf_simclrv2.data.image_folder import UNLABELLED, ImageFiles, list_image_files
+from tf_simclrv2.data.image_folder import UNLABELED, ImageFiles, list_image_files
 from tf_simclrv2.data.label_list import LabelList, is_list
 from tf_simclrv2.data.labels_file import LabelsFile
 from tf_simclrv2.data.preparation import prepared
@@ -170,7 +170,7 @@ def with_class_names(source: Source, class_names: tuple[str, ...]) -> Source:
     if class_names == source.class_names:
         return source
     # Unlabeled rows, -1, take the last entry.
-    numbers = tf.constant([*map(class_names.index, source.class_names), UNLABELLED], tf.int64)
+    numbers = tf.constant([*map(class_names.index, source.class_names), UNLABELED], tf.int64)
 
     def renumber(record: Record) -> Record:
         row = tf.where(record["label"] < 0, tf.size(numbers, tf.int64) - 1, record["label"])
@@ -262,7 +262,7 @@ def _listed(files: ImageFiles, chosen: LabelList, folder: str) -> ImageFiles:
     labels = chosen.keep([name_in(folder, path) for path in files.paths], tuple(files.labels))
     if labels is None:
         return files
-    count = sum(label != UNLABELLED for label in labels)
+    count = sum(label != UNLABELED for label in labels)
     summary = f"{files.summary}; labels of {count:,} of the {len(chosen.names):,} images in {chosen.path}"
     return dataclasses.replace(files, labels=labels, summary=summary)
 
@@ -282,7 +282,7 @@ def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles
     if numbered is None:
         return files
     found, class_names = numbered
-    count = sum(label != UNLABELLED for label in found)
+    count = sum(label != UNLABELED for label in found)
     summary = f"{files.summary}; {count:,} labels in {len(class_names)} classes from {labels.path}"
     return dataclasses.replace(files, labels=found, class_names=class_names, summary=summary)
 
@@ -353,10 +353,10 @@ def _tfds_source(
     table = None if numbered is None else tf.constant(numbered[0], tf.int64)
 
     def record(index: tf.Tensor, example: Record) -> Record:
-        label = example[chosen.label_key] if chosen.label_key else UNLABELLED
+        label = example[chosen.label_key] if chosen.label_key else UNLABELED
         label = tf.cast(label, tf.int64) if table is None else tf.gather(table, index)
         if listed is not None:
-            label = tf.where(listed.lookup(example[FILE_NAME]) > 0, label, UNLABELLED)
+            label = tf.where(listed.lookup(example[FILE_NAME]) > 0, label, UNLABELED)
         path = tf.strings.join([counted_name(name, split, ""), tf.strings.as_string(index)])
         return {"path": path, "image": example[chosen.image_key], "label": label}
 

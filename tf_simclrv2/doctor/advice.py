@@ -201,14 +201,14 @@ def batch_larger_than_dataset(case: Case) -> str | None:
     )
 
 
-def labelled_batch_larger_than_labels(case: Case) -> str | None:
-    """Warns of labelled images that occur twice in a step, which costs time and adds nothing."""
-    labelled, batch = case.plan.labelled_source, case.plan.config.labelled_batch_size
-    if labelled is None or batch <= labelled.num_examples:
+def labeled_batch_larger_than_labels(case: Case) -> str | None:
+    """Warns of labeled images that occur twice in a step, which costs time and adds nothing."""
+    labeled, batch = case.plan.labeled_source, case.plan.config.labeled_batch_size
+    if labeled is None or batch <= labeled.num_examples:
         return None
     return (
-        f"labelled batch: {batch} images a step, but {labelled.name} has {labelled.num_examples}, so some "
-        f"count twice; use --labelled_batch_size={labelled.num_examples} or less."
+        f"labeled batch: {batch} images a step, but {labeled.name} has {labeled.num_examples}, so some "
+        f"count twice; use --labeled_batch_size={labeled.num_examples} or less."
     )
 
 
@@ -376,7 +376,7 @@ RULES: tuple[Rule, ...] = (
     images_enlarged,
     evaluation_without_labels,
     batch_larger_than_dataset,
-    labelled_batch_larger_than_labels,
+    labeled_batch_larger_than_labels,
     few_negatives,
     memory_of_few_batches,
     memory_larger_than_dataset,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, load_source
 from tf_simclrv2.data.image_folder import (
-    UNLABELLED,
+    UNLABELED,
     ImageFiles,
     hash_of_names,
     list_every_image,
@@ -116,5 +116,5 @@ def images_of_files(names: Sequence[str], folder: str, title: str) -> Images:
         title: What they are called in messages.
     """
     paths = tuple(os.path.join(folder, name) for name in names)
-    unlabeled = ImageFiles(paths, (UNLABELLED,) * len(paths), (), "", hash_of_names(names))
+    unlabeled = ImageFiles(paths, (UNLABELED,) * len(paths), (), "", hash_of_names(names))
     return Images(source_of_files(title, unlabeled, folder), tuple(names))

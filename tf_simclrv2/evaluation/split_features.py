@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Share, SkippedImages, Source, evaluation_batches, num_evaluation_batches
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.evaluation.features import Batch, FeatureExtractor, Features
 from tf_simclrv2.progress import Progress, Say
 
@@ -111,7 +111,7 @@ def labeled_rows(features: Features, labels: np.ndarray) -> tuple[Features, np.n
     Returns:
         Features and labels of the other images, possibly of none.
     """
-    rows = labels != UNLABELLED
+    rows = labels != UNLABELED
     if rows.all():  # Spares a copy.
         return features, labels
     return {name: feature[rows] for name, feature in features.items()}, labels[rows]

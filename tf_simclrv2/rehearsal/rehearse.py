@@ -163,7 +163,7 @@ def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
         microbatch_size=config.training.microbatch_size * batch // old,
     )
     distillation = dataclasses.replace(
-        config.distillation, labelled_batch_size=config.labelled_batch_size * batch // old
+        config.distillation, labeled_batch_size=config.labeled_batch_size * batch // old
     )
     return dataclasses.replace(config, training=training, distillation=distillation)
 

@@ -59,16 +59,16 @@ def run_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> RunS
 
 def training_specs(config: ExperimentConfig, replicas: int) -> dict[str, tf.TensorSpec]:
     """Returns what a core's training batch holds."""
-    n, labelled = config.training.train_batch_size // replicas, config.labelled_batch_size // replicas
+    n, labeled = config.training.train_batch_size // replicas, config.labeled_batch_size // replicas
     images, numbers = _images(config, n), tf.TensorSpec([n], tf.int64)
     if config.training.train_mode == "pretrain":
         return {"view_1": images, "view_2": images, "label": numbers, "key": numbers}
     if config.training.train_mode != "distill":
         return {"image": images, "label": numbers, "key": numbers}
     specs = {"image": images, "key": numbers}
-    if labelled:
-        few = tf.TensorSpec([labelled], tf.int64)
-        specs |= {"labelled_image": _images(config, labelled), "label": few, "labelled_key": few}
+    if labeled:
+        few = tf.TensorSpec([labeled], tf.int64)
+        specs |= {"labeled_image": _images(config, labeled), "label": few, "labeled_key": few}
     return specs
 
 

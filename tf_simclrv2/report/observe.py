@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.decomposition import PCA
 
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.distribution.exact_matmul import exact_matmul
 from tf_simclrv2.evaluation import knn_votes
 from tf_simclrv2.evaluation.frozen_protocols import FrozenResult
@@ -92,10 +92,10 @@ def _neighbors(unit: np.ndarray, most: int) -> np.ndarray:
 
 
 def _votes(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Returns the class that the nearest other labelled images vote for, as in the k-NN evaluation."""
-    known = np.flatnonzero(labels != UNLABELLED)
+    """Returns the class that the nearest other labeled images vote for, as in the k-NN evaluation."""
+    known = np.flatnonzero(labels != UNLABELED)
     if len(known) < 2:  # An image has no vote on itself.
-        return np.full(len(labels), UNLABELLED, np.int64)
+        return np.full(len(labels), UNLABELED, np.int64)
     own = np.full(len(labels), -1)
     own[known] = np.arange(len(known))
     return knn_votes(unit[known], labels[known], unit, VOTERS, own_rows=own)

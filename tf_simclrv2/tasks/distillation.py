@@ -27,11 +27,11 @@ class Distillation(Task):
     """Trains a student on a teacher's predictions (equation 2) and, for α < 1, on labels too (equation 3).
 
         α · mean over `image` of -Σ_y P_teacher(y|x; τ) log P_student(y|x; τ)
-          + (1 - α) · mean over `labelled_image` of -log P_student(label|x)
+          + (1 - α) · mean over `labeled_image` of -log P_student(label|x)
 
-    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labelled_image`, float [M, H,
+    A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and, for α < 1, `labeled_image`, float [M, H,
     W, 3], and `label`, int [M]. Teacher and student see the same crops of `image`; the teacher does not see
-    `labelled_image`. The student takes both in one pass, so that the statistics of batch norm are those of
+    `labeled_image`. The student takes both in one pass, so that the statistics of batch norm are those of
     all N + M images.
 
     Args:
@@ -52,7 +52,7 @@ class Distillation(Task):
         self.loss_names = ("distillation_loss",)
         self.metric_names = ("teacher_agreement",)
         if config.distillation.distill_alpha < 1.0:
-            self.batch_names = (*self.batch_names, "labelled_image", "label")
+            self.batch_names = (*self.batch_names, "labeled_image", "label")
             self.loss_names = (*self.loss_names, "supervised_loss")
             self.metric_names = (*self.metric_names, "supervised_acc")
         super().__init__(config, **kwargs)
@@ -73,7 +73,7 @@ class Distillation(Task):
     def objective(self, batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Scalars, Scalars]:
         settings = self.config.distillation
         teacher_logits = tf.stop_gradient(self._teacher.value(batch["image"]))
-        images = [batch[name] for name in ("image", "labelled_image") if name in batch]
+        images = [batch[name] for name in ("image", "labeled_image") if name in batch]
         all_logits = self.network(tf.concat(images, axis=0), training=training)["logits_sup"]
         unlabeled = tf.shape(batch["image"])[0]
         logits, labeled = all_logits[:unlabeled], all_logits[unlabeled:]

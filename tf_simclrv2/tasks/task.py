@@ -345,7 +345,7 @@ class Task(KerasFileModel):
             ConfigError: The batch holds neither.
         """
         names = batch.keys() if isinstance(batch, dict) else ()
-        if {"image", "label"} <= set(names) and "labelled_image" not in names:
+        if {"image", "label"} <= set(names) and "labeled_image" not in names:
             return self._test_classifier(batch)
         if not set(self.batch_names) <= set(names):
             shown = ", ".join(names) or f"a {type(batch).__name__}, not a dict"

@@ -37,7 +37,7 @@ class StageBatches:
         """Makes endless batches.
 
         Args:
-            starts: By stream (`key`, `labelled_key`), the key of the first example.
+            starts: By stream (`key`, `labeled_key`), the key of the first example.
             share: This worker's part of every batch.
         """
         batch_size = self.plan.config.training.train_batch_size
@@ -50,7 +50,7 @@ class StageBatches:
         """
         some = dataclasses.replace(self.plan.train_source.first(count), named=True)
         few = some.num_examples
-        plan = dataclasses.replace(self.plan, train_source=some, labelled_source=None)
+        plan = dataclasses.replace(self.plan, train_source=some, labeled_source=None)
         with self.skipped.explained():
             return next(iter(self._make(plan, few, {}, Share(), None)))
 
@@ -67,15 +67,15 @@ class StageBatches:
             config.model.image_size,
             batch_size,
             config.training.seed,
-            config.labelled_batch_size,
+            config.labeled_batch_size,
             share,
             self.skipped,
             service,
         )
         if config.training.train_mode == "distill":
-            labelled_start = starts.get("labelled_key", 0)
+            labeled_start = starts.get("labeled_key", 0)
             return distillation_batches(
-                plan.train_source, plan.labelled_source, config.data, options, start, labelled_start
+                plan.train_source, plan.labeled_source, config.data, options, start, labeled_start
             )
         make = pretraining_batches if config.training.train_mode == "pretrain" else finetuning_batches
         return make(plan.train_source, config.data, options, start)

@@ -28,7 +28,7 @@ class RunPlan:
     Attributes:
         config: With the number of classes filled in.
         train_source: Training images.
-        labelled_source: Distillation's labeled images; None if it uses none.
+        labeled_source: Distillation's labeled images; None if it uses none.
         eval_source: Evaluation images; None if the run only trains and draws no nearest-neighbor curve.
         steps: Steps of the whole run.
         checkpoint_interval: Steps between checkpoints.
@@ -40,7 +40,7 @@ class RunPlan:
 
     config: ExperimentConfig
     train_source: Source
-    labelled_source: Source | None
+    labeled_source: Source | None
     eval_source: Source | None
     steps: int
     checkpoint_interval: int
@@ -52,7 +52,7 @@ class RunPlan:
     @property
     def sources(self) -> list[Source]:
         """Returns all sources that the run reads."""
-        sources = (self.train_source, self.labelled_source, self.eval_source, self.validation_source)
+        sources = (self.train_source, self.labeled_source, self.eval_source, self.validation_source)
         return [source for source in sources if source is not None]
 
     @property
@@ -84,9 +84,9 @@ class RunPlan:
             f"warm-up, weight decay {optimizer.weight_decay:g}",
         ]
         lines += [*self._summaries(), *self._choice()]
-        if self.labelled_source is not None:
+        if self.labeled_source is not None:
             lines.append(
-                f"{self.config.labelled_batch_size} labeled images of {self.labelled_source.name} per step, "
+                f"{self.config.labeled_batch_size} labeled images of {self.labeled_source.name} per step, "
                 f"used by the supervised term only (weight {1.0 - self.config.distillation.distill_alpha:g})"
             )
         if self.config.evaluation.knn_epochs and not self.neighbors_are_known:
@@ -140,19 +140,19 @@ def plan_run(
             too many raw pixels for features.
     """
     refuse_uneven_batches(config, replicas)
-    sources = train_source, labelled_source, eval_source, validation = _sources(config)
-    trained_on = [source for source in (train_source, labelled_source) if source is not None]
+    sources = train_source, labeled_source, eval_source, validation = _sources(config)
+    trained_on = [source for source in (train_source, labeled_source) if source is not None]
     for measured in filter(None, (eval_source, validation)):
         for source in trained_on:
             check_same_classes(source, measured, config.data.labels_from)
     if validation is not None:
-        check_validation(config, _labelled_data(config), validation, trained_on, eval_source)
+        check_validation(config, _labeled_data(config), validation, trained_on, eval_source)
     classes = _classes(config, sources, teacher, recorded)
     notes = _notes(config, train_source, eval_source, recorded or teacher)
     config = with_classes(config, classes.count)
     _refuse_unreachable_batch(config, train_source)
-    if labelled_source is not None:
-        config = _with_labelled_batch(config)
+    if labeled_source is not None:
+        config = _with_labeled_batch(config)
     probed_endpoints(config.evaluation, config.model)
     if eval_source is not None and config.run.mode != "train":
         refuse_many_pixels(config, train_source, eval_source)
@@ -164,7 +164,7 @@ def plan_run(
     return RunPlan(
         config,
         train_source,
-        labelled_source,
+        labeled_source,
         eval_source,
         steps,
         interval,
@@ -191,37 +191,37 @@ def refuse_uneven_batches(config: ExperimentConfig, replicas: int) -> None:
                 f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
                 f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
             )
-    if config.labelled_batch_size:
-        _refuse_uneven_labelled_batch(config, replicas)
+    if config.labeled_batch_size:
+        _refuse_uneven_labeled_batch(config, replicas)
 
 
 def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | None, Source | None]:
-    """Images to train on, distillation's labelled ones, those to evaluate on, and those to choose by."""
+    """Images to train on, distillation's labeled ones, those to evaluate on, and those to choose by."""
     mode, data = config.training.train_mode, config.data
-    labelled_data = _labelled_data(config)
+    labeled_data = _labeled_data(config)
     # An evaluation looks at what there is.
     supervised = mode in ("finetune", "supervised") and config.run.mode != "eval"
     train = load_source(data, data.train_split, f"--train_mode={mode}" if supervised else "")
-    labelled, evaluation = None, None
+    labeled, evaluation = None, None
     if mode in ("finetune", "supervised"):
         train = label_subset(train, data)
-    elif config.labelled_batch_size:
+    elif config.labeled_batch_size:
         purpose = "distill_alpha below 1" if config.run.mode != "eval" else ""
-        labelled = label_subset(load_source(labelled_data, data.labelled_split, purpose), data)
+        labeled = label_subset(load_source(labeled_data, data.labeled_split, purpose), data)
     if config.run.mode != "train" or config.evaluation.knn_epochs:
-        evaluation = measured_source(labelled_data, data.eval_split)
-    validation = validation_source(config, labelled_data)
+        evaluation = measured_source(labeled_data, data.eval_split)
+    validation = validation_source(config, labeled_data)
     measured = evaluation or validation
     if measured and data.labels_from:
-        train, labelled = (_with_classes_of(measured, source) for source in (train, labelled))
-    if labelled_data != data:
-        train = _with_labels_like(train, labelled or measured)
-    return train, labelled, evaluation, validation
+        train, labeled = (_with_classes_of(measured, source) for source in (train, labeled))
+    if labeled_data != data:
+        train = _with_labels_like(train, labeled or measured)
+    return train, labeled, evaluation, validation
 
 
-def _labelled_data(config: ExperimentConfig) -> DataConfig:
+def _labeled_data(config: ExperimentConfig) -> DataConfig:
     """Where the labels come from that a network learns and is measured by."""
-    return config.data.labelled if config.training.train_mode == "distill" else config.data
+    return config.data.labeled if config.training.train_mode == "distill" else config.data
 
 
 _Labeled = TypeVar("_Labeled", Source, None)
@@ -240,19 +240,19 @@ def _with_labels_like(train: Source, other: Source | None) -> Source:
     return train if same else dataclasses.replace(train, class_names=())
 
 
-def _with_labelled_batch(config: ExperimentConfig) -> ExperimentConfig:
-    distillation = dataclasses.replace(config.distillation, labelled_batch_size=config.labelled_batch_size)
+def _with_labeled_batch(config: ExperimentConfig) -> ExperimentConfig:
+    distillation = dataclasses.replace(config.distillation, labeled_batch_size=config.labeled_batch_size)
     return dataclasses.replace(config, distillation=distillation)
 
 
-def _refuse_uneven_labelled_batch(config: ExperimentConfig, replicas: int) -> None:
-    """Each replica, and each of its micro-batches, takes the same number of labelled images."""
+def _refuse_uneven_labeled_batch(config: ExperimentConfig, replicas: int) -> None:
+    """Each replica, and each of its micro-batches, takes the same number of labeled images."""
     training = config.training
     parts = training.train_batch_size // (training.microbatch_size or training.train_batch_size)
-    batch, shares = config.labelled_batch_size, parts * replicas
+    batch, shares = config.labeled_batch_size, parts * replicas
     if batch % shares:
         raise ConfigError(
-            f"labelled_batch_size is {batch}, which {replicas} replica(s) with {parts} micro-batch(es) each "
+            f"labeled_batch_size is {batch}, which {replicas} replica(s) with {parts} micro-batch(es) each "
             f"cannot share evenly; use {max(batch // shares, 1) * shares} or another multiple of {shares}."
         )
 
@@ -264,7 +264,7 @@ def _classes(
     recorded: Classes | None,
 ) -> Classes:
     """What the network's classifier tells apart: what it did before, what its teacher does, or its data's."""
-    train, labelled, *_ = sources
+    train, labeled, *_ = sources
     assert train is not None
     if teacher is not None:
         for source in filter(None, sources):
@@ -275,10 +275,10 @@ def _classes(
         return recorded
     if teacher is not None:
         # Where the teacher's are not known, the student goes by the labels that it learns from.
-        names = teacher.names or (labelled.class_names if labelled is not None else None)
+        names = teacher.names or (labeled.class_names if labeled is not None else None)
         return dataclasses.replace(teacher, names=names)
     classify = config.training.train_mode != "pretrain" or config.training.lineareval_while_pretraining
-    names = (labelled or train).class_names if classify else ()
+    names = (labeled or train).class_names if classify else ()
     return Classes("this run", "", len(names), "", names)
 
 
@@ -289,7 +289,7 @@ def _notes(
     if config.training.train_mode == "pretrain" and not train.has_labels:
         why = f" of a class ({train.no_class_label})" if train.no_class_label else ""
         notes.append(f"{train.name} has no labels{why}: linear evaluation is off")
-    return (*notes, *note_on_choice(config, _labelled_data(config), evaluation))
+    return (*notes, *note_on_choice(config, _labeled_data(config), evaluation))
 
 
 def with_classes(config: ExperimentConfig, classes: int) -> ExperimentConfig:

@@ -114,7 +114,7 @@ def prepare(
 
 def _changes(model_dir: ModelDir, plan: RunPlan) -> list[str]:
     """A line about what has changed since the run was last started; refuses other images."""
-    images = training_images(plan.train_source, plan.labelled_source)
+    images = training_images(plan.train_source, plan.labeled_source)
     found = model_dir.refuse_other_images(images, plan.config.run.allow_other_data)
     found = [*model_dir.free_changes(plan.config), *found]
     return [f"changed since the last start: {'; '.join(found)}"] if found else []

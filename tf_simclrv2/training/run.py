@@ -149,7 +149,7 @@ class Run:
         # First, so that whoever finds the config finds them too.
         self.model_dir.write_class_names(self.plan.class_names)
         self.model_dir.write_config(self.config, self.flags)
-        self.model_dir.write_images(training_images(self.plan.train_source, self.plan.labelled_source))
+        self.model_dir.write_images(training_images(self.plan.train_source, self.plan.labeled_source))
         self.model_dir.write_json(VERSIONS_FILE, versions())
         if self.prepared.chief:
             write_hparams(self.model_dir.path, self.config)

@@ -75,8 +75,8 @@ class RunReport:
         sampler = SplitSampler(task.network, self._encoders(wanted), self.config, most, self.say)
         samples = [sampler(source) for source in self._sources]
         if wanted:
-            labelled = self.plan.labelled_source
-            train = samples[-1] if labelled is None else sampler(labelled)
+            labeled = self.plan.labeled_source
+            train = samples[-1] if labeled is None else sampler(labeled)
             found = baseline_accuracies(train, samples[0], self.config, tuple(wanted["protocols"]))
             self.model_dir.write_json(BASELINES_FILE, {"measured_on": wanted, **found})
         seen = observe(task, samples, self.prepared.batches.first(BATCH), frozen)
@@ -92,7 +92,7 @@ class RunReport:
 
     def _unknown_baselines(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """What baselines must be measured on; {} if the run's files hold them, or if there can be none."""
-        train, test = self.plan.labelled_source or self.plan.train_source, self.plan.eval_source
+        train, test = self.plan.labeled_source or self.plan.train_source, self.plan.eval_source
         if test is None or not (train.has_labels and test.has_labels):
             return {}
         start, protocols = self._start, self._protocols(train.num_classes)

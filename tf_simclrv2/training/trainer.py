@@ -14,7 +14,7 @@ from tf_simclrv2.training.interruptions.stop_flag import StopFlag
 from tf_simclrv2.training.performance import Performance
 
 _NEVER = -1
-KEY_NAMES = ("key", "labelled_key")
+KEY_NAMES = ("key", "labeled_key")
 
 
 class Trainer(orbit.StandardTrainer):
@@ -30,7 +30,7 @@ class Trainer(orbit.StandardTrainer):
         stop: Ends a loop after the step that it is at; None lets every loop run to its end.
 
     Attributes:
-        positions: Key of the next example of each stream of a batch (`key`, `labelled_key`), from which a
+        positions: Key of the next example of each stream of a batch (`key`, `labeled_key`), from which a
             resumed run continues. Part of the checkpoint.
         bad_step: The first step whose loss was not finite, or -1.
     """

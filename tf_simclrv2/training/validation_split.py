@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tf_simclrv2.config import DataConfig, ExperimentConfig
 from tf_simclrv2.data import Source, load_source, require_labels
 from tf_simclrv2.data.extent import shared_images
-from tf_simclrv2.data.image_folder import UNLABELLED
+from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.errors import DataError
 
 _CURE = (
@@ -43,7 +43,7 @@ def validation_source(config: ExperimentConfig, data: DataConfig) -> Source | No
     require_labels(source, f"--keep_best={config.run.keep_best}")
     source = source.sample(config.evaluation.validation_images)
     labels = (int(record["label"]) for record in source.records.as_numpy_iterator())
-    if all(label == UNLABELLED for label in labels):
+    if all(label == UNLABELED for label in labels):
         raise DataError(
             f"no image of {source.name} has a label, but keep_best measures on them; choose another "
             "--validation_split."

@@ -181,4 +181,4 @@ def labels_of(run: ExperimentConfig) -> tuple[SeenLabels, ...]:
     inherited = (SeenLabels(teacher),) if taught is None else labels_of(taught)
     if run.distillation.distill_alpha == 1.0:
         return inherited
-    return (*inherited, SeenLabels.of(data.labelled, data.labelled_split))
+    return (*inherited, SeenLabels.of(data.labeled, data.labeled_split))

@@ -15,7 +15,7 @@ FREE = {
     "distillation": {"teacher"},  # A path.
     "optimizer": {"online_learning_rate"},  # Nothing learns from the online classifier.
     "data": {
-        *("data_dir", "labelled_data_dir", "tf_data_service"),
+        *("data_dir", "labeled_data_dir", "tf_data_service"),
         *("eval_split", "validation_split", "max_skipped_fraction"),
     },
     "training": {"train_steps", "train_epochs", "patience", "deterministic", "rematerialize"},

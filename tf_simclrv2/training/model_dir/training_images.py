@@ -32,14 +32,14 @@ class TrainingImages:
         return ""
 
 
-def training_images(train: Source, labelled: Source | None) -> dict[str, TrainingImages]:
+def training_images(train: Source, labeled: Source | None) -> dict[str, TrainingImages]:
     """Returns the images of a run by stream.
 
     Args:
         train: Images to train on.
-        labelled: Distillation's labeled images; None if there are none.
+        labeled: Distillation's labeled images; None if there are none.
     """
-    sources = {"train": train, "labelled": labelled}
+    sources = {"train": train, "labeled": labeled}
     return {
         stream: TrainingImages(source.name, source.num_examples, source.names_hash)
         for stream, source in sources.items()

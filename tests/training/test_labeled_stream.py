@@ -34,41 +34,41 @@ def batches_of(plan) -> tf.data.Dataset:
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
-def test_epochs_are_those_of_the_unlabelled_images(alpha: float) -> None:
-    changes = {"train_steps": 0, "train_epochs": 3, "labelled_batch_size": 4, "labels_per_class": 1}
+def test_epochs_are_those_of_the_unlabeled_images(alpha: float) -> None:
+    changes = {"train_steps": 0, "train_epochs": 3, "labeled_batch_size": 4, "labels_per_class": 1}
     plan = plan_run(config(distill_alpha=alpha, **changes), 1, TEACHER)
     seen = [batch["key"].numpy() for batch in batches_of(plan).take(plan.steps)]
     assert sum(map(len, seen)) == pytest.approx(3 * 40, abs=15)  # Whole batches of 16.
     np.testing.assert_array_equal(np.concatenate(seen), np.arange(16 * plan.steps))
 
 
-def test_labelled_images_have_a_batch_size_of_their_own() -> None:
-    plan = plan_run(config(labelled_batch_size=4, labels_per_class=1), 1, TEACHER)
+def test_labeled_images_have_a_batch_size_of_their_own() -> None:
+    plan = plan_run(config(labeled_batch_size=4, labels_per_class=1), 1, TEACHER)
     batch = next(iter(batches_of(plan)))
     assert batch["image"].shape[0] == 16
-    assert batch["labelled_image"].shape[0] == batch["label"].shape[0] == 4
+    assert batch["labeled_image"].shape[0] == batch["label"].shape[0] == 4
     assert "4 labeled images" in plan.describe()
     assert plan.config.images_per_step == 16 + 4
     alike = plan_run(config(labels_per_class=1), 1, TEACHER)
-    assert next(iter(batches_of(alike)))["labelled_image"].shape[0] == 16
-    assert alike.config.distillation.labelled_batch_size == 16 and alike.config.images_per_step == 32
+    assert next(iter(batches_of(alike)))["labeled_image"].shape[0] == 16
+    assert alike.config.distillation.labeled_batch_size == 16 and alike.config.images_per_step == 32
 
 
 @pytest.mark.parametrize(
     "changes, replicas, cure",
     [
-        ({"labelled_batch_size": 6}, 4, "use 4"),
-        ({"labelled_batch_size": 6, "microbatch_size": 4}, 1, "use 4"),
+        ({"labeled_batch_size": 6}, 4, "use 4"),
+        ({"labeled_batch_size": 6, "microbatch_size": 4}, 1, "use 4"),
     ],
 )
-def test_a_labelled_batch_that_cannot_be_shared_evenly(changes: dict, replicas: int, cure: str) -> None:
-    with pytest.raises(ConfigError, match=f"labelled_batch_size is 6.*{cure}"):
+def test_a_labeled_batch_that_cannot_be_shared_evenly(changes: dict, replicas: int, cure: str) -> None:
+    with pytest.raises(ConfigError, match=f"labeled_batch_size is 6.*{cure}"):
         plan_run(config(labels_per_class=1, **changes), replicas, TEACHER)
 
 
 @pytest.fixture
 def pictures(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Unlabelled gray pictures, and one red one of each digit's class."""
+    """Unlabeled gray pictures, and one red one of each digit's class."""
     names = load_source(DataConfig(dataset="digits"), "train").class_names
     for i in range(20):
         path = tmp_path / "many" / f"{i}.png"
@@ -81,34 +81,34 @@ def pictures(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def test_unlabelled_and_labelled_images_may_be_two_folders(pictures: pathlib.Path) -> None:
+def test_unlabeled_and_labeled_images_may_be_two_folders(pictures: pathlib.Path) -> None:
     plan = plan_run(
         config(
             dataset="image_folder",
             data_dir=str(pictures / "many"),
-            labelled_data_dir=str(pictures / "few"),
+            labeled_data_dir=str(pictures / "few"),
             train_split="train",
             eval_split="train",
-            labelled_batch_size=2,
+            labeled_batch_size=2,
             mode="train_then_eval",
         ),
         1,
         TEACHER,
     )
     assert plan.train_source.num_examples == 20 and not plan.train_source.has_labels
-    assert plan.labelled_source is not None and plan.labelled_source.num_examples == 10
+    assert plan.labeled_source is not None and plan.labeled_source.num_examples == 10
     assert plan.eval_source is not None and plan.eval_source.class_names == TEACHER.names
     batch = next(iter(batches_of(plan)))
     assert np.ptp(batch["image"].numpy(), axis=-1).max() == 0.0  # Gray.
-    np.testing.assert_allclose(batch["labelled_image"][..., 0], 1.0, rtol=1e-6)
-    np.testing.assert_array_equal(batch["labelled_image"][..., 1], 0.0)
+    np.testing.assert_allclose(batch["labeled_image"][..., 0], 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(batch["labeled_image"][..., 1], 0.0)
 
 
-def test_only_distillation_has_labelled_images_of_their_own() -> None:
-    with pytest.raises(ConfigError, match=r"labelled_data_dir is 'other'.*--data_dir"):
-        config(train_mode="finetune", labelled_data_dir="other")
-    with pytest.raises(ConfigError, match="labelled_batch_size is -1"):
-        config(labelled_batch_size=-1)
+def test_only_distillation_has_labeled_images_of_their_own() -> None:
+    with pytest.raises(ConfigError, match=r"labeled_data_dir is 'other'.*--data_dir"):
+        config(train_mode="finetune", labeled_data_dir="other")
+    with pytest.raises(ConfigError, match="labeled_batch_size is -1"):
+        config(labeled_batch_size=-1)
 
 
 CLASSES = ("blue", "red")
@@ -140,11 +140,11 @@ def in_folders(model_dir: pathlib.Path, pool: pathlib.Path, few: pathlib.Path, *
         "distill_alpha": 0.5,
         "dataset": "image_folder",
         "data_dir": str(pool),
-        "labelled_data_dir": str(few),
+        "labeled_data_dir": str(few),
         "train_split": "train",
         "eval_split": "test",
         "train_batch_size": 4,
-        "labelled_batch_size": 6,
+        "labeled_batch_size": 6,
         "eval_batch_size": 4,
         "train_steps": 3,
     }
@@ -153,17 +153,17 @@ def in_folders(model_dir: pathlib.Path, pool: pathlib.Path, few: pathlib.Path, *
 
 @pytest.fixture(scope="module")
 def teacher(few: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Trained on the labelled images."""
+    """Trained on the labeled images."""
     directory = tmp_path_factory.mktemp("teacher")
-    labelled = {"train_mode": "supervised", "labelled_data_dir": None, "train_steps": 1, "mode": "train"}
-    execute(in_folders(directory, few, few, **labelled))
+    labeled = {"train_mode": "supervised", "labeled_data_dir": None, "train_steps": 1, "mode": "train"}
+    execute(in_folders(directory, few, few, **labeled))
     return str(directory)
 
 
 def test_a_run_on_two_folders_is_resumed_and_evaluated(
     few: pathlib.Path, animals: pathlib.Path, teacher: str, tmp_path: pathlib.Path
 ) -> None:
-    """Nobody looks at the labels of the unlabelled images, here of other classes."""
+    """Nobody looks at the labels of the unlabeled images, here of other classes."""
     config = in_folders(tmp_path / "run", animals, few, teacher=teacher)
     result, lines, run = execute(config)
     assert np.isfinite(result["eval/label_top_1_accuracy"])
@@ -172,12 +172,12 @@ def test_a_run_on_two_folders_is_resumed_and_evaluated(
     assert class_names_of(str(tmp_path / "run")) == CLASSES
     stored = weights_of(tmp_path / "run", 3)
     positions = {key.split("/")[1]: value for key, value in stored.items() if key.startswith("position/")}
-    assert positions == {"key": 3 * 4, "labelled_key": 3 * 6}
+    assert positions == {"key": 3 * 4, "labeled_key": 3 * 6}
     longer = dataclasses.replace(config, training=dataclasses.replace(config.training, train_steps=4))
     result, lines, _ = execute(longer)
     assert "resuming from step 3 of 4" in lines
     stored = weights_of(tmp_path / "run", 4)
-    assert stored["position/labelled_key/.ATTRIBUTES/VARIABLE_VALUE"] == 4 * 6
+    assert stored["position/labeled_key/.ATTRIBUTES/VARIABLE_VALUE"] == 4 * 6
     evaluation = ExperimentConfig(run=dataclasses.replace(config.run, mode="eval", eval_name="again"))
     again, *_ = execute(adopt(evaluation, {"mode", "model_dir", "eval_name"}))
     assert again["eval/label_top_1_accuracy"] == result["eval/label_top_1_accuracy"]
@@ -189,12 +189,12 @@ def test_labels_of_other_images_are_not_probed(
     known = Classes("the teacher", "", 2, "", CLASSES)
     other = plan_run(in_folders(tmp_path, animals, few, knn_epochs=1), 1, known)
     assert not other.train_source.has_labels and not other.neighbors_are_known
-    assert other.class_names == other.labelled_source.class_names == CLASSES
+    assert other.class_names == other.labeled_source.class_names == CLASSES
     same = plan_run(in_folders(tmp_path, few / "train", few, knn_epochs=1), 1, known)
     assert same.neighbors_are_known
 
 
-def test_labelled_images_of_classes_that_the_teacher_does_not_know(
+def test_labeled_images_of_classes_that_the_teacher_does_not_know(
     few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     known = Classes("the teacher", "", 2, "use another", ("blue", "yellow"))
@@ -202,35 +202,35 @@ def test_labelled_images_of_classes_that_the_teacher_does_not_know(
         plan_run(in_folders(tmp_path, animals, few), 1, known)
 
 
-def test_where_labelled_images_come_from() -> None:
-    folder = DataConfig("image_folder", "pool", labelled_data_dir="few").labelled
+def test_where_labeled_images_come_from() -> None:
+    folder = DataConfig("image_folder", "pool", labeled_data_dir="few").labeled
     assert (folder.dataset, folder.data_dir) == ("image_folder", "few")
-    same = DataConfig("cifar10", "tfds", labelled_dataset="cifar10_corrupted").labelled
+    same = DataConfig("cifar10", "tfds", labeled_dataset="cifar10_corrupted").labeled
     assert (same.dataset, same.data_dir) == ("cifar10_corrupted", "tfds")
-    other = DataConfig("image_folder", "pool", labelled_dataset="cifar10").labelled
+    other = DataConfig("image_folder", "pool", labeled_dataset="cifar10").labeled
     assert (other.dataset, other.data_dir) == ("cifar10", None)  # Nothing is prepared among the pictures.
-    with pytest.raises(ConfigError, match="labelled_data_dir is not set; pass --labelled_data_dir=DIR"):
-        DataConfig("cifar10", "tfds", labelled_dataset="image_folder")
+    with pytest.raises(ConfigError, match="labeled_data_dir is not set; pass --labeled_data_dir=DIR"):
+        DataConfig("cifar10", "tfds", labeled_dataset="image_folder")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
-            {"labelled_data_dir": "nowhere"},
-            r"'nowhere' does not exist; set .*--labelled_data_dir for labelled",
+            {"labeled_data_dir": "nowhere"},
+            r"'nowhere' does not exist; set .*--labeled_data_dir for labeled",
         ),
-        ({"labelled_split": "nothing"}, "The split 'nothing' needs the folder"),
+        ({"labeled_split": "nothing"}, "The split 'nothing' needs the folder"),
     ],
 )
-def test_labelled_images_that_are_not_there(
+def test_labeled_images_that_are_not_there(
     few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path, changes: dict, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
         plan_run(in_folders(tmp_path, animals, few, **changes), 1)
 
 
-def test_labelled_images_without_labels(
+def test_labeled_images_without_labels(
     few: pathlib.Path, pictures: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     config = in_folders(tmp_path / "run", few, pictures / "many", mode="train")
@@ -238,14 +238,14 @@ def test_labelled_images_without_labels(
         plan_run(config, 1)
 
 
-def test_labelled_images_may_move(few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_labeled_images_may_move(few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path) -> None:
     before = in_folders(tmp_path, animals, few)
-    assert not changed_settings(before, in_folders(tmp_path, animals, few, labelled_data_dir="moved"))
-    (change,) = changed_settings(before, in_folders(tmp_path, animals, few, labelled_batch_size=4))
-    assert change.startswith("--labelled_batch_size=6")
+    assert not changed_settings(before, in_folders(tmp_path, animals, few, labeled_data_dir="moved"))
+    (change,) = changed_settings(before, in_folders(tmp_path, animals, few, labeled_batch_size=4))
+    assert change.startswith("--labeled_batch_size=6")
 
 
-def test_labelled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_labeled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """They are too few to reach the limit of the others, and an endless stream would wait forever."""
     write_images(tmp_path / "blue", 2)
     write_images(tmp_path / "red", 2)
