@@ -23,8 +23,10 @@ from tf_simclrv2.training.interruptions.stop_flag import StopFlag
 from tf_simclrv2.training.trainer import Trainer
 
 CORES = 2
-# The frame of a program for TPUs, and the sum over cores, whose kernel is in TensorFlow for TPUs alone.
+# The frame of a program for TPUs, and what cores exchange: sums, and the first replica's counters. Their
+# kernels are in TensorFlow for TPUs alone.
 OF_A_TPU = {
+    "AllToAll",
     "CrossReplicaSum",
     "TPUCompilationResult",
     "TPUReplicateMetadata",
