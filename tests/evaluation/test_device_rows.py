@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pathlib
+import sys
+
 import ml_dtypes
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
 from tf_simclrv2.evaluation import device_rows
-from tf_simclrv2.evaluation.device_rows import DeviceRows
+from tf_simclrv2.evaluation.device_rows import DeviceRows, blocks_on_host
 
 ROWS = np.arange(50, dtype=np.float32).reshape(10, 5)
 
@@ -79,3 +83,22 @@ def test_half_precision_is_computed_in_float32(dtype: type, computed: tf.DType) 
     (block,) = DeviceRows(ROWS.astype(dtype), 10)
     assert block.dtype == computed
     np.testing.assert_array_equal(block, ROWS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what is resident of a mapped file")
+def test_a_mapped_file_does_not_fill_the_memory(tmp_path: pathlib.Path) -> None:
+    """Its rows are read from the mapping, and from a part of it, as from the array."""
+    path = str(tmp_path / "rows")
+    rows = np.arange(2**23, dtype=np.float32).reshape(2048, -1)  # 32 MiB
+    rows.tofile(path)
+    block = 2**22  # Bytes.
+    for mapped, expected in (
+        (np.memmap(path, np.float32, "r", shape=rows.shape), rows),
+        (np.memmap(path, np.float32, "r", shape=rows.shape)[100:], rows[100:]),
+    ):
+        found, resident = [], []
+        for part in blocks_on_host(mapped, block // rows[0].nbytes):
+            found.append(part.sum(axis=1))
+            resident += [m.rss for m in psutil.Process().memory_maps() if m.path == path]
+        np.testing.assert_array_equal(np.concatenate(found), expected.sum(axis=1))
+        assert max(resident) <= 2 * block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -76,11 +77,26 @@ class DeviceRows:
 
 
 def blocks_on_host(array: np.ndarray, block: int, chosen: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Yields the rows of an array in blocks; arguments as of `DeviceRows`."""
+    """Yields the rows of an array in blocks; arguments as of `DeviceRows`.
+
+    Of a file that is mapped for reading, what has been used does not stay in this process's memory.
+    """
     count = len(array if chosen is None else chosen)
     for start in range(0, count, block):
         rows = slice(start, start + block)
         yield array[rows] if chosen is None else array[chosen[rows]]
+        _let_go(array)
+
+
+def _let_go(array: np.ndarray) -> None:
+    """Takes a file's pages out of this process; the operating system may still keep them."""
+    if not isinstance(array, np.memmap) or array.mode != "r" or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    mapped = array.base
+    while isinstance(mapped, np.ndarray):
+        mapped = mapped.base
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def compute_dtype(array: np.ndarray) -> tf.DType:
