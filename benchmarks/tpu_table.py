@@ -1,0 +1,137 @@
+"""Which of the paper's networks fit on which TPU slice, according to the TPU's compiler: docs/tpu.md's table.
+
+    python benchmarks/tpu_table.py --program=.build/rehearsal/bin/simclrv2 [--only=ResNet-50/pretrain ...]
+    python benchmarks/tpu_table.py --docs
+
+Rehearses one step after the other, each of them minutes to an hour of processor time, and notes each in
+--results, so that a later call goes on where this one was stopped. `make rehearse-test` installs the program.
+`--docs` writes the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from benchmarks.measuring.measured_page import NOTHING, rewrite
+from benchmarks.measuring.results_file import ResultsFile
+from tf_simclrv2.files import read_json
+from tf_simclrv2.rehearsal.tpu_slice import GENERATIONS, GIB
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+NETWORKS = {
+    "ResNet-50": ("--resnet_depth=50",),
+    "ResNet-50 2x+SK": ("--resnet_depth=50", "--width_multiplier=2", "--sk_ratio=0.0625"),
+    "ResNet-101 2x+SK": ("--resnet_depth=101", "--width_multiplier=2", "--sk_ratio=0.0625"),
+    "ResNet-152 3x+SK": ("--resnet_depth=152", "--width_multiplier=3", "--sk_ratio=0.0625"),
+}
+STAGES = {
+    "pretrain": (),
+    "pretrain, rematerialized": ("--rematerialize",),
+    "pretrain, memory of 65,536": ("--memory_size=65536",),
+    "finetune": ("--train_mode=finetune", "--ft_proj_selector=1"),
+    "distill": ("--train_mode=distill", "--teacher=teacher"),
+    "evaluate": ("--mode=eval",),
+}
+SLICES = {"v3-8": 8, "v3-128": 128, "v4-8": 8, "v5e-8": 8, "v5e-64": 64}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all steps have in common; `images` is the batch of a core that is tried first."""
+
+    images: int = 128
+    image_size: int = 224
+    precision: str = "mixed_bfloat16"
+    classes: int = 1000
+    compiler: str = "libtpu 0.0.42.1"
+
+
+Measured = ResultsFile[Settings]
+
+
+def main() -> None:
+    """Rehearses what is not known yet, or writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", type=pathlib.Path, help="simclrv2 with the extra tpu-rehearsal")
+    parser.add_argument("--only", action="append", help="beginnings of NETWORK/STAGE/SLICE; default: all")
+    parser.add_argument("--results", type=pathlib.Path, default=DOCS / "measured" / "tpu.json")
+    parser.add_argument("--docs", action="store_true", help="write docs/tpu.md from --results")
+    arguments = parser.parse_args()
+    measured = Measured.open(arguments.results, Settings())
+    if arguments.docs:
+        rewrite(DOCS / "tpu.md", table(measured))
+        return
+    if arguments.program is None:
+        parser.error("--program is missing; pass the simclrv2 that make rehearse-test has installed.")
+    for name, flags in steps(measured.settings).items():
+        if name not in measured.results and name.startswith(tuple(arguments.only or ("",))):
+            print(name, flush=True)
+            measured.add(name, rehearsed(arguments.program, flags))
+
+
+def steps(settings: Settings) -> dict[str, list[str]]:
+    """The flags of every step, by NETWORK/STAGE/SLICE."""
+    return {
+        f"{network}/{stage}/{tpu}": [
+            f"--tpu={tpu}",
+            f"--{'eval' if stage == 'evaluate' else 'train'}_batch_size={settings.images * cores}",
+            f"--image_size={settings.image_size}",
+            f"--precision={settings.precision}",
+            f"--classes={settings.classes}",
+            *NETWORKS[network],
+            *STAGES[stage],
+        ]
+        for network, stage, (tpu, cores) in itertools.product(NETWORKS, STAGES, SLICES.items())
+    }
+
+
+def rehearsed(program: pathlib.Path, flags: list[str]) -> dict[str, Any]:
+    """What the program finds, which says what it does meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = f"{folder}/found.json"
+        subprocess.run([program, "rehearse", *flags, f"--json={found}"], check=True)
+        return read_json(found)
+
+
+def table(measured: Measured) -> str:
+    """A row for each network and stage, a column for each slice of which something is known."""
+    known = {tuple(name.split("/")): result for name, result in measured.results.items()}
+    if not known:
+        return NOTHING
+    tpus = [tpu for tpu in SLICES if any(tpu == of for *_, of in known)]
+    lines = [f"| network | stage | {' | '.join(tpus)} |", "|---|---|" + "---|" * len(tpus)]
+    for network, stage in itertools.product(NETWORKS, STAGES):
+        found = [known.get((network, stage, tpu)) for tpu in tpus]
+        if any(found):
+            cells = (
+                _cell(each, tpu.split("-")[0]) if each else "" for each, tpu in zip(found, tpus, strict=True)
+            )
+            lines.append(f"| {network} | {stage} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(found: dict[str, Any], kind: str) -> str:
+    """The largest batch of a core that fits, its memory, and the lower bound of its step."""
+    largest = found["largest_images_per_core"]
+    if largest == 0:
+        return "does not fit"
+    step = found["step"] if largest is None else found["largest_step"]
+    images = found["images_per_core"] if largest is None else largest
+    generation = GENERATIONS[kind]
+    seconds = max(step["flops"] / generation.flops, step["accessed"] / generation.bandwidth)
+    return f"{images}: {step['used'] / GIB:.1f} GiB, {1000 * seconds:,.0f} ms"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The table of networks and slices: its steps can be rehearsed, and its cells say what was found."""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+from absl.testing import flagsaver
+
+from benchmarks import tpu_table
+from benchmarks.measuring.measured_page import BEGIN, END, NOTHING
+from benchmarks.tpu_table import Measured, Settings, steps, table
+from tf_simclrv2.cli.flags import config_from_flags, define_flags
+from tf_simclrv2.rehearsal.rehearse import batch_size
+from tf_simclrv2.rehearsal.tpu_slice import parse_slice
+
+GIB = 2**30
+
+
+def step(gigabytes: float, flops: float, accessed: float) -> dict[str, float]:
+    """What a rehearsal's JSON says of a step."""
+    return {"used": gigabytes * GIB, "flops": flops, "accessed": accessed}
+
+
+def found(**values: object) -> dict[str, object]:
+    """What a rehearsal's JSON says, as far as the table reads it."""
+    return {"images_per_core": 128, "largest_images_per_core": None, "largest_step": None, **values}
+
+
+def test_every_step_can_be_asked_for() -> None:
+    if "train_mode" not in flags.FLAGS:  # Flags can be defined once a process.
+        define_flags()
+    asked = steps(Settings())
+    assert len(asked) == len(tpu_table.NETWORKS) * len(tpu_table.STAGES) * len(tpu_table.SLICES)
+    for name, typed in asked.items():
+        tpu, *of_the_run = (flag for flag in typed if not flag.startswith("--classes="))
+        with flagsaver.flagsaver():
+            assert flags.FLAGS(["rehearse", *of_the_run])[1:] == []
+            batch = batch_size(config_from_flags())
+        assert batch == Settings().images * parse_slice(tpu.removeprefix("--tpu=")).replicas, name
+        assert tpu.endswith(name.split("/")[-1])
+
+
+def test_cells_say_what_fits_and_how_fast_it_is_at_most() -> None:
+    measured = Measured(pathlib.Path("none"), Settings())
+    assert table(measured) == NOTHING
+    measured.results = {
+        "ResNet-50/pretrain/v5e-8": found(step=step(9.15, 6.18e12, 104.98e9)),
+        "ResNet-152 3x+SK/pretrain/v5e-8": found(
+            step=step(99, 1, 1), largest_images_per_core=24, largest_step=step(15, 98.5e12, 1)
+        ),
+        "ResNet-152 3x+SK/pretrain/v3-8": found(step=step(99, 1, 1), largest_images_per_core=0),
+    }
+    assert table(measured).splitlines() == [
+        "| network | stage | v3-8 | v5e-8 |",
+        "|---|---|---|---|",
+        # 105 GB at 819 GB/s; 98.5 TFLOP at 197 TFLOP/s.
+        "| ResNet-50 | pretrain |  | 128: 9.2 GiB, 128 ms |",
+        "| ResNet-152 3x+SK | pretrain | does not fit | 24: 15.0 GiB, 500 ms |",
+    ]
+
+
+def test_the_page_shows_the_committed_results() -> None:
+    page = tpu_table.DOCS / "tpu.md"
+    shown = page.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    assert shown == table(Measured.open(tpu_table.DOCS / "measured" / "tpu.json", Settings()))
