@@ -164,7 +164,7 @@ def test_fine_tuning_batches(digits):
 def test_fine_tuning_needs_labels(tmp_path):
     write_images(tmp_path, 3)
     source, config = folder(tmp_path)
-    with pytest.raises(DataError, match=r"has no labels.*sub-folder"):
+    with pytest.raises(DataError, match=r"has no labels.*subfolder"):
         finetuning_batches(source, config, BatchOptions(SIZE, 2))
 
 

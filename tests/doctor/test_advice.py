@@ -144,7 +144,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.few_steps_of_warmup,
         case_of(changed("optimizer", warmup_epochs=0)),
-        "0 steps to a rate of 6.4",
+        "0 steps are few for a rate of 6.4",
         case_of(changed("optimizer", warmup_epochs=1)),
     ),
     (
@@ -158,7 +158,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.images_nearly_black,
         case_of(images=images(brightest=0.0625)),
-        "reaches 0.062 of 1",
+        "is 0.062 of 1",
         case_of(images=images(brightest=0.5)),
     ),
     (
@@ -170,7 +170,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.images_transparent,
         case_of(images=images(transparent=30)),
-        "30 of 32 that were examined are transparent and are laid on white",
+        "30 of 32 that were examined are transparent and are composited onto white",
         case_of(),
     ),
     (
@@ -188,13 +188,13 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.batch_larger_than_dataset,
         case_of(stage("supervised", batch=512), count=100),
-        "512 images a step, but photos/train has 100",
+        "512 images per step, but photos/train has 100",
         case_of(stage("supervised", batch=100), count=100),
     ),
     (
         advice.labeled_batch_larger_than_labels,
         distilling(labeled_batch=128),
-        "128 images a step, but few/train has 70, so some count twice; use --labeled_batch_size=70",
+        "128 images per step, but few/train has 70, so some count twice; use --labeled_batch_size=70",
         distilling(labeled_batch=0),
     ),
     (
@@ -244,7 +244,7 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.precision_slow_here,
         case_of(changed("training", precision="float32")),
-        "2.0 times the speed of float32 here; try --precision=mixed_bfloat16",
+        "2.0 times as fast as in float32 on this machine; try --precision=mixed_bfloat16",
         case_of(changed("training", precision="float32"), machine=machine_of(1.1)),
     ),
     (
@@ -270,13 +270,13 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
     (
         advice.hours_between_checkpoints,
         case_of(trial=trial(step_s=60.0)),
-        "every 5.2 hours, and a killed run loses what it did since the last; try --checkpoint_steps=30",
+        "every 5.2 hours, and a killed run loses everything since the last one; try --checkpoint_steps=30",
         case_of(trial=None),
     ),
     (
         advice.seconds_between_checkpoints,
         case_of(interval=2),
-        "one after every 2.0 seconds slows training down; try --checkpoint_steps=300",
+        "one every 2.0 seconds slows training down; try --checkpoint_steps=300",
         case_of(interval=60),
     ),
 ]

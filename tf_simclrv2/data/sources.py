@@ -220,7 +220,7 @@ def require_labels(source: Source, purpose: str) -> None:
 
 
 def _no_labels(name: str, no_class_label: str, purpose: str) -> str:
-    why, cure = "", "choose a labeled dataset, or put each class of an image folder into a sub-folder"
+    why, cure = "", "choose a labeled dataset, or put each class of an image folder into a subfolder"
     if no_class_label:
         why = f" of a class ({no_class_label})"
         cure = "store the label as a tfds.features.ClassLabel with names, or choose a dataset that has one"

@@ -93,8 +93,8 @@ def few_steps_of_warmup(case: Case) -> str | None:
     if not case.pretraining or not large or schedule.warmup_steps >= 10:
         return None
     return (
-        f"warm-up: {schedule.warmup_steps} steps to a rate of {schedule.peak:.3g} are few, and training may "
-        "diverge at its start; raise --warmup_epochs to a tenth of the run."
+        f"warm-up: {schedule.warmup_steps} steps are few for a rate of {schedule.peak:.3g}, and training may "
+        "diverge at the start; raise --warmup_epochs to a tenth of the run."
     )
 
 
@@ -135,7 +135,7 @@ def images_nearly_black(case: Case) -> str | None:
     if not case.images.count or case.images.brightest > 0.1:
         return None
     return (
-        f"images: the brightest of {case.images.count} that were examined reaches "
+        f"images: the brightest value in the {case.images.count} that were examined is "
         f"{case.images.brightest:.3f} of 1, so their range is wrong; scale their values to the full range of "
         "8 or 16 bits when you write them."
     )
@@ -159,8 +159,8 @@ def images_transparent(case: Case) -> str | None:
         return None
     return (
         f"images: {case.images.transparent} of {case.images.count} that were examined are transparent and "
-        f"are laid on {case.plan.config.data.background}; choose another color with --background=R,G,B if "
-        "they are hard to see on it."
+        f"are composited onto {case.plan.config.data.background}; choose another color with "
+        "--background=R,G,B if they are hard to see on it."
     )
 
 
@@ -186,7 +186,7 @@ def evaluation_without_labels(case: Case) -> str | None:
     cure = "--eval_protocols=online" if protocols else "--mode=train"
     return (
         f"labels: --mode={plan.config.run.mode} evaluates with labels, and {' and '.join(lacking)} "
-        f"has none; put each class into a sub-folder, or use {cure}."
+        f"has none; put each class into a subfolder, or use {cure}."
     )
 
 
@@ -196,7 +196,7 @@ def batch_larger_than_dataset(case: Case) -> str | None:
     if case.batch <= images:
         return None
     return (
-        f"batch: {case.batch} images a step, but {case.plan.train_source.name} has {images}, so some count "
+        f"batch: {case.batch} images per step, but {case.plan.train_source.name} has {images}, so some count "
         f"twice; use --train_batch_size={images} or less."
     )
 
@@ -207,7 +207,7 @@ def labeled_batch_larger_than_labels(case: Case) -> str | None:
     if labeled is None or batch <= labeled.num_examples:
         return None
     return (
-        f"labeled batch: {batch} images a step, but {labeled.name} has {labeled.num_examples}, so some "
+        f"labeled batch: {batch} images per step, but {labeled.name} has {labeled.num_examples}, so some "
         f"count twice; use --labeled_batch_size={labeled.num_examples} or less."
     )
 
@@ -218,7 +218,7 @@ def few_negatives(case: Case) -> str | None:
         return None
     return (
         f"batch: {case.batch} images give {2 * case.batch - 2} negatives, and accuracy falls with fewer than "
-        "some hundred; raise --train_batch_size (--microbatch_size keeps its memory small), or add "
+        "a few hundred; raise --train_batch_size (--microbatch_size keeps its memory small), or add "
         "--memory_size."
     )
 
@@ -229,8 +229,8 @@ def memory_of_few_batches(case: Case) -> str | None:
     if not size or size >= 8 * 2 * case.batch:
         return None
     return (
-        f"memory: {size:,} keys are {size / (2 * case.batch):.1f} batches, which adds few negatives for the "
-        f"cost of a second network; use --memory_size={16 * 2 * case.batch} or 0."
+        f"memory bank: {size:,} keys are {size / (2 * case.batch):.1f} batches, which adds few negatives for "
+        f"the cost of a second network; use --memory_size={16 * 2 * case.batch} or 0."
     )
 
 
@@ -240,8 +240,8 @@ def memory_larger_than_dataset(case: Case) -> str | None:
     if size <= 2 * images:
         return None
     return (
-        f"memory: {size:,} keys of {images:,} images hold each image more than once, as a negative of "
-        f"itself; use --memory_size of {images:,} or less."
+        f"memory bank: {size:,} keys of {images:,} images hold each image more than once, so that it is a "
+        f"negative of itself; use --memory_size of {images:,} or less."
     )
 
 
@@ -282,7 +282,7 @@ def half_precision_left_out_on_a_gpu(case: Case) -> str | None:
     old = case.machine.compute_capability is not None and case.machine.compute_capability < (8, 0)
     half = "mixed_float16" if old else "mixed_bfloat16"
     return (
-        "precision: float32 leaves out the GPU's units for half precision, which are several times as fast, "
+        "precision: float32 does not use the GPU's half-precision units, which are several times as fast, "
         f"and takes twice the memory; pass --precision={half}."
     )
 
@@ -292,13 +292,13 @@ def precision_slow_here(case: Case) -> str | None:
     precision, gain = case.plan.config.training.precision, case.machine.bfloat16_gain
     if precision == "mixed_bfloat16" and gain < 0.9:
         return (
-            f"precision: a convolution in bfloat16 has {gain:.2f} times the speed of float32 here; use "
-            "--precision=float32, unless memory is short."
+            f"precision: a convolution in bfloat16 is only {gain:.2f} times as fast as in float32 on this "
+            "machine; use --precision=float32, unless memory is short."
         )
     if precision == "float32" and gain > 1.3 and not case.machine.has_gpu:
         return (
-            f"precision: a convolution in bfloat16 has {gain:.1f} times the speed of float32 here; "
-            "try --precision=mixed_bfloat16."
+            f"precision: a convolution in bfloat16 is {gain:.1f} times as fast as in float32 on this "
+            "machine; try --precision=mixed_bfloat16."
         )
     if precision == "mixed_float16" and not case.machine.devices:
         return "precision: float16 is for GPUs and slow on a CPU; use --precision=mixed_bfloat16 or float32."
@@ -344,8 +344,8 @@ def hours_between_checkpoints(case: Case) -> str | None:
     if hours <= 2.0:
         return None
     return (
-        f"checkpoints: one is saved every {hours:.1f} hours, and a killed run loses what it did since the "
-        f"last; try --checkpoint_steps={max(1, round(1800 / case.trial.step_s))}."
+        f"checkpoints: one is saved every {hours:.1f} hours, and a killed run loses everything since the "
+        f"last one; try --checkpoint_steps={max(1, round(1800 / case.trial.step_s))}."
     )
 
 
@@ -357,7 +357,7 @@ def seconds_between_checkpoints(case: Case) -> str | None:
     if seconds >= 10.0 or case.plan.steps <= 5 * case.plan.checkpoint_interval:
         return None
     return (
-        f"checkpoints: one after every {seconds:.1f} seconds slows training down; "
+        f"checkpoints: one every {seconds:.1f} seconds slows training down; "
         f"try --checkpoint_steps={max(1, round(300 / case.trial.step_s))}."
     )
 
