@@ -6,7 +6,7 @@
 For each seed a network is pretrained; for each number of labels it is probed, fine-tuned from every layer of
 its head, and the one that is best on validation images is distilled into itself and into a smaller network.
 Beside that the same network is trained from scratch. Every seed and number of labels is a point of its own:
-those in --results are not repeated, and a point that was stopped goes on. `--docs` writes docs/labels.md.
+those in --results are not repeated, and a point that was stopped continues. `--docs` writes docs/labels.md.
 """
 
 from __future__ import annotations

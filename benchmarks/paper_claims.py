@@ -6,8 +6,8 @@
 The first command pretrains, fine-tunes, distills and trains from scratch, and prints a table for each claim.
 Every run has a process with one thread, and as many run at once as there are cores. Typing it again resumes.
 `--seed=0` leaves the other repetitions for later. OUTPUT/results.json holds what each run has measured; with
-`--results=FILE` a measurement goes on elsewhere, without repeating the runs in that file. `--piece=NAME` runs
-one part, with what its runs start from; `--scale=full --pieces` lists parts of minutes on a GPU. The second
+`--results=FILE` a measurement continues elsewhere, without repeating the runs in that file. `--piece=NAME`
+runs one part, with what its runs start from; `--scale=full --pieces` lists parts of minutes on a GPU. The second
 command writes what docs/measured/claims_*.json hold into docs/claims.md, with a figure for each claim.
 """
 
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--piece", help="run this part alone; --pieces lists them")
     parser.add_argument("--pieces", action="store_true", help="list the parts of the measurement")
     parser.add_argument(
-        "--results", type=pathlib.Path, help="file of results to go on from; default: OUTPUT/results.json"
+        "--results", type=pathlib.Path, help="file of results to continue from; default: OUTPUT/results.json"
     )
     parser.add_argument("--epochs", type=int, help="of pretraining, instead of the scale's")
     parser.add_argument(

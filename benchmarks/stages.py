@@ -70,7 +70,7 @@ def run_watched_stage(config: ExperimentConfig, validation_split: str) -> dict[s
         keras.backend.clear_session()
         run = Run(config, say=lambda line: None)
         started = directory / STARTED
-        if run.step == 0:  # Otherwise it was stopped, and goes on.
+        if run.step == 0:  # Otherwise it was stopped, and continues.
             started.write_text(json.dumps({AT_START: top_1(run, config.data.eval_split)}))
         found = json.loads(started.read_text()) if started.exists() else {}
         run.execute()

@@ -29,7 +29,7 @@ OUTPUT = {
 
 @pytest.fixture(autouse=True)
 def _as_a_person_at_a_terminal(monkeypatch):
-    """And nothing from earlier tests goes on."""
+    """And nothing from earlier tests continues."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "_HEARTBEAT", progress._Heartbeat())

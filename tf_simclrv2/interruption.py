@@ -22,7 +22,7 @@ from tf_simclrv2.errors import EXIT_INTERRUPTED
 GRACE = 2.0
 # Last lines of programs that have nothing better to say.
 START_AGAIN = "stopped by Ctrl-C; type the same command to start again"
-GO_ON = "stopped by Ctrl-C; type the same command to go on"
+CONTINUE = "stopped by Ctrl-C; type the same command to continue"
 NOTHING_WRITTEN = "stopped by Ctrl-C; nothing was written; type the same command to start again"
 _CLEAR_LINE = b"\r\x1b[K"
 

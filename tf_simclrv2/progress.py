@@ -1,7 +1,7 @@
 """Shows the progress of long work: a bar on a terminal or in a notebook, else a line every 30 seconds.
 
-A thread looks once a second at whatever work is going on. So nothing is silent, however long a single step,
-a compilation or a fit takes.
+A thread checks once a second which work is in progress. Nothing is silent, however long a single step, a
+compilation or a fit takes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
     import tensorflow as tf
 
 SECONDS_BETWEEN_LINES = 30.0
-# Seconds between two looks at the work that is going on.
+# Seconds between two checks of the work in progress.
 _BEAT = 1.0
 # A phase that is shorter than this shows nothing on a terminal, and nothing shorter is shown in a notebook.
 _SHORT = 2.0
@@ -37,7 +37,7 @@ Item = TypeVar("Item")
 def say_at_once(text: str) -> None:
     """Prints a line that is seen now, in a file too.
 
-    Nobody may read it any more: Ctrl-C in `python run.py | tee log` ends `tee` first. The program goes on.
+    Nobody may read it any more: Ctrl-C in `python run.py | tee log` ends `tee` first. The program continues.
     """
     try:
         print(text, flush=True)
@@ -62,7 +62,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 class _Heartbeat:
-    """Calls `beat` of the innermost work that goes on, once a second, in a thread that ends with the work.
+    """Calls `beat` of the innermost work in progress, once a second, in a thread that ends with the work.
 
     Attributes:
         silent_since: When the last line was said, or when work began after nothing had gone on.
@@ -298,7 +298,7 @@ class _Phase(_Work):
 
 
 def phase(what: str, say: Say | None) -> contextlib.AbstractContextManager:
-    """Shows that work of unknown length goes on, and for how long it has.
+    """Shows that work of unknown length is in progress, and for how long.
 
     On a terminal it is a line that disappears at the end, in a notebook one that stays, in a log a line every
     `SECONDS_BETWEEN_LINES`.

@@ -1,4 +1,4 @@
-"""Results of claims' runs, from which a measurement goes on elsewhere without their weights."""
+"""Results of claims' runs, from which a measurement continues elsewhere without their weights."""
 
 from __future__ import annotations
 

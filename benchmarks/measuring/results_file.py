@@ -1,4 +1,4 @@
-"""What a benchmark has measured, piece by piece: a file to commit, or to go on from on another machine."""
+"""What a benchmark has measured, piece by piece: a file to commit, or to continue from on another machine."""
 
 from __future__ import annotations
 

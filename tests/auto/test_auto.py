@@ -1,4 +1,4 @@
-"""A whole job: what it types, what it chooses, how it goes on, and what it leaves."""
+"""A whole job: what it types, what it chooses, how it continues, and what it leaves."""
 
 import json
 import os

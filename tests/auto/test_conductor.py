@@ -1,4 +1,4 @@
-"""Stages run once, within their time, and a job that goes on knows what is done."""
+"""Stages run once, within their time, and a job that continues knows what is done."""
 
 import json
 

@@ -84,7 +84,7 @@ def test_labels_are_split_class_by_class():
 def test_links_are_read_as_an_image_folder(folder, tmp_path):
     data = tmp_path / "job" / "data"
     every = look_at(str(folder / "test")).labeled
-    for _ in range(2):  # A job that goes on makes them again.
+    for _ in range(2):  # A job that continues makes them again.
         link_folder(str(data / "pictures"), str(folder / "train"))
         link_classes(str(data / "learn"), {"cat": every["cat"][:4], "dog": every["dog"]})
     found = list_image_files(str(data), "learn")

@@ -33,7 +33,7 @@ two_stages = pytest.mark.parametrize(
 
 @every_stage
 def test_replicas_do_not_matter(stage: Stage, replicas: Callable, tmp_path: pathlib.Path) -> None:
-    """Not in what is learned, and not in a checkpoint, which goes on on any number of them."""
+    """Not in what is learned, and not in a checkpoint, which continues on any number of them."""
     runs = {count: Running(stage, replicas(count)) for count in (1, 2, 4)}
     alone = runs[1]
     start = alone.state

@@ -176,7 +176,7 @@ def test_a_service_that_hangs_ends_the_iteration_and_itself_when_told(own_servic
     assert own_service.address.removeprefix("grpc://") in client.failure
     # What was being waited for when the service stopped is waited for with the longer patience.
     assert time.monotonic() - since < PATIENCE + BOUND
-    del batches  # It would go on asking a service that is not there.
+    del batches  # It would keep asking a service that is not there.
     own_service.process.send_signal(signal.SIGCONT)
     own_service.process.terminate()
     assert own_service.process.wait(BOUND) == 0

@@ -89,7 +89,7 @@ def test_ctrl_c_to_both_saves_one_checkpoint(endings):
     assert interrupted.codes == [130, 130], interrupted.said
     lines = {text.splitlines()[-1] for text in interrupted.said}
     assert len(lines) == 1, "both stop at the same step"
-    said = rf"stopped by Ctrl-C at step (\d+) of {STEPS}; all is saved in (\S+);"
+    said = rf"stopped by Ctrl-C at step (\d+) of {STEPS}; everything is saved in (\S+);"
     step, path = re.match(said, lines.pop()).groups()
     assert path.endswith(f"ckpt-{step}") and "Traceback" not in "".join(interrupted.said)
     assert f"resuming from step {step} of" in ended.said[0]

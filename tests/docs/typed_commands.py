@@ -66,7 +66,7 @@ class Shell:
         return done.stdout
 
     def leave_running(self, command: str, log: pathlib.Path) -> subprocess.Popen:
-        """Starts a command that goes on; its words go to a file."""
+        """Starts a command that continues; its words go to a file."""
         with log.open("w") as file:
             return subprocess.Popen(
                 shlex.split(command),

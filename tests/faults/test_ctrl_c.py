@@ -75,7 +75,7 @@ def test_a_command_ends_with_one_line(early, name):
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
-    """A run that gets Ctrl-C while it trains, and one that goes on and gets it while it evaluates."""
+    """A run that gets Ctrl-C while it trains, and one that continues and gets it while it evaluates."""
     folder = tmp_path_factory.mktemp("training")
     run, said, codes = folder / "run", [], []
     for words in (["--mode=train"], ["--mode=train_then_eval", "--eval_protocols=linear"]):
@@ -100,7 +100,8 @@ def test_training_saves_and_says_where(training):
     assert codes[0] == 130 and "Traceback" not in said[0]
     last = said[0].splitlines()[-1]
     match = re.fullmatch(
-        rf"stopped by Ctrl-C at step (\d+) of {STEPS}; all is saved in (\S+); type the same command to go on",
+        rf"stopped by Ctrl-C at step (\d+) of {STEPS}; everything is saved in (\S+); "
+        "type the same command to continue",
         last,
     )
     assert match and match[2] == f"{run}/ckpt-{match[1]}"
@@ -113,6 +114,6 @@ def test_evaluation_ends_and_says_what_is_saved(training):
     assert codes[1] == 130 and "Traceback" not in said[1]
     newest = newest_step(run)
     assert said[1].splitlines()[-1] == (
-        f"stopped by Ctrl-C; training is saved in {run}/ckpt-{newest}; type the same command to go on"
+        f"stopped by Ctrl-C; training is saved in {run}/ckpt-{newest}; type the same command to continue"
     )
     assert not os.path.exists(run / "result.json")

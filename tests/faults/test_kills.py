@@ -128,7 +128,7 @@ def test_sigterm_says_where_it_saved(runs):
     assert len(lines) == SIGTERMS
     for line in lines:
         step = line.removeprefix("stopped by SIGTERM at step ").split(" ")[0]
-        assert f"all is saved in {runs.stopped}/ckpt-{step};" in line
+        assert f"everything is saved in {runs.stopped}/ckpt-{step};" in line
         assert f"resuming from step {step} of {STEPS}" in runs.stop_log
 
 

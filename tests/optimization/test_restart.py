@@ -1,4 +1,4 @@
-"""An optimizer restored from a checkpoint goes on as if it had never stopped."""
+"""An optimizer restored from a checkpoint continues as if it had never stopped."""
 
 from __future__ import annotations
 

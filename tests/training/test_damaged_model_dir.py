@@ -1,6 +1,6 @@
-"""Each file of a model_dir truncated, emptied or with one bit flipped: no run goes on from something wrong.
+"""Each file of a model_dir truncated, emptied or with one bit flipped: no run continues from something wrong.
 
-The reference is the sound run: a run on a damaged copy either ends in one sentence, or goes on from a
+The reference is the sound run: a run on a damaged copy either ends in one sentence, or continues from a
 checkpoint whose every value is the one that the sound run saved.
 """
 

@@ -1,4 +1,4 @@
-"""A training whose data service is killed ends soon, keeps its checkpoint and goes on from there."""
+"""A training whose data service is killed ends soon, keeps its checkpoint and continues from there."""
 
 import re
 import time

@@ -47,7 +47,7 @@ def test_a_resumed_run_drops_what_it_repeats_and_what_a_kill_left_half(tmp_path)
 
 
 def test_an_evaluation_that_is_made_again_replaces_its_line(tmp_path):
-    """It writes while the training goes on."""
+    """It writes while the training continues."""
     training = log_for(tmp_path)
     training.begin(0)
     training.write("train", 2, {"loss": 1.0})

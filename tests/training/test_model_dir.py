@@ -1,4 +1,4 @@
-"""Which runs may go on in a directory."""
+"""Which runs may continue in a directory."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A run that resumes says what has changed, and does not go on with other images unless it is told to."""
+"""A run that resumes says what has changed, and does not continue with other images unless it is told to."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_another_number_of_images(
         Run(config_of(copied, more, train_epochs=2), say=Lines())
     assert str(refused.value) == (
         f"model_dir {str(copied)!r} was trained on other images: {trained[1]}/train had 8, and {more}/train "
-        "has 9; use those, or another --model_dir, or pass --allow_other_data to go on with these."
+        "has 9; use those, or another --model_dir, or pass --allow_other_data to continue with these."
     )
     assert before == {path: path.read_bytes() for path in copied.iterdir() if path.is_file()}
     _, lines, _ = execute(config_of(copied, more, train_epochs=2, allow_other_data=True))

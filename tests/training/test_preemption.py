@@ -121,7 +121,7 @@ def test_a_run_that_is_stopped_between_checkpoints_saves_on_the_same_steps(tmp_p
     monkeypatch.setattr(training_loop, "TrainingProgress", StopsAtThree)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(
-        Preempted, match=r"stopped by SIGTERM at step 3 of 6; all is saved in .*ckpt-3;"
+        Preempted, match=r"stopped by SIGTERM at step 3 of 6; everything is saved in .*ckpt-3;"
     ) as stop:
         execute(config_for(tmp_path / "stopped", **options))
     assert stop.value.exit_code == EXIT_PREEMPTED
@@ -180,7 +180,8 @@ def test_ctrl_c_ends_a_loop_of_steps_after_the_step_that_it_is_at(tmp_path, monk
 
     monkeypatch.setattr(training_loop.TrainingLoop, "__init__", init)
     options = {"mode": "train", "train_steps": 1000, "steps_per_loop": 1000, "checkpoint_steps": 1000}
-    with pytest.raises(Preempted, match=r"stopped by Ctrl-C at step (\d+) of 1,000; all is saved in") as stop:
+    line = r"stopped by Ctrl-C at step (\d+) of 1,000; everything is saved in"
+    with pytest.raises(Preempted, match=line) as stop:
         execute(config_for(tmp_path, **options))
     assert stop.value.exit_code == EXIT_INTERRUPTED == 130
     (index,) = tmp_path.glob("ckpt-*.index")

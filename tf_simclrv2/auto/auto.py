@@ -48,7 +48,7 @@ class AutoConfig:
 
     Attributes:
         data_dir: A folder of pictures, of class folders, or of `train` and perhaps `test`.
-        output: The folder of the job; a job that was stopped goes on in it.
+        output: The folder of the job; a job that was stopped continues in it.
         budget: The time that it may take, such as `2h`.
         labels_from: A CSV file of labels, as `--labels_from` takes it. None takes those of class folders.
         dry_run: Measure, print the commands, and write nothing.
@@ -73,7 +73,7 @@ class AutoConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What may not change when a job goes on."""
+        """What may not change when a job continues."""
         labels = self.labels_from and os.path.abspath(self.labels_from)
         return {"data_dir": os.path.abspath(self.data_dir), "labels_from": labels, "flags": [*self.flags]}
 
@@ -135,7 +135,7 @@ class _Job:
         return self._last_line(final)
 
     def _plan(self, folder: str) -> tuple[Commands, Measured]:
-        """Chooses the settings, or takes those of a job that goes on, and says all of it."""
+        """Chooses the settings, or takes those of a job that continues, and says all of it."""
         self._link(folder)
         facts = self._record.facts
         if "choices" not in facts:
@@ -199,7 +199,7 @@ class _Job:
         return [*lines, *(f"$ {stage.text}" for stage in stages)]
 
     def _decided(self, name: str, decide: Callable[[], Any]) -> Any:
-        """Decides once: a job that goes on has less time left, by which it might decide otherwise."""
+        """Decides once: a job that continues has less time left, by which it might decide otherwise."""
         if name not in self._record.facts:
             self._record.facts[name] = decide()
             self._conductor.note()

@@ -1,4 +1,4 @@
-"""Runs commands within their time, and notes what is done, so that a job can go on later."""
+"""Runs commands within their time, and notes what is done, so that a job can continue later."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Record:
 
     @classmethod
     def open(cls, output: str, asked: dict[str, Any]) -> Record:
-        """Reads the record of a job that goes on, or begins one.
+        """Reads the record of a job that continues, or begins one.
 
         Raises:
             ConfigError: The folder holds another job, or something else.
@@ -63,7 +63,7 @@ class Record:
             name = differing[0]
             raise ConfigError(
                 f"{name} is {asked[name]!r}, but the job in {output!r} began with {found.asked.get(name)!r}; "
-                "type that again to go on, or choose another --output."
+                "type that again to continue, or choose another --output."
             )
         return found
 
@@ -147,6 +147,6 @@ class Conductor:
         if process.returncode and not asked:
             raise RunError(
                 f"{stage.name} failed with exit code {process.returncode}; see its lines above, and type the "
-                "same command to go on."
+                "same command to continue."
             )
         return not asked or process.returncode not in (EXIT_PREEMPTED, -signal.SIGTERM, -signal.SIGKILL, 143)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.config import TrainingConfig
-from tf_simclrv2.interruption import GO_ON, NOTHING_WRITTEN, START_AGAIN, CtrlC
+from tf_simclrv2.interruption import CONTINUE, NOTHING_WRITTEN, START_AGAIN, CtrlC
 from tf_simclrv2.plain_errors import errors_in_a_sentence
 from tf_simclrv2.setting import settings_of
 from tf_simclrv2.version import VERSION
@@ -45,7 +45,7 @@ COMMANDS = {
     "auto": Command(
         "tf_simclrv2.cli.auto",
         "do all of it within a time: from a folder of pictures to a model and a report",
-        stopped=GO_ON,
+        stopped=CONTINUE,
     ),
     "export": Command(
         "tf_simclrv2.cli.export",
@@ -58,7 +58,7 @@ COMMANDS = {
     "embed": Command(
         "tf_simclrv2.cli.embed",
         "write the features of images to a file, with names, classes and predictions",
-        stopped=GO_ON,
+        stopped=CONTINUE,
     ),
     "search": Command(
         "tf_simclrv2.cli.search",

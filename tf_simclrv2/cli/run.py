@@ -73,4 +73,4 @@ def _last_line(run: RunConfig) -> str:
     newest = newest_checkpoint(run.model_dir) if run.model_dir else None
     if FLAGS.doctor or run.mode == "eval" or newest is None:
         return "stopped by Ctrl-C; type the same command to start again"
-    return f"stopped by Ctrl-C; training is saved in {newest}; type the same command to go on"
+    return f"stopped by Ctrl-C; training is saved in {newest}; type the same command to continue"

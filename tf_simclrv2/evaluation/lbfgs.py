@@ -50,7 +50,7 @@ def minimize_together(
     """Minimizes S functions of P parameters by L-BFGS, with one evaluation of all of them at a time.
 
     A function ends when no component of its gradient exceeds the tolerance, or when no step along its
-    direction lowers it, which means that it is as low as its dtype can tell. The others go on without it. The
+    direction lowers it, so that it is as low as its dtype can represent. The others continue without it. The
     functions must be convex, so that a step that lowers one has a positive curvature too.
 
     Args:

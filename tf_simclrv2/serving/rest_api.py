@@ -78,7 +78,7 @@ class RestApi:
         self._model = model
         self._config = config
         self._limits = RequestLimits(config.max_images, config.max_pixels)
-        # Reading and writing JSON takes milliseconds, in which the event loop must go on.
+        # Reading and writing JSON takes milliseconds, in which the event loop must keep running.
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="json")
         base = "/v1/models/{name:model_name}"
         versioned = base + "/versions/{version:model_version}"

@@ -198,7 +198,7 @@ class Run:
         if not result:
             raise CheckpointError(
                 f"the checkpoints in model_dir {self.model_dir.path!r} were removed before they could be "
-                "evaluated; run the same command while its training goes on."
+                "evaluated; run the same command while its training continues."
             )
         return result
 

@@ -122,8 +122,8 @@ class TrainingLoop:
             stopped_by = self._train(controller, total)
         if stopped_by:
             raise Preempted(
-                f"stopped by {NAMES[stopped_by]} at step {self._prepared.step:,} of {total:,}; all is saved "
-                f"in {self._manager.newest}; type the same command to go on",
+                f"stopped by {NAMES[stopped_by]} at step {self._prepared.step:,} of {total:,}; everything "
+                f"is saved in {self._manager.newest}; type the same command to continue",
                 EXIT_CODES[stopped_by],
             )
         self._conclude()

@@ -114,7 +114,7 @@ class Validation:
         step, total, patience = stopped["step"], self._plan.steps, stopped["patience"]
         return (
             f"stopped early at step {step:,} of {total:,}, after {patience:,} measurement(s) without a new "
-            f"best; raise --patience, or leave it out, to go on\n{kept}"
+            f"best; raise --patience, or leave it out, to continue\n{kept}"
         )
 
     def _is_due(self, step: int) -> bool:

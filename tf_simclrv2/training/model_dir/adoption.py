@@ -117,7 +117,7 @@ def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], sa
 def _teacher(config: ExperimentConfig, path: str) -> _Earlier:
     own = config.run.model_dir
     if own and checkpoint_steps(own) and (begun := ModelDir(own).read_config()):
-        return _Earlier.of(own, begun.model)  # It goes on as it began, whatever its teacher is now.
+        return _Earlier.of(own, begun.model)  # It continues as it began, whatever its teacher is now.
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         return _Earlier.of(path, read_model(path))
     return _Earlier.of(path, find_weights(path, setting="teacher").model)

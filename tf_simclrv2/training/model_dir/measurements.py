@@ -63,7 +63,7 @@ class Measurements:
         write_json(os.path.join(model_dir, VALIDATION_FILE), values)
 
     def until(self, step: int) -> Measurements:
-        """Returns the measurements up to a step, of a run that goes on from there."""
+        """Returns the measurements up to a step, of a run that continues from there."""
         made = tuple(measurement for measurement in self.made if measurement.step <= step)
         return dataclasses.replace(self, made=made, stopped_early=None)
 

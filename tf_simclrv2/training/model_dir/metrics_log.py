@@ -22,7 +22,7 @@ class MetricsLog:
     """The lines of a run: for each log (`train`, `validation`, `eval`) and step at most one.
 
     A line holds `log`, `step`, `epoch` and the numbers by tag; a number that is not finite is null. An
-    evaluation may write while the training goes on.
+    evaluation may write while the training continues.
 
     Args:
         model_dir: The run's directory.
@@ -43,7 +43,7 @@ class MetricsLog:
         self._last: dict[str, int] = {}
 
     def begin(self, step: int) -> None:
-        """Drops the lines after a step, from which training goes on, and what a killed program left half."""
+        """Drops the lines after the step from which training continues, and any that a kill cut off."""
         if self._chief and tf.io.gfile.exists(self._path):
             with waiting_lock(self._lock):
                 self._rewrite([line for line in self._lines() if line["step"] <= step])

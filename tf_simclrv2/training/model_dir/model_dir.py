@@ -129,7 +129,7 @@ class ModelDir:
         if found and not allowed:
             raise CheckpointError(
                 f"model_dir {self.path!r} was trained on other images: {'; '.join(found)}; use those, or "
-                "another --model_dir, or pass --allow_other_data to go on with these."
+                "another --model_dir, or pass --allow_other_data to continue with these."
             )
         return found
 
