@@ -136,7 +136,7 @@ def _memory(scale: Scale) -> Claim:
             arms += [memory, without]
             where = "in the linear probe" if result == LINEAR else f"when {what}"
             comparisons.append(Comparison(f"memory is better {where}{at}", (memory,), (without,)))
-    return Claim("c", "A memory of negatives helps a little", tuple(arms), tuple(comparisons))
+    return Claim("c", "A memory bank of negatives helps a little", tuple(arms), tuple(comparisons))
 
 
 def _distillation(scale: Scale) -> Claim:

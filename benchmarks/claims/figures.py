@@ -55,7 +55,7 @@ def _samples(axes: Axes, samples: Sequence[Sample], color: str, marker: str, num
 
 
 def _in_two_lines(label: str) -> str:
-    """A long label broken behind its colon, or at the space nearest to its middle."""
+    """A long label broken after its colon, or at the space nearest to its middle."""
     if len(label) <= 36:
         return label
     if ": " in label:

@@ -10,9 +10,9 @@ from benchmarks.claims.scale import Scale
 from benchmarks.measuring.measured_page import percent
 
 _SENTENCES = {
-    "seen": "The paper's direction was seen: {}.",
+    "seen": "The paper's direction was observed: {}.",
     "undecided": "Undecided at this scale: {}.",
-    "the opposite": "The opposite was seen of: {}.",
+    "the opposite": "The opposite was observed for: {}.",
 }
 
 
@@ -53,7 +53,7 @@ def table(finding: Finding) -> str:
 
 
 def sentence(finding: Finding) -> str:
-    """Says of every comparison whether the paper's direction was seen."""
+    """Says of every comparison whether the paper's direction was observed."""
     said = []
     for outcome, words in _SENTENCES.items():
         labels = [sample.label for sample in finding.differences if sample.verdict == outcome]

@@ -50,7 +50,7 @@ class Pretrained:
         head_layers: Layers of its projection head.
         selector: The layer of the head that it is fine-tuned from.
         other_selectors: Further layers, each of which it is fine-tuned from too.
-        memory: Whether a memory of negatives is used.
+        memory: Whether a memory bank of negatives is used.
         probed: Whether a linear probe is fitted to it.
         batch_size: Images per step; None for the scale's.
     """

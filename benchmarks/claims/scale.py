@@ -19,7 +19,7 @@ class Scale:
         small_depth: Layers of the small one.
         pretrain_batch_size: Images of a step of pretraining.
         pretrain_epochs: Epochs of pretraining.
-        memory_size: Keys that the momentum memory holds, where there is one.
+        memory_size: Keys that the memory bank holds, if there is one.
         memory_decay: Decay of its momentum encoder.
         label_batch_size: Images of a step of fine-tuning and of supervised training.
         finetune_steps: Steps of fine-tuning.
@@ -28,7 +28,7 @@ class Scale:
         self_temperature: Of distilling the big network into itself; into the small one it is 1.
         heads: Layers of the projection heads that are compared; 3 is the one of the other claims too.
         fractions: Shares of the labels, the smallest first.
-        memory_batches: Batch sizes that a memory is tried at, beside `pretrain_batch_size`.
+        memory_batches: Batch sizes at which a memory bank is tested, in addition to `pretrain_batch_size`.
         seeds: Seeds of the weights, the augmentation and the draw of the labels; one repetition each.
     """
 
