@@ -7,8 +7,8 @@ The first command pretrains, fine-tunes, distills and trains from scratch, and p
 Every run has a process with one thread, and as many run at once as there are cores. Typing it again resumes.
 `--seed=0` leaves the other repetitions for later. OUTPUT/results.json holds what each run has measured; with
 `--results=FILE` a measurement continues elsewhere, without repeating the runs in that file. `--piece=NAME`
-runs one part, with what its runs start from; `--scale=full --pieces` lists parts of minutes on a GPU. The second
-command writes what docs/measured/claims_*.json hold into docs/claims.md, with a figure for each claim.
+runs one part, with what its runs start from; `--scale=full --pieces` lists parts of minutes on a GPU. The
+second command writes what docs/measured/claims_*.json hold into docs/claims.md, with a figure for each claim.
 """
 
 from __future__ import annotations

@@ -54,13 +54,13 @@ class ModelConfig:
     )
     image_size: int = setting(
         224,
-        "Side of the square input images, in pixels; 32 and below use the CIFAR stem. Not set, it is that of "
-        "the checkpoint or the teacher, if there is one.",
+        "Side of the square input images, in pixels; 32 and below use the CIFAR stem. If not set, it is that "
+        "of the checkpoint or the teacher, if there is one.",
         minimum=8,
     )
     num_classes: int = setting(
         1000,
-        "Outputs of the linear classifier; 0 builds none. A run takes the number from its dataset.",
+        "Outputs of the linear classifier; 0 builds none. A run sets it from its dataset.",
         minimum=0,
         flag=None,
     )
@@ -167,8 +167,8 @@ class ObjectiveConfig:
     )
     memory_size: int = setting(
         0,
-        "Size of the memory bank: how many momentum-encoder keys of past batches the queries are contrasted "
-        "with (the paper: 65536).",
+        "Size of the memory bank: the number of momentum-encoder keys from past batches with which queries "
+        "are contrasted (the paper: 65536).",
         minimum=0,
         zero_is_off=True,
     )
@@ -242,9 +242,9 @@ class OptimizerConfig:
     online_learning_rate: float = setting(
         0.2,
         "Learning rate of pretraining's online classifier, in units of 1/L, where L bounds the curvature of "
-        "its loss on the batch: the same rate fits features of every size and number. It is constant. 0 "
-        "trains the classifier at the network's learning rate, as the published program does. Adam's steps "
-        "do not depend on it.",
+        "its loss on the batch, so that one rate suits features of every scale and dimension. It is "
+        "constant. 0 trains the classifier at the network's learning rate, as the published program does. "
+        "Adam's steps do not depend on it.",
         minimum=0,
         absent=0.0,
     )
@@ -281,29 +281,30 @@ class DataConfig:
     )
     labeled_data_dir: str | None = setting(
         None,
-        "Directory of labeled_dataset; by default data_dir, if both datasets are image folders or neither "
-        "is.",
+        "Directory of labeled_dataset; by default data_dir, if both or neither of the datasets are image "
+        "folders.",
         is_path=True,
     )
     labeled_image_key: str | None = setting(
-        None, "The image_key of labeled_dataset; by default image_key, if no other dataset is named."
+        None, "The image_key of labeled_dataset; by default image_key, if both datasets are the same."
     )
     labeled_label_key: str | None = setting(
-        None, "The label_key of labeled_dataset; by default label_key, if no other dataset is named."
+        None, "The label_key of labeled_dataset; by default label_key, if both datasets are the same."
     )
     eval_split: str = setting("validation", "Split of the evaluation images.")
     validation_split: str | None = setting(
         None,
-        "Split of the images by which keep_best and patience choose, which must be neither trained on nor "
-        "evaluated: for example train[90%:] beside train[:90%]. It is of the dataset that eval_split is of.",
+        "Split of the images on which keep_best and patience select a checkpoint, which must be neither "
+        "trained on nor evaluated: for example train[90%:] with train_split=train[:90%]. It comes from the "
+        "same dataset as eval_split.",
     )
     ignore_empty_classes: bool = setting(
-        False, "Let a class folder without an image that can be read be no class, instead of refusing it."
+        False, "Ignore class folders without a readable image, instead of refusing them."
     )
     background: str = setting(
         "white",
-        "Color on which transparent images are laid: white, black, or red, green and blue from 0 to 255, as "
-        "in 200,200,200. Not set, it is that of the checkpoint or the teacher, if there is one.",
+        "Color onto which transparent images are composited: white, black, or red, green and blue from 0 to "
+        "255, as in 200,200,200. If not set, it is that of the checkpoint or the teacher, if there is one.",
     )
     crop_min_area: float = setting(
         0.08,
@@ -325,7 +326,7 @@ class DataConfig:
     tf_data_service: str | None = setting(
         None,
         "Addresses, grpc://host:port separated by commas, of the services that decode and augment training "
-        "images. By default this process does it.",
+        "images. By default, this process does so itself.",
     )
     max_skipped_fraction: float = setting(
         0.01, "Fraction of unreadable images above which the run stops.", minimum=0, maximum=1
@@ -338,9 +339,9 @@ class DataConfig:
     )
     labels_from: str | None = setting(
         None,
-        "CSV file with the columns path and label, which gives the images that it names their classes, or a "
-        ".txt file with a name per line, whose images keep theirs. Other images of the same split have no "
-        "label, and supervised stages leave them out.",
+        "CSV file with the columns path and label, which assigns classes to the images that it names, or a "
+        ".txt file with one image name per line; these images keep their labels. Other images of the same "
+        "split have no label, and supervised stages leave them out.",
         is_path=True,
     )
     labels_per_class: int = setting(
@@ -348,8 +349,8 @@ class DataConfig:
     )
     labels_per_class_at_most: bool = setting(
         False,
-        "Let a class with fewer images than labels_per_class (or label_fraction) asks for give all that it "
-        "has, instead of refusing it.",
+        "Use all images of a class that has fewer than labels_per_class (or label_fraction) asks for, "
+        "instead of refusing it.",
     )
     label_seed: int = setting(
         0, "Seed that chooses the labels of label_fraction or labels_per_class.", minimum=0
@@ -462,7 +463,7 @@ class TrainingConfig:
     train_steps: int = setting(0, "Steps of training; 0 uses train_epochs.", minimum=0)
     patience: int = setting(
         0,
-        "Stop training early after so many measurements of keep_best in a row without a new best.",
+        "Stop training early after this many consecutive measurements of keep_best without a new best.",
         minimum=0,
         zero_is_off=True,
     )
@@ -474,9 +475,9 @@ class TrainingConfig:
     )
     tf32: Literal["default", "on", "off"] = setting(
         "default",
-        "Whether layers may round the factors of float32 products to TensorFloat-32 on GPUs that have it, "
-        "which is several times as fast; default leaves it to TensorFlow, which does. Losses, similarities "
-        "and statistics are exact float32 either way.",
+        "Whether layers may round the factors of float32 products to TensorFloat-32 on GPUs that support it, "
+        "which is several times as fast; default leaves it to TensorFlow, which allows it. Losses, "
+        "similarities and statistics are exact float32 in any case.",
     )
     seed: int = setting(0, "Seed of all random numbers.", minimum=0, below=2**31)
     deterministic: bool = setting(False, "Use only deterministic TensorFlow kernels, which may be slower.")
@@ -507,7 +508,7 @@ class TrainingConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured of a checkpoint."""
+    """What to measure of a checkpoint."""
 
     eval_batch_size: int = setting(256, "Images per evaluation batch, over all replicas.", minimum=1)
     eval_steps: int = setting(0, "Batches to evaluate; 0 evaluates the whole split.", minimum=0)
@@ -523,8 +524,8 @@ class EvaluationConfig:
     )
     probe_labels_per_class: int = setting(
         0,
-        "Also fit the linear protocol with this many labels per class, those that fine-tuning with "
-        "the same labels_per_class and label_seed uses.",
+        "Also fit the linear protocol with this many labels per class, the same ones that fine-tuning uses "
+        "with the same labels_per_class and label_seed.",
         minimum=0,
         zero_is_off=True,
     )
@@ -533,14 +534,14 @@ class EvaluationConfig:
     )
     knn_epochs: int = setting(
         0,
-        "Evaluate nearest neighbors on some evaluation images every so many epochs of training.",
+        "Evaluate nearest neighbors on some evaluation images after every this many epochs of training.",
         minimum=0,
         zero_is_off=True,
     )
     validation_images: int = setting(
         2000,
-        "How many images of validation_split a measurement of keep_best uses at most; knn and linear use as "
-        "many training images.",
+        "Maximum number of validation_split images that a measurement of keep_best uses; knn and linear use "
+        "as many training images.",
         minimum=1,
     )
 
@@ -567,7 +568,7 @@ class RunConfig:
     )
     allow_other_data: bool = setting(
         False,
-        "Resume a run even if its training images are others than before, by their number or their names.",
+        "Resume a run even if the number or names of its training images have changed.",
     )
     variable_schema: str | None = setting(
         None,
@@ -582,9 +583,9 @@ class RunConfig:
     keep_checkpoint_max: int = setting(5, "How many checkpoints to keep.", minimum=1)
     keep_best: Literal["none", "knn", "linear", "online"] = setting(
         "none",
-        "Also keep the best checkpoint, in model_dir/best, by the top-1 accuracy on validation_split that is "
-        "measured with each checkpoint: of 20 nearest neighbors, of a linear classifier fitted to frozen "
-        "features, or of the network's own classifier (online, in every stage).",
+        "Also keep the best checkpoint, in model_dir/best, chosen by the top-1 accuracy on validation_split "
+        "at each checkpoint: of 20 nearest neighbors, of a linear classifier fitted to frozen features, or "
+        "of the network's own classifier (online, in every stage).",
     )
     keep_hub_module_max: int = setting(1, "How many exported SavedModels to keep; 0 exports none.", minimum=0)
     eval_name: str | None = setting(
@@ -599,7 +600,7 @@ class RunConfig:
         minimum=0,
         zero_is_off=True,
     )
-    tpu_name: str | None = setting(None, "Name of the TPU; by default none is used.")
+    tpu_name: str | None = setting(None, "Name of the TPU; by default, no TPU is used.")
     tpu_zone: str | None = setting(None, "Google Cloud zone of the TPU; by default TensorFlow looks it up.")
     gcp_project: str | None = setting(
         None, "Google Cloud project of the TPU; by default TensorFlow looks it up."
@@ -609,14 +610,14 @@ class RunConfig:
         600.0, "Seconds to wait for the other workers of TF_CONFIG, the TPU or data services.", above=0
     )
     steps_per_loop: int = setting(
-        0, "Steps between summaries and progress updates; 0 chooses depending on the device.", minimum=0
+        0, "Steps between summaries and progress updates; 0 chooses a number for the device.", minimum=0
     )
     report_images: int = setting(
         2000, "Evaluation images that report.html shows; 0 writes no report.", minimum=0
     )
     compile_cache: str = setting(
         "~/.cache/tf_simclrv2/xla",
-        "Directory that keeps what was compiled for a GPU, for later runs; empty keeps nothing.",
+        "Directory that caches the programs compiled for a GPU, for later runs; empty caches nothing.",
     )
 
     def __post_init__(self) -> None:
@@ -624,8 +625,8 @@ class RunConfig:
         _require(
             self.variable_schema in (None, WITHOUT_CLASSIFIER, WITHOUT_HEADS),
             f"variable_schema is {self.variable_schema!r}; weights are matched by name here, so choose "
-            f"{WITHOUT_CLASSIFIER!r}, which leaves the classifier as initialized, {WITHOUT_HEADS!r}, which "
-            "leaves the projection head too, or leave it out.",
+            f"{WITHOUT_CLASSIFIER!r}, which leaves the classifier as initialized, or {WITHOUT_HEADS!r}, "
+            "which leaves the projection head as initialized too, or omit it.",
         )
         _require(
             self.checkpoint_epochs > 0 or self.checkpoint_steps > 0,
@@ -635,7 +636,7 @@ class RunConfig:
         name = self.eval_name
         _require(
             name is None or ("/" not in name and name not in (".", "..")),
-            f"eval_name is {name!r}; it becomes a part of files' names in model_dir, so leave out slashes.",
+            f"eval_name is {name!r}; it becomes part of file names in model_dir, so leave out slashes.",
         )
 
     def require_model_dir(self) -> str:
@@ -682,7 +683,7 @@ class ExperimentConfig:
         else:
             _require(
                 self.objective.memory_size == 0,
-                f"memory_size is {self.objective.memory_size}, but only pretraining has a memory; "
+                f"memory_size is {self.objective.memory_size}, but only pretraining has a memory bank; "
                 "leave it at 0.",
             )
         # An evaluation takes its stage from its model_dir later.
@@ -691,7 +692,7 @@ class ExperimentConfig:
         _require(
             distills or self.data.labeled == self.data,
             f"{' and '.join(f'{name} is {getattr(self.data, name)!r}' for name in own)}, but only "
-            "distillation reads labeled images of their own; use "
+            "distillation reads labeled images separately; use "
             f"{' and '.join('--' + name.removeprefix('labeled_') for name in own)}.",
         )
         pretraining = self.training.train_mode == "pretrain"
@@ -707,7 +708,8 @@ class ExperimentConfig:
         _require(
             self.objective.memory_size == 0 or self.objective.memory_size >= keys,
             f"memory_size is {self.objective.memory_size}, but one step of batch "
-            f"{self.training.train_batch_size} makes {keys} keys; use at least {keys}, or 0 for no memory.",
+            f"{self.training.train_batch_size} makes {keys} keys; use at least {keys}, or 0 for no memory "
+            "bank.",
         )
         _require(
             self.training.train_mode != "distill" or bool(self.distillation.teacher),
@@ -715,13 +717,13 @@ class ExperimentConfig:
         )
 
     def _refuse_unmeasured_choice(self) -> None:
-        if self.run.mode == "eval":  # It takes over what the training was told, and chooses nothing.
+        if self.run.mode == "eval":  # It adopts the settings of the training, and chooses nothing.
             return
         chooses, training = self.run.keep_best != "none", self.training
         _require(
             chooses or not training.patience,
-            f"patience is {training.patience}, but keep_best is 'none', so there is nothing to get better; "
-            "choose --keep_best=knn, linear or online.",
+            f"patience is {training.patience}, but keep_best is 'none', so nothing is measured that could "
+            "improve; choose --keep_best=knn, linear or online.",
         )
         _require(
             not chooses or bool(self.data.validation_split),
@@ -768,8 +770,8 @@ AREAS: dict[str, type] = typing.get_type_hints(ExperimentConfig)
 def config_from_dict(cls: type[_Config], values: dict[str, Any]) -> _Config:
     """Builds the dataclass `cls`, and the dataclasses within it, from plain values.
 
-    A setting that `values` lacks has its default, or the value that stands for what was done before there
-    was such a setting (`Setting.absent`).
+    A setting that `values` lacks gets its default, or the value that stands for the behavior before the
+    setting existed (`Setting.absent`).
 
     Raises:
         ConfigError: `values` has a field that `cls` does not have, or a value outside its limits.

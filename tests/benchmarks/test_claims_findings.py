@@ -77,7 +77,8 @@ def test_the_sentence_says_what_was_not_seen():
     assert sentence(finding((0.5, 0.5, 0.5), (0.1, 0.1, 0.2))) == (
         "The paper's direction was observed: new beats old."
     )
-    assert sentence(finding((0.1, 0.1, 0.2), (0.5, 0.5, 0.5))) == "The opposite was observed for: new beats old."
+    worse = finding((0.1, 0.1, 0.2), (0.5, 0.5, 0.5))
+    assert sentence(worse) == "The opposite was observed for: new beats old."
     assert sentence(finding((0.1, 0.5, 0.3), (0.5, 0.1, 0.3))) == "Undecided at this scale: new beats old."
 
 
