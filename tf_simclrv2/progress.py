@@ -47,7 +47,7 @@ def say_at_once(text: str) -> None:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person sees a bar on a stream.
+    """Returns whether a person sees a bar on a stream.
 
     A terminal without a width shows none (`docker exec -t` from a script), and neither does the log of
     continuous integration, although both call themselves terminals.

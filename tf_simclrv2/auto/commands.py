@@ -82,7 +82,7 @@ class Commands:
         self._flags = flags
 
     def path(self, name: str) -> str:
-        """The directory of a stage."""
+        """Returns the directory of a stage."""
         return os.path.join(self._output, name)
 
     def trial(self, json_file: str, steps: int) -> Stage:

@@ -88,11 +88,11 @@ class Conductor:
         self._say = say
 
     def done(self, name: str) -> bool:
-        """Whether a stage has ended already."""
+        """Returns whether a stage has already ended."""
         return name in self._record.stages
 
     def whole(self, name: str) -> bool:
-        """Whether a stage has ended and was not cut short."""
+        """Returns whether a stage has ended and was not cut short."""
         return self.done(name) and self._record.stages[name]["whole"]
 
     def run(self, stage: Stage, spare_s: float | None = None) -> None:

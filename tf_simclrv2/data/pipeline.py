@@ -30,16 +30,18 @@ WHOLE = Share()
 
 @dataclasses.dataclass(frozen=True)
 class BatchOptions:
-    """Settings of a stream of training batches.
+    """Describes a stream of training batches.
 
     Attributes:
-        image_size: Side of the images in pixels.
-        batch_size: Global batch, over all replicas.
-        seed: The run's seed.
-        labeled_batch_size: Global batch of distillation's labeled images; 0 takes `batch_size`.
+        image_size: Side of the images, in pixels.
+        batch_size: Global batch size, over all replicas.
+        seed: Seed of the order and the augmentation; 0 by default.
+        labeled_batch_size: Global batch size of distillation's labeled images; 0 (the default) uses
+            `batch_size`.
         share: Rows of each batch to make; all by default.
-        skipped: Collects unreadable images; by default a new one with the limit of the data's config.
-        service: Decodes and augments, with the same result; None does it in this process.
+        skipped: Collects unreadable images; None (the default) uses a new collector with the limit of the
+            data's config.
+        service: Decodes and augments, with the same result; None (the default) does so in this process.
     """
 
     image_size: int
@@ -71,14 +73,14 @@ def pretraining_batches(
 ) -> tf.data.Dataset:
     """Makes endless batches of two views of each image (SimCLR, arXiv 2002.05709, section 2.1).
 
-    Every epoch visits every image once, in its own order. Unreadable images are skipped:
-    their keys are missing, so a run resumes from the last key that it saw, plus one.
+    Every epoch visits every image once, in a new order. Unreadable images are skipped: their keys are
+    missing, so a run resumes from the last key that it saw, plus one.
 
     Args:
         source: The images.
-        config: Augmentation, caching and the share of unreadable images that is tolerated.
-        options: Size of the views, the batch and the seed.
-        start: First key to deliver.
+        config: Augmentation, caching, and the tolerated fraction of unreadable images.
+        options: Size of the views, batch size and seed.
+        start: First key to deliver; 0 by default.
 
     Returns:
         {"view_1", "view_2": float32 [batch, size, size, 3] in [0, 1], not blurred;
@@ -174,24 +176,24 @@ def evaluation_batches(
     steps: int = 0,
     keep_unreadable: bool = False,
 ) -> tf.data.Dataset:
-    """Makes batches of every readable image once, in the source's order; the last one is padded.
+    """Makes batches that contain every readable image once, in the source's order; the last one is padded.
 
     All workers make the same number of batches, however many images are unreadable.
 
     Args:
         source: The images.
         image_size: Side in pixels.
-        batch_size: Global batch, over all replicas.
-        skipped: Collects unreadable images; by default a new one with the default limit.
-        share: Which rows of each batch to make; all of them by default.
-        steps: Global batches to stop after; 0 takes the whole source.
-        keep_unreadable: Whether an unreadable image keeps its row, as a black image with mask False, so that
-            rows are records of the source; by default it has none.
+        batch_size: Global batch size, over all replicas.
+        skipped: Collects unreadable images; None (the default) uses a new collector with the default limit.
+        share: Which rows of each batch to make; all by default.
+        steps: Number of global batches after which to stop; 0 (the default) uses the whole source.
+        keep_unreadable: If True, an unreadable image keeps its row, as a black image with mask False, so that
+            rows are records of the source. If False (the default), it has no row.
 
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch], "mask": bool
         [batch]}; also "path", string [batch], if the source is named, and "thumbnail", float32
-        [batch, s, s, 4], of the whole image in its own proportions, if it has a `thumbnail_size` s. Padding
+        [batch, s, s, 4], of the whole image in its original proportions, if it has a `thumbnail_size` s. Padding
         is zeros with label -1, mask False and an empty name.
     """
     if skipped is None:

@@ -76,7 +76,7 @@ class ServiceClient:
                 )
 
     def examples(self, records: tf.data.Dataset, prepare: Callable[[Record], Record]) -> tf.data.Dataset:
-        """`records.map(prepare)`, computed by the services.
+        """Returns `records.map(prepare)`, computed by the services.
 
         If a service goes away, the iterator raises a `tf.errors.OpError`, and `failure` says which and why.
 

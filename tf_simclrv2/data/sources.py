@@ -122,14 +122,14 @@ class Source:
 
 
 def load_source(config: DataConfig, split: str, labels_for: str = "") -> Source:
-    """Opens the split of a dataset.
+    """Opens a split of a dataset.
 
     Args:
         config: Only `dataset`, `data_dir`, `image_key`, `label_key`, `labels_from`, `ignore_empty_classes`
             and `background` are used.
         split: A TFDS split expression, for example `train`, `train[:10%]` or `train+test`.
-        labels_for: What needs the labels, for the message that refuses a dataset without them, before it is
-            downloaded; by default nothing does.
+        labels_for: What needs labels, for the error that refuses a dataset without them before it is
+            downloaded; "" (the default) accepts one.
 
     Returns:
         The source. The images themselves are read later.

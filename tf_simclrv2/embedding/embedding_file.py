@@ -48,7 +48,7 @@ def extension_of(path: str) -> str:
 
 
 def is_embedding_file(path: str) -> bool:
-    """Whether a path has the extension of an embedding file."""
+    """Returns whether a path has the extension of an embedding file."""
     return os.path.splitext(path)[1].lower() in _FORMATS
 
 

@@ -18,11 +18,11 @@ class ProjectionHead(keras.layers.Layer):
     `out_dim` outputs, no ReLU and no beta.
 
     Args:
-        num_layers: Layers of the whole head: 0 for none, 1 for a linear head.
-        out_dim: Width of z.
-        num_used: How many layers, from the first on, are built and run; None for all.
-        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
-        frozen: If True, the head runs in inference mode and has no trainable variables.
+        num_layers: Layers of the whole head: 0 for none, 1 for a linear head; 3 by default.
+        out_dim: Width of z; 128 by default.
+        num_used: How many layers, starting with the first, are built and run; None (the default) for all.
+        batch_norm: Settings of its batch norms; None (the default) uses the defaults of `Norm`.
+        frozen: If True, the head runs in inference mode and has no trainable variables; False by default.
 
     Call arguments:
         h: [N, features].

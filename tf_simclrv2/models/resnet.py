@@ -179,19 +179,21 @@ class BlockGroup(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
 class ResNet(KerasFileModel):
-    """Encodes images as the representation h, with every endpoint on the way.
+    """Encodes images as the representation h, and returns every intermediate endpoint.
 
     Args:
-        depth: 18, 34, 50, 101, 152 or 200.
-        width: Factor on all channel counts.
-        sk_ratio: Above 0, the network has selective kernels (depth 50 and deeper) and is a ResNet-D.
-        se_ratio: Above 0, the blocks have squeeze-and-excitation.
-        cifar_stem: Whether the stem is the one for images of at most 32 pixels.
-        fine_tune_after_block: Freezes everything up to this block group: 0 freezes the stem, 4 the whole
-            encoder, -1 nothing. The frozen part runs in inference mode and has no trainable variables.
-        batch_norm: Settings of its batch norms; None for the defaults of `Norm`.
-        rematerialize: If True, each residual block is computed again in the backward pass instead of keeping
-            its activations: less memory for about a third more time.
+        depth: 18, 34, 50 (the default), 101, 152 or 200.
+        width: Factor on all channel counts; 1 by default.
+        sk_ratio: Bottleneck ratio of selective kernels. Above 0, the network has selective kernels (depth 50
+            and deeper) and is a ResNet-D; 0 by default.
+        se_ratio: Bottleneck ratio of squeeze-and-excitation. Above 0, the blocks have it; 0 by default.
+        cifar_stem: If True, the stem is the one for images of at most 32 pixels; False by default.
+        fine_tune_after_block: Freezes everything up to this block group: -1 (the default) freezes nothing, 0
+            the stem, 4 the whole encoder. The frozen part runs in inference mode and has no trainable
+            variables.
+        batch_norm: Settings of its batch norms; None (the default) uses the defaults of `Norm`.
+        rematerialize: If True, each residual block is recomputed in the backward pass instead of keeping its
+            activations, which saves memory and takes about a third more time; False by default.
 
     Call arguments:
         images: float [N, H, W, C] in [0, 1].

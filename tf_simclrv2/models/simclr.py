@@ -22,13 +22,15 @@ class SimCLR(KerasFileModel):
     All stages train this network, and all exports contain it.
 
     Args:
-        config: The architecture; with `num_classes` of 0 there is no classifier.
-        rematerialize: See `ResNet`.
+        config: The architecture; if `num_classes` is 0, there is no classifier.
+        rematerialize: If True, residual blocks are recomputed in the backward pass; False by default. See
+            `ResNet`.
 
     Call arguments:
         images: float [N, H, W, 3] in [0, 1].
         training: See `BatchNormRelu`.
-        classify_detached: If True, no gradient flows from the classifier into the network, as in pretraining.
+        classify_detached: If True, no gradient flows from the classifier into the network, as in
+            pretraining; False by default.
         update_statistics: See `BatchNormRelu`.
 
     Output: A dict of

@@ -50,9 +50,10 @@ def save_module(
             tensor, as in TF-Hub's common APIs for images (`feature_vector`, `classification`).
         endpoint: The last endpoint to keep. None (the default) keeps the whole network, or what `api`
             returns: h or the logits.
-        class_names: Class names by label, written to the asset `labels.txt` and answered by the signature
-            `classes`; () leaves both out.
-        training: Facts about the training for the model card, such as `global_step` and accuracies.
+        class_names: Class names by label, written to the asset `labels.txt` and returned by the signature
+            `classes`; () (the default) omits both.
+        training: Facts about the training for the model card, such as `global_step` and accuracies; None
+            (the default) omits them.
 
     Raises:
         ConfigError: There is no such endpoint, no classifier for `classification`, or the number of names

@@ -26,8 +26,8 @@ def nt_xent(
 
     Args:
         z: Float [2n, D], this replica's projections: all first views, then all second views.
-        temperature: Softmax temperature τ, above 0.
-        hidden_norm: Whether each row is normalized to unit length first.
+        temperature: Softmax temperature τ, above 0; 0.1 by default.
+        hidden_norm: If True (the default), each row is first normalized to unit length.
 
     Returns:
         loss: Scalar, float32 or wider.

@@ -18,7 +18,8 @@ def distillation_loss(
     Args:
         student_logits: [N, classes].
         teacher_logits: [N, classes].
-        temperature: τ, above 0. The paper uses 0.1 for self-distillation and 1.0 for a smaller student.
+        temperature: τ, above 0; 1.0 by default. The paper uses 0.1 for self-distillation and 1.0 for a
+            smaller student.
 
     Returns:
         Scalar, float32 or wider.

@@ -49,12 +49,14 @@ class LARS(keras.optimizers.Optimizer):
     them when it is loaded.
 
     Args:
-        learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: μ, at least 0.
-        weight_decay: λ, at least 0; added to the gradient, not decoupled from it.
-        use_nesterov: Whether the step is Nesterov's look-ahead.
-        classic_momentum: Whether the learning rate is part of the momentum.
-        trust_coefficient: η (`eeta` in the published code).
+        learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`; 0.3 by default.
+        momentum: μ, at least 0; 0.9 by default.
+        weight_decay: λ, at least 0, added to the gradient and not decoupled from it; 0 (no decay) by default.
+        use_nesterov: If True, the step is Nesterov's look-ahead; False by default.
+        classic_momentum: If True (the default), the learning rate is part of the momentum.
+        trust_coefficient: η (`eeta` in the published code); 0.001 by default.
+        name: The name of the optimizer; `lars` by default.
+        **kwargs: Further arguments of `keras.optimizers.Optimizer`.
 
     Raises:
         ConfigError: `momentum` or `weight_decay` is negative.

@@ -49,9 +49,10 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     """Raises the rate linearly from 0 to the peak, then lowers it to 0 along half a cosine.
 
     Args:
-        peak: Rate after warm-up.
-        total_steps: Steps of the whole run; after them the rate stays 0.
-        warmup_steps: Steps of warm-up. If there are any, step 0 has rate 0.
+        peak: Learning rate after warm-up.
+        total_steps: Steps of the whole run; afterwards the rate stays 0.
+        warmup_steps: Steps of warm-up, during which the rate rises from 0; 0 (the default) starts at the
+            peak.
 
     Example:
         >>> float(WarmupCosine(peak=4.8, total_steps=1221, warmup_steps=122)(122))

@@ -16,7 +16,7 @@ ON_THE_HOST = "_xla_outside_compilation"
 
 
 def tpu_refusals(function: tf.types.experimental.ConcreteFunction) -> list[str]:
-    """The ops of a function, and of all that it calls, that cannot be in a TPU's program; a line each.
+    """Lists the ops of a function, and of all that it calls, that cannot be in a TPU's program.
 
     Refused is an op without an XLA kernel, which takes in everything that calls back to the host, prints,
     writes summaries or touches files, and an output whose shape is not known before the program runs. An
@@ -31,7 +31,7 @@ def tpu_refusals(function: tf.types.experimental.ConcreteFunction) -> list[str]:
 
 
 def graphs_of(graph: tf.Graph) -> list[tf.Graph]:
-    """A graph and those of the functions that it calls: bodies of loops, branches, functions."""
+    """Collects a graph and those of the functions that it calls: bodies of loops, branches, functions."""
     found = {id(graph): graph}
     for called in graph._functions.values():
         found.update((id(inner), inner) for inner in graphs_of(called.graph))

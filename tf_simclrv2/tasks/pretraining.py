@@ -45,17 +45,17 @@ class Pretraining(Task):
     """Trains with NT-Xent on two views of every image (SimCLRv2 section 2, step 1).
 
     If the config has classes, an online linear classifier learns from stop_gradient(h): its accuracy shows
-    how useful the representation is, and the encoder does not see the labels. Its learning rate follows from
-    `online_learning_rate` and its features, which the network's rate does not suit: that one makes its loss
-    grow to thousands. With SGD or LARS the momentum is the network's.
+    how useful the representation is, and the encoder does not see the labels. Its learning rate depends on
+    `online_learning_rate` and on its features; at the network's rate, its loss would grow to thousands. With
+    SGD or LARS, the momentum is the network's.
 
     A batch is a dict of `view_1` and `view_2`, float [N, H, W, 3] in [0, 1], `label`, int [N] (if there is a
     classifier), and optionally `key`, int64 [N], the position of each example in the stream, which seeds the
     blur.
 
-    With `memory_size` above 0 a momentum encoder computes the keys, and a memory bank of past keys gives
-    further negatives (`objectives.memory_bank`). Each step first moves the momentum encoder, then computes
-    the loss, then enqueues the keys: `objective` changes both and must be called once a step.
+    With `memory_size` above 0, a momentum encoder computes the keys, and a memory bank of past keys provides
+    further negatives (`objectives.memory_bank`). Each step first updates the momentum encoder, then computes
+    the loss, then enqueues the keys: `objective` changes both and must be called once per step.
 
     Args:
         config: The configuration of the run.

@@ -53,7 +53,7 @@ def orbit_to_log() -> Iterator[None]:
 
 
 def past_the_log(say: Say) -> Say:
-    """`say` whose lines go to standard output even while Orbit's go to the log."""
+    """Returns a `say` that writes to standard output even while Orbit's lines go to the log."""
 
     def say_there(text: str) -> None:
         token = _RUN_SPEAKS.set(True)

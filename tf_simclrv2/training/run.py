@@ -45,18 +45,18 @@ EVAL_PATIENCE = 15
 
 
 class Run:
-    """One run of one stage.
+    """Runs one stage: trains, evaluates, or both.
 
-    Making it opens the data, builds the task, loads the weights to start from and checks all that can be
-    checked; nothing is trained and no file is written before that has succeeded.
+    The constructor opens the data, builds the task, loads the weights to start from and checks everything
+    that can be checked. Nothing is trained and no file is written before this has succeeded.
 
     Args:
-        config: What to do. `config.run.model_dir` must be set.
-        flags: What the user typed, written to `flags.json`.
-        say: Where lines for the user go.
+        config: The run. `config.run.model_dir` must be set.
+        flags: What the user typed, recorded in `flags.json`; None (the default) records nothing.
+        say: Receives each line for the user; by default, it is printed.
 
     Raises:
-        UserError: The run cannot be done, and why.
+        UserError: The run is impossible; the message says why.
 
     Example:
         >>> result = Run(config).execute()

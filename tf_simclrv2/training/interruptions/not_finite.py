@@ -14,7 +14,7 @@ REPORT_FILE = "not_finite.json"
 
 
 def not_finite_report(task: Task, step: int, learning_rate: float, loss: float) -> dict[str, Any]:
-    """The step, and how large the variables have become; non-finite numbers are written as strings.
+    """Reports the step and how large the variables have become; non-finite numbers are written as strings.
 
     Args:
         task: As it stands at the end of the loop of steps in which it happened.

@@ -24,5 +24,5 @@ class StopFlag:
         self._value.assign(True)
 
     def is_set(self) -> tf.Tensor:
-        """Whether it is set, bool []."""
+        """Returns whether it is set, bool []."""
         return self._value.read_value()

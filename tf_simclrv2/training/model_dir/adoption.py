@@ -40,17 +40,18 @@ class _Earlier:
 def adopt(
     config: ExperimentConfig, explicit: Set[str] | None = None, say: Say | None = None
 ) -> ExperimentConfig:
-    """Fills in what the user did not say from the runs that made the weights.
+    """Fills in the settings that the user did not give, from the runs that made the weights.
 
     An evaluation takes everything from its `model_dir`. A stage that starts from a checkpoint takes the
     architecture, and the image size and the background with which the network was trained. A distillation
-    without a checkpoint takes these two from its teacher. What the user did say stays.
+    without a checkpoint takes these two from its teacher. Settings that the user gave stay.
 
     Args:
-        config: As the user gives it.
-        explicit: Names of the fields that the user set; by default those that differ from their default.
-        say: Receives a line about each run that something was taken from, or that was trained otherwise;
-            None says nothing.
+        config: The config as the user gave it.
+        explicit: Names of the fields that the user set; None (the default) takes those that differ from
+            their default.
+        say: Receives a line about each run from which something was adopted, or that was trained with other
+            settings; None (the default) reports nothing.
 
     Returns:
         The completed config; the same if no earlier config is found.

@@ -14,7 +14,7 @@ from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader
 
 
 def training_checkpoint(task: Task, **more: tf.Variable) -> tf.train.Checkpoint:
-    """The checkpoint of a compiled task: network, optimizer and whatever else the loop must remember."""
+    """Builds the checkpoint of a compiled task: network, optimizer and the other state of the loop."""
     state = task.checkpoint_state()
     return tf.train.Checkpoint(
         model=variable_tree(named_variables(task.network)),

@@ -1,4 +1,4 @@
-"""Which settings make a run the run that it is: with another value it would not be resumed but mixed."""
+"""Which settings identify a run: if one changes, the result would be neither the old run nor a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FREE = {
 
 
 def changed_settings(before: ExperimentConfig, now: ExperimentConfig) -> list[str]:
-    """The settings that must not change and did, as `--name=before (here it is …)`.
+    """Lists the settings that must not change but did, as `--name=before (here it is …)`.
 
     An evaluation only has to be of the same network; for the rest it looks at images as it likes.
 
@@ -47,7 +47,7 @@ def changed_settings(before: ExperimentConfig, now: ExperimentConfig) -> list[st
 
 
 def free_changes(before: ExperimentConfig, now: ExperimentConfig) -> list[str]:
-    """The settings that may change and did, as `name was …, is …`.
+    """Lists the settings that may change and did, as `name was …, is …`.
 
     Args:
         before: The config that the directory's checkpoints were made with.

@@ -94,7 +94,7 @@ def survey_checkpoints(directory: str) -> Survey:
 
 
 def why_damaged(prefix: str) -> str | None:
-    """Why a checkpoint cannot be read, every tensor of it; None if it can."""
+    """Reads every tensor of a checkpoint, and returns why it cannot be read; None if it can."""
     if not tf.io.gfile.exists(prefix + ".index"):
         return "its .index is missing"
     try:
