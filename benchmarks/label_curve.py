@@ -27,7 +27,7 @@ from benchmarks.labels.settings import SCALES, Settings
 from benchmarks.measuring.fashion_mnist import default_source, write_image_folder
 from benchmarks.measuring.measured_page import rewrite
 from benchmarks.measuring.results_file import claim_folder
-from benchmarks.stages import add_process_flags, be_quiet, stage_processes
+from benchmarks.measuring.stages import add_process_flags, be_quiet, stage_processes
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 

@@ -36,7 +36,7 @@ from benchmarks.claims.scale import SCALES, Scale
 from benchmarks.measuring.fashion_mnist import FashionSource, default_source, write_image_folder
 from benchmarks.measuring.measured_page import rewrite
 from benchmarks.measuring.results_file import claim_folder
-from benchmarks.stages import add_process_flags, be_quiet, stage_processes
+from benchmarks.measuring.stages import add_process_flags, be_quiet, stage_processes
 from flags import define_flags
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"

@@ -25,7 +25,7 @@ from concurrent.futures import Executor, Future
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from benchmarks.stages import (
+from benchmarks.measuring.stages import (
     AT_START,
     TOP_1,
     VALIDATION,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.claims.names import ALPHAS, HEADS, percent, usual_layer
 from benchmarks.claims.scale import Scale
-from benchmarks.stages import TOP_1
+from benchmarks.measuring.stages import TOP_1
 
 LINEAR = "linear/final_avg_pool/top_1_accuracy"
 LETTERS = "abcde"

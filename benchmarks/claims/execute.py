@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from benchmarks.claims.plan import Stage
-from benchmarks.stages import RESULT, recipe, run_stage
+from benchmarks.measuring.stages import RESULT, recipe, run_stage
 from tf_simclrv2 import ExperimentConfig
 
 Result = dict[str, float]

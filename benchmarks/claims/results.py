@@ -7,7 +7,7 @@ import pathlib
 
 from benchmarks.claims.scale import Scale
 from benchmarks.measuring.results_file import ResultsFile
-from benchmarks.stages import RESULT
+from benchmarks.measuring.stages import RESULT
 
 Results = ResultsFile[Scale]
 

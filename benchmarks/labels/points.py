@@ -11,7 +11,15 @@ import numpy as np
 from benchmarks.claims.execute import delete_checkpoints
 from benchmarks.labels.settings import Settings
 from benchmarks.measuring.results_file import ResultsFile
-from benchmarks.stages import AT_START, RESULT, TOP_1, VALIDATION, recipe, run_stage, run_watched_stage
+from benchmarks.measuring.stages import (
+    AT_START,
+    RESULT,
+    TOP_1,
+    VALIDATION,
+    recipe,
+    run_stage,
+    run_watched_stage,
+)
 from tf_simclrv2 import ExperimentConfig
 from tf_simclrv2.data import draw_per_class, load_source
 from tf_simclrv2.evaluation import FeatureExtractor, linear_probe, split_features

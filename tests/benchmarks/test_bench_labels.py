@@ -13,7 +13,7 @@ from benchmarks.labels.settings import SCALES, SMALL
 from benchmarks.measuring import fashion_mnist
 from benchmarks.measuring.fashion_mnist import write_image_folder
 from benchmarks.measuring.measured_page import BEGIN, END
-from benchmarks.stages import stage_processes
+from benchmarks.measuring.stages import stage_processes
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(

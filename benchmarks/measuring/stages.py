@@ -21,7 +21,7 @@ from tf_simclrv2.data import load_source
 from tf_simclrv2.evaluation import FeatureExtractor, split_features
 from tf_simclrv2.training.run import Run
 
-RECIPES = pathlib.Path(__file__).resolve().parent.parent / "flags" / "recipes"
+RECIPES = pathlib.Path(__file__).resolve().parents[2] / "flags" / "recipes"
 RESULT = "result.json"
 STARTED, WATCHED = "started.json", "watched.json"
 TOP_1 = "eval/label_top_1_accuracy"
