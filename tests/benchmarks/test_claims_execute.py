@@ -8,11 +8,11 @@ from typing import ClassVar
 import pytest
 from absl import flags
 
-from benchmarks.measuring import stages
 from benchmarks.claims.execute import execute, stage_config
 from benchmarks.claims.plan import Stage
 from benchmarks.claims.results import Results, unpack
 from benchmarks.claims.scale import GPU, SMALL
+from benchmarks.measuring import stages
 from benchmarks.measuring.stages import run_stage
 from flags import define_flags
 
