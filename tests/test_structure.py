@@ -14,13 +14,13 @@ from __future__ import annotations
 import ast
 import graphlib
 import itertools
-import pathlib
 import re
 from collections.abc import Iterator
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.source_code import ROOT, files_of, imported_names, module_name
+
 LIBRARY = "tf_simclrv2"
 DOORS = {f"{LIBRARY}.{name}" for name in ("__init__", "__main__", "public")}
 MOST_PACKAGES = 25
@@ -40,24 +40,6 @@ class A:
 '''
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def files_of(folder: str) -> list[pathlib.Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-def module_name(path: pathlib.Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
-def imported_names(source: str) -> Iterator[str]:
-    """Every module, or name in a module, that a file imports, also within functions."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide where they point"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def package_of(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What is installed: a wheel, made from the source distribution, holds every module, and its commands work."""
+"""What is installed: a wheel, from the source distribution, holds every module, and its commands work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.serving.local_server import Client
 from tf_simclrv2.cli.main import COMMANDS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# What a source distribution is made from; `export/` and `flags/` have doors for a checkout, which no wheel has.
+# What a source distribution is made from; no wheel has the doors of `export/` and `flags/`.
 SOURCES = ("tf_simclrv2", "flags", "export", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 BUILD_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
 IMPORT_ALL = """
@@ -63,7 +63,7 @@ def _python(*words: str, folder: pathlib.Path = ROOT) -> None:
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The source distribution of a copy: in the checkout, the list of files of an earlier build adds to it."""
+    """The source distribution of a copy: the list of files of an earlier build would add to it."""
     copy, built = (tmp_path_factory.mktemp(name) for name in ("copy", "built"))
     for name in SOURCES:
         if (ROOT / name).is_dir():

@@ -15,7 +15,7 @@ from tf_simclrv2.data import load_source
 from tf_simclrv2.evaluation import FeatureExtractor, split_features
 from tf_simclrv2.evaluation.split_features import split_batches
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.private_api import layers_within
+from tf_simclrv2.private_api import layers_within
 
 
 def test_features_of_padded_batches():

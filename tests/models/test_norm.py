@@ -9,7 +9,7 @@ import pytest
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.models import Norm, ResNet, SimCLR
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.private_api import layers_within
+from tf_simclrv2.private_api import layers_within
 
 NORM = Norm(global_bn=False, momentum=0.7)
 

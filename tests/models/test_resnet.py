@@ -13,7 +13,7 @@ from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models import ResNet, SimCLR
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.private_api import layers_within
+from tf_simclrv2.private_api import layers_within
 
 # Table 1 of SimCLRv2: depth, width, selective kernels, trainable parameters of the encoder.
 PAPER_SIZES = [

@@ -14,7 +14,7 @@ from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.errors import ExportError
 from tf_simclrv2.models import ResNet, SimCLR
 from tf_simclrv2.models.norm import Norm
-from tf_simclrv2.models.private_api import layers_within
+from tf_simclrv2.private_api import layers_within
 from tf_simclrv2.weights.published_names import published_names
 
 

@@ -14,8 +14,8 @@ from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS, ConfigError, Distillation, FineTuning, Pretraining, TrainingConfig, nt_xent
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory_bank
+from tf_simclrv2.private_api import layers_within
 from tf_simclrv2.tasks import Task
 
 FLAGS = {"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "temperature": 0.5, "weight_decay": 1e-4}

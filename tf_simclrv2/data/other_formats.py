@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, TiffImagePlugin
-from tensorflow.python.ops import script_ops
+
+from tf_simclrv2.private_api import register_python_function
 
 # Pillow's other formats begin with anything, or start programs to be read.
 FORMATS = ("GIF", "BMP", "WEBP", "TIFF", "AVIF")
@@ -95,5 +96,4 @@ def _called_by_graphs(contents: bytes | np.ndarray) -> np.ndarray:
     return decode_with_pillow(contents if isinstance(contents, bytes) else contents.item())
 
 
-# `tf.numpy_function` numbers the functions of a program, so that a data service would not find this one.
-script_ops._py_funcs._funcs[_NAME] = _called_by_graphs
+register_python_function(_NAME, _called_by_graphs)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
+from tf_simclrv2.private_api import core_number, sum_over_cores
 
 
 class CompileOnlyStrategy(tf.distribute.Strategy):
@@ -40,7 +41,7 @@ class CompileOnlyStrategy(tf.distribute.Strategy):
 class _ReplicaContext(tf.distribute.ReplicaContext):
     @property
     def replica_id_in_sync_group(self) -> tf.Tensor:
-        return gen_xla_ops.xla_replica_id()
+        return core_number()
 
 
 # The class of that name in `tf.distribute` lacks what `Strategy.run` calls.
@@ -94,10 +95,8 @@ class _Extended(tf.compat.v1.distribute.StrategyExtended):
         return self._replica_ctx_all_reduce(reduce_op, value)
 
     def _replica_ctx_all_reduce(self, reduce_op: tf.distribute.ReduceOp, value: Any, *_: Any) -> Any:
-        everyone = tf.range(self._replicas)[tf.newaxis]
-
         def reduce(x: tf.Tensor) -> tf.Tensor:
-            total = gen_xla_ops.xla_all_reduce(x, everyone, "Add", "CrossReplica")
+            total = sum_over_cores(x, self._replicas)
             return total if reduce_op == tf.distribute.ReduceOp.SUM else total / self._replicas
 
         return tf.nest.map_structure(reduce, value)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow as tf
-from tensorflow.compiler.tf2xla.python import xla
-from tensorflow.compiler.xla import xla_data_pb2
 
 from tf_simclrv2.distribution import devices
+from tf_simclrv2.private_api import exact_dot as dot
 
 
 def exact_matmul(
@@ -46,22 +45,13 @@ def _product(a: tf.Tensor, b: tf.Tensor, transpose_a: bool, transpose_b: bool) -
     @tf.custom_gradient  # The operation has none.
     def product(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            da = _dot(b, dy, transpose_b, True) if transpose_a else _dot(dy, b, False, not transpose_b)
-            db = _dot(dy, a, True, transpose_a) if transpose_b else _dot(a, dy, not transpose_a, False)
+            da = dot(b, dy, transpose_b, True) if transpose_a else dot(dy, b, False, not transpose_b)
+            db = dot(dy, a, True, transpose_a) if transpose_b else dot(a, dy, not transpose_a, False)
             return da, db
 
-        return _dot(a, b, transpose_a, transpose_b), gradient
+        return dot(a, b, transpose_a, transpose_b), gradient
 
     return product(a, b)
 
 
 _compiled_product = tf.function(_product, autograph=False, jit_compile=True)
-
-
-def _dot(a: tf.Tensor, b: tf.Tensor, transpose_a: bool, transpose_b: bool) -> tf.Tensor:
-    dimensions = xla_data_pb2.DotDimensionNumbers(
-        lhs_contracting_dimensions=[0 if transpose_a else 1],
-        rhs_contracting_dimensions=[1 if transpose_b else 0],
-    )
-    precision = xla_data_pb2.PrecisionConfig(operand_precision=[xla_data_pb2.PrecisionConfig.HIGHEST] * 2)
-    return xla.dot_general(a, b, dimensions, precision)

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclrv2.doctor.machine import MEGABYTE, resident_mb
+from tf_simclrv2.private_api import function_named
 
 # Operations whose output is the input's buffer, with another shape or name.
 ALIASES = {
@@ -110,19 +111,9 @@ def _bodies(op: tf.Operation, graph: Any) -> Iterator[Any]:
     attributes = {attribute.name for attribute in op.op_def.attr} if op.op_def else set()
     for name in _BODIES:
         if name in attributes and hasattr(op.get_attr(name), "name"):
-            function = _find_function(graph, op.get_attr(name).name)
+            function = function_named(graph, op.get_attr(name).name)
             if function is not None:
                 yield function.graph
-
-
-def _find_function(graph: Any, name: str) -> Any:
-    while graph is not None:
-        # TensorFlow has no public way from a call to the graph of what is called.
-        function = graph._get_function(name) if hasattr(graph, "_get_function") else None
-        if function is not None:
-            return function
-        graph = getattr(graph, "outer_graph", None)
-    return None
 
 
 def _bytes(tensor: tf.Tensor) -> int:

@@ -10,8 +10,8 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Source
 from tf_simclrv2.evaluation.split_features import split_batches
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.models.simclr import SimCLR
+from tf_simclrv2.private_api import layers_within
 
 
 def random_encoder(

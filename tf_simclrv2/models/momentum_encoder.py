@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tf_simclrv2.models.private_api import run_for_all_replicas
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.untracked import Untracked
+from tf_simclrv2.private_api import run_for_all_replicas
 
 
 class MomentumEncoder(keras.layers.Layer):

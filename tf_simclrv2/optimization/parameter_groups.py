@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.models.private_api import layers_within
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.optimization.lars import LARS
+from tf_simclrv2.private_api import layers_within
 
 Groups = dict[str, list[keras.Variable]]
 

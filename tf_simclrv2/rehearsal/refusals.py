@@ -6,7 +6,8 @@ import functools
 from collections.abc import Iterator
 
 import tensorflow as tf
-from tensorflow.python.framework import kernels
+
+from tf_simclrv2.private_api import devices_with_kernel, functions_of
 
 # XLA on a CPU and on a TPU share their kernels; the ones for TPUs are not in TensorFlow's public builds.
 XLA_DEVICE = "XLA_CPU_JIT"
@@ -33,7 +34,7 @@ def tpu_refusals(function: tf.types.experimental.ConcreteFunction) -> list[str]:
 def graphs_of(graph: tf.Graph) -> list[tf.Graph]:
     """Collects a graph and those of the functions that it calls: bodies of loops, branches, functions."""
     found = {id(graph): graph}
-    for called in graph._functions.values():
+    for called in functions_of(graph):
         found.update((id(inner), inner) for inner in graphs_of(called.graph))
     return list(found.values())
 
@@ -61,6 +62,4 @@ def _is_opaque(tensor: tf.Tensor) -> bool:
 
 @functools.cache
 def _has_xla_kernel(op_type: str) -> bool:
-    tf.constant(0)  # TensorFlow registers XLA's kernels when it starts.
-    registered = kernels.get_registered_kernels_for_op(op_type).kernel
-    return XLA_DEVICE in {kernel.device_type for kernel in registered}
+    return XLA_DEVICE in devices_with_kernel(op_type)
