@@ -76,6 +76,14 @@ def test_images_of_a_dataset_are_named_by_their_place(tmp_path):
     assert labels == {3: 7, 900: 0} and source.class_names == tuple("0123456789")
 
 
+@pytest.mark.parametrize("name", ["digits/train #99999", "digits/train", "iris/train #1", "digits/other #1"])
+def test_images_that_a_dataset_does_not_have(tmp_path, name):
+    digits = DataConfig(dataset="digits", data_dir=str(tmp_path / "digits"))
+    config = labeled_by(digits, tmp_path, f"path,label\ndigits/train #3,owl\n{name},owl\n")
+    with pytest.raises(DataError, match=f"names '{name}', which digits does not have; names are like"):
+        load_source(config, "train")
+
+
 def test_a_split_that_it_does_not_name_keeps_its_own(unlabeled, tmp_path):
     for name in ("fox", "owl"):
         write_images(tmp_path / "pictures" / "test" / name, 2)
@@ -95,6 +103,7 @@ def test_a_split_that_it_does_not_name_keeps_its_own(unlabeled, tmp_path):
         ("path,label\n", "names no images"),
         ("path,label\ntrain/001.png,\n", "has no label in its column label"),
         ("path,label\ntrain/001.png,fox\ntrain/001.png,owl\n", "names 'train/001.png' more than once"),
+        ("path,label\ntrain/001.png,fox\n./train/001.png,owl\n", "names 'train/001.png' more than once"),
         ("path,label\ntrain/nobody.png,fox\n", "names 'train/nobody.png', which is not in"),
     ],
 )

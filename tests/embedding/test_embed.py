@@ -211,3 +211,4 @@ def test_nothing_can_be_read(model_dir, tmp_path):
     config = config_for(str(model_dir), str(tmp_path / "bad.npz"), data_dir=str(tmp_path / "bad"))
     with pytest.raises(DataError, match=r"no image can be read, not even '1\.png'"):
         embed(config, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]

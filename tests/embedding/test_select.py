@@ -62,6 +62,7 @@ def test_labels_are_never_overwritten_unasked(made_up, tmp_path):
         ({"budget": 0}, "budget is 0; pass how many images to label"),
         ({"strategy": "best"}, "choose one of typical, coverage, margin, uniform"),
         ({"output": "list.txt"}, "the list is a .csv file"),
+        ({"output": "nowhere/list.csv"}, "but the folder 'nowhere' does not exist"),
     ],
 )
 def test_settings_that_cannot_be_used(made_up, changes, message):

@@ -45,7 +45,7 @@ def read_labels(path: str) -> dict[str, str]:
             for row in rows:
                 name, label = (row[column] or "" for column in (PATH, LABEL))
                 if name in labels:
-                    raise DataError(f"{path!r} names {name!r} more than once; give each image one line.")
+                    raise named_twice(path, name)
                 labels[name] = label.strip()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
@@ -55,6 +55,11 @@ def read_labels(path: str) -> dict[str, str]:
     if not labels:
         raise DataError(f"{path!r} names no images; write a line with {PATH} and {LABEL} for each.")
     return labels
+
+
+def named_twice(path: str, name: str) -> DataError:
+    """Returns the error about an image that a file names more than once."""
+    return DataError(f"{path!r} names {name!r} more than once; give each image one line.")
 
 
 @dataclasses.dataclass(frozen=True)

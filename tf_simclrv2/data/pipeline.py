@@ -193,8 +193,8 @@ def evaluation_batches(
     Returns:
         {"image": float32 [batch, size, size, 3] in [0, 1], "label": int64 [batch], "mask": bool
         [batch]}; also "path", string [batch], if the source is named, and "thumbnail", float32
-        [batch, s, s, 4], of the whole image in its original proportions, if it has a `thumbnail_size` s. Padding
-        is zeros with label -1, mask False and an empty name.
+        [batch, s, s, 4], of the whole image in its original proportions, if it has a `thumbnail_size` s.
+        Padding is zeros with label -1, mask False and an empty name.
     """
     if skipped is None:
         skipped = SkippedImages(source.num_examples)

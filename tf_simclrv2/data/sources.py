@@ -8,6 +8,7 @@ import difflib
 import io
 import math
 import os
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -21,7 +22,7 @@ from tf_simclrv2.data.encoded_images import WHITE, Color
 from tf_simclrv2.data.extent import Extent, extents_of
 from tf_simclrv2.data.image_folder import UNLABELED, ImageFiles, list_image_files
 from tf_simclrv2.data.label_list import LabelList, is_list
-from tf_simclrv2.data.labels_file import LabelsFile
+from tf_simclrv2.data.labels_file import LabelsFile, named_twice
 from tf_simclrv2.data.preparation import prepared
 from tf_simclrv2.data.shards import Shards
 from tf_simclrv2.data.skipped_images import SkippedImages
@@ -269,8 +270,12 @@ def _listed(files: ImageFiles, chosen: LabelList, folder: str) -> ImageFiles:
 
 def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles:
     """The same files with the labels of a file, if it names any of them."""
-    class_of = {name_in(folder, os.path.join(folder, name)): of for name, of in labels.class_of.items()}
-    for name in class_of:
+    class_of: dict[str, str] = {}
+    for typed, label in labels.class_of.items():
+        name = name_in(folder, os.path.join(folder, typed))
+        if name in class_of:  # In another spelling.
+            raise named_twice(labels.path, name)
+        class_of[name] = label
         if "://" not in folder and not os.path.isfile(os.path.join(folder, name)):
             raise DataError(
                 f"{labels.path!r} names {name!r}, which is not in {folder!r}; write paths relative to "
@@ -324,6 +329,29 @@ def counted_name(dataset: str, split: str, index: int | str) -> str:
     return f"{dataset}/{split} #{index}"
 
 
+def _refuse_unknown_names(
+    labels: LabelsFile, builder: tfds.core.DatasetBuilder, dataset: str, counts: dict[str, int]
+) -> None:
+    """Refuses labels of images that a dataset does not have.
+
+    Args:
+        labels: The labels.
+        builder: The dataset.
+        dataset: How images call it.
+        counts: Examples of the splits, or slices of them, that have been counted.
+    """
+    for name in labels.class_of:
+        place, _, index = name.rpartition(" #")
+        split = place.removeprefix(f"{dataset}/")
+        base = re.match(r"\w*", split)
+        known = place != split and base and base[0] in builder.info.splits and index.isdecimal()
+        if not known or int(index) >= counts.get(split, int(index) + 1):
+            example = counted_name(dataset, next(iter(counts)), 0)
+            raise DataError(
+                f"{labels.path!r} names {name!r}, which {dataset} does not have; names are like {example!r}."
+            )
+
+
 def _tfds_source(
     builder: tfds.core.DatasetBuilder, chosen: ChosenFeatures, config: DataConfig, split: str
 ) -> Source:
@@ -347,7 +375,9 @@ def _tfds_source(
     listed = _listed_names(builder, config)
     if config.labels_from and listed is None:
         names = [counted_name(name, split, index) for index in range(num_examples)]
-        numbered = LabelsFile.read(config.labels_from).number(names, class_names)
+        chosen_labels = LabelsFile.read(config.labels_from)
+        _refuse_unknown_names(chosen_labels, builder, config.dataset, {split: num_examples})
+        numbered = chosen_labels.number(names, class_names)
     if numbered is not None:
         class_names = numbered[1]
     table = None if numbered is None else tf.constant(numbered[0], tf.int64)

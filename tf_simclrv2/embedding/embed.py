@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig, RunConfig
 from tf_simclrv2.data import Share, evaluation_batches
+from tf_simclrv2.data.encoded_images import MAX_PIXELS
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.embedding.embedding_file import extension_of, write_embeddings
 from tf_simclrv2.embedding.embedding_parts import EmbeddingParts
@@ -179,7 +180,10 @@ class Embedder:
         batch_size = self.batch_size(batch_size, images.source.num_examples)
         embeddings, unreadable = zip(*self.batches(images, batch_size), strict=True)
         for name in (name for names in unreadable for name in names):
-            raise DataError(f"the image {name!r} cannot be read; leave it out, or repair it.")
+            raise DataError(
+                f"the image {name!r} cannot be read, or has more than {MAX_PIXELS:,} pixels; leave it out or "
+                "repair it."
+            )
         found = Embeddings.joined(embeddings)
         return dataclasses.replace(found, origin=self.origin(images.source.folder))
 
@@ -285,6 +289,7 @@ def _compute(batch_size: int, images: Images, embedder: Embedder, parts: Embeddi
 def _publish(config: EmbedConfig, parts: EmbeddingParts, width: int, say: Say) -> str:
     count, unreadable = parts.images, parts.unreadable
     if not count:
+        parts.remove()
         raise DataError(f"no image can be read, not even {unreadable[0]!r}; {len(unreadable):,} were tried.")
     with phase("writing the embeddings", say), stage(config.output, config.overwrite) as path:
         write_embeddings(path, extension_of(config.output), lambda: parts, count, width)

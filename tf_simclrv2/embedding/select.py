@@ -14,6 +14,7 @@ from tf_simclrv2.data.labels_file import LABEL, PATH, read_labels
 from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
+from tf_simclrv2.embedding.outputs import check_outputs
 from tf_simclrv2.embedding.selection import STRATEGIES, Candidates, choose
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import write_atomically
@@ -57,6 +58,7 @@ class SelectConfig:
             raise ConfigError(f"strategy is {self.strategy!r}; choose one of {', '.join(STRATEGIES)}.")
         if not self.output.endswith(".csv"):
             raise ConfigError(f"output is {self.output!r}; the list is a .csv file, so pass --output=….csv.")
+        check_outputs((self.output,), (".csv",))
         for path in (self.output, self.page):
             if os.path.lexists(as_path("output", path)) and not self.overwrite:
                 raise ConfigError(f"output is {path!r}, which exists; choose another, or pass --overwrite.")
