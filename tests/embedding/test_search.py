@@ -100,6 +100,15 @@ def test_settings_that_cannot_be_used(made_up, changes, message):
         SearchConfig(**{"embeddings": made_up[0], "queries": ("image 1",), **changes})
 
 
+def test_an_exact_search_among_many_names_the_faster_one(made_up, monkeypatch):
+    said = []
+    search(SearchConfig(made_up[0], ("image 7",)), said.append)
+    assert not any("--index=approximate" in line for line in said)
+    monkeypatch.setattr("tf_simclrv2.embedding.search._MANY", 10)
+    search(SearchConfig(made_up[0], ("image 7",)), said.append)
+    assert [line for line in said if "--index=approximate finds most of them faster" in line]
+
+
 def test_the_approximate_search_says_which_package_it_lacks(made_up, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r'needs faiss; install with pip install "tf_simclrv2\[search\]"'):

@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import CheckpointError, ConfigError, DataError, ExperimentConfig, UserError, progress
+from tf_simclrv2.data import load_source
 from tf_simclrv2.errors import NotFiniteError
+from tf_simclrv2.evaluation import FeatureExtractor, linear_probe, split_features
 from tf_simclrv2.report.event_files import read_scalars
 from tf_simclrv2.training import run as run_module
 from tf_simclrv2.training.batches import StageBatches
@@ -214,6 +216,44 @@ def test_fine_tuning_from_a_pretrained_run(finished, tmp_path, block):
     same = np.array_equal(weights_of(tmp_path, 2)[key], start[key])
     assert same == (block == 4)
     assert "proj_head_2" not in run.task.network(tf.zeros([1, 8, 8, 3]))
+
+
+def test_pretraining_starts_from_another_run(finished, tmp_path):
+    """Its network is that of the other run, and its steps are counted from 0."""
+    directory, *_ = finished
+    config = config_for(
+        tmp_path, checkpoint=str(directory), use_blur=False, train_steps=1, learning_rate=1e-9, mode="train"
+    )
+    result, lines, _ = execute(config)
+    assert f"variables loaded from {directory}/ckpt-4" in lines and result["global_step"] == 1
+    before, after = weights_of(directory), weights_of(tmp_path, 1)
+    for key, value in before.items():
+        if key.startswith("model/") and "kernel" in key and "supervised_head" not in key:
+            np.testing.assert_allclose(after[key], value, rtol=1e-5, atol=1e-7, err_msg=key)
+
+
+def test_labels_of_a_file_train_and_probe(tmp_path):
+    """Twenty of forty images; the probe has those twenty."""
+    data = config_for(tmp_path).data
+    records = list(load_source(data, "train[:40]").records.as_numpy_iterator())
+    rows = [f"digits/train[:40] #{row},{records[row]['label']}" for row in range(0, 40, 2)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    config = config_for(
+        tmp_path / "run",
+        train_mode="supervised",
+        labels_from=str(tmp_path / "labels.csv"),
+        protocols=("linear",),
+        train_steps=1,
+    )
+    result, lines, run = execute(config)
+    assert "supervised on digits/train[:40]: 20 images in 10 classes" in lines
+    extract = FeatureExtractor(run.task.network, ["final_avg_pool"])
+    (h, labels), (test_h, test_labels) = (
+        split_features(extract, load_source(data, split), config) for split in ("train[:40]", "test[:30]")
+    )
+    train_rows = h["final_avg_pool"][::2], labels[::2]
+    found = linear_probe(*train_rows, test_h["final_avg_pool"], test_labels)
+    assert result["linear/final_avg_pool/top_1_accuracy"] == found.accuracy
 
 
 def test_fine_tuning_without_a_checkpoint_says_so(tmp_path):

@@ -22,6 +22,8 @@ from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.setting import as_path
 
 _BATCH = 64
+# From so many on, an exact search of many queries takes minutes.
+_MANY = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +123,8 @@ def search(config: SearchConfig, say: Say) -> Hits:
 
         neighbors = approximate_rows(path, found.vectors, vectors, min(config.k, len(found)), own, say)
     else:
+        if len(found) >= _MANY:
+            say(f"comparing with all {len(found):,} images; --index=approximate finds most of them faster")
         with phase("searching", say):
             k = min(config.k + bool((own >= 0).any()), len(found))
             neighbors = nearest_rows(found.vectors, vectors, k, own)
