@@ -1,12 +1,14 @@
-"""Where the time of a whole pretraining step goes, by type of operation.
+"""Where the time of a whole pretraining step goes, by type of operation and, on a GPU, by kernel.
 
-    python benchmarks/profile_step.py [--point=r18_32px_b64 ...] [--precision=float32] [--steps=3]
-        [--memory_size=0] [--json=FILE]
+    python benchmarks/profile_step.py [--device=auto|cpu|gpu] [--point=r18_32px_b64 ...] [--batch=64]
+        [--precision=float32] [--compile=auto] [--steps=3] [--memory_size=0] [--json=FILE]
 
-The points and the step are those of `train_step.py`, under TensorFlow's profiler on the CPU. The times of
-operations are those of their kernels, each on the thread that started it: where several run side by side they
-add up to more than the step took. Under the table is the share of the optimizer's operations, found by the
-scope of their names, and with `--memory_size` that of the momentum encoder's moving average.
+The points and the step are those of `train_step.py`, under TensorFlow's profiler. The times of operations
+are those of their kernels on the CPU, each on the thread that started it: where several run side by side
+they add up to more than the step took. Under the table is the share of the optimizer's operations, found by
+the scope of their names, and with `--memory_size` that of the momentum encoder's moving average. On a GPU,
+two tables of the first GPU's kernels come instead: by kind, as far as a name tells it, and the slowest by
+name. XLA's fusions have names of their own, in which the scopes are lost.
 """
 
 from __future__ import annotations
@@ -19,17 +21,29 @@ import pathlib
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.measuring.child import numbers_of
+from benchmarks.measuring.kernel_times import KernelCall, kernel_calls
 from benchmarks.measuring.machine import machine
 from benchmarks.measuring.op_times import OpCall, profile
-from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config, pretraining_step
+from benchmarks.train_step import (
+    CPU_POINTS,
+    DEVICES,
+    GPU_POINTS,
+    POINTS,
+    PRECISIONS,
+    WARM_UP_STEPS,
+    MeasuredStep,
+    choose_device,
+    pretraining_step,
+)
 from tf_simclrv2 import ExperimentConfig, ObjectiveConfig, TrainingConfig
+from tf_simclrv2.setting import settings_of
 
 ROWS = 15
 GRADIENTS_OF_CONVOLUTIONS = {
@@ -52,11 +66,16 @@ def kind(call: OpCall) -> str:
 
 def times_by_kind(calls: Iterable[OpCall], steps: int) -> list[dict[str, Any]]:
     """Milliseconds and calls a step of each kind of operation, and its share; the slowest come first."""
+    return times_by_name(((kind(call), call.seconds) for call in calls), steps)
+
+
+def times_by_name(calls: Iterable[tuple[str, float]], steps: int) -> list[dict[str, Any]]:
+    """As `times_by_kind`, of names and seconds."""
     seconds: dict[str, float] = collections.defaultdict(float)
     counts: dict[str, int] = collections.defaultdict(int)
-    for call in calls:
-        seconds[kind(call)] += call.seconds
-        counts[kind(call)] += 1
+    for name, of_call in calls:
+        seconds[name] += of_call
+        counts[name] += 1
     total = sum(seconds.values())
     return [
         {
@@ -67,6 +86,17 @@ def times_by_kind(calls: Iterable[OpCall], steps: int) -> list[dict[str, Any]]:
         }
         for name in sorted(seconds, key=lambda name: -seconds[name])
     ]
+
+
+def times_of_kernels(calls: Iterable[KernelCall], steps: int) -> dict[str, list[dict[str, Any]]]:
+    """As `times_by_kind`, of a GPU's kernels: by kind and by name; nothing without a GPU."""
+    calls = list(calls)
+    if not calls:
+        return {}
+    return {
+        "kernel_kinds": times_by_name(((call.kind, call.seconds) for call in calls), steps),
+        "kernels": times_by_name(((call.name, call.seconds) for call in calls), steps),
+    }
 
 
 def times_by_part(calls: Iterable[OpCall], steps: int) -> list[dict[str, Any]]:
@@ -91,11 +121,13 @@ def measure(config: ExperimentConfig, steps: int) -> dict[str, Any]:
     watched: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         calls = profile(lambda: watched.extend(step() for _ in range(steps)), pathlib.Path(folder))
+        kernels = kernel_calls(pathlib.Path(folder))
     return {
         "step_s": plain,
         "profiled_step_s": watched,
         "kinds": times_by_kind(calls, steps),
         "parts": times_by_part(calls, steps),
+        **times_of_kernels(kernels, steps),
     }
 
 
@@ -106,39 +138,65 @@ def rest(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(point: str, found: dict[str, Any]) -> str:
-    """The kinds that take most of the time, the rest of them, and the parts."""
-    kinds = found["kinds"]
-    rows = [*kinds[:ROWS], *([rest(kinds[ROWS:])] if kinds[ROWS:] else []), rest(kinds) | {"op": "all"}]
-    rows += [row | {"op": f"of it {row['op']}"} for row in found["parts"]]
-    lines = [f"| {point} | share | ms a step | calls a step |", "| --- | --- | --- | --- |"]
-    lines += [f"| {row['op']} | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']:.0f} |" for row in rows]
+    """The kinds that take most of the time, the rest, and the parts; of kernels on a GPU."""
+    if "kernels" in found:
+        tables = [lines_of(point, found["kernel_kinds"]), lines_of(f"{point}: slowest", found["kernels"])]
+    else:
+        parts = [row | {"op": f"of it {row['op']}"} for row in found["parts"]]
+        tables = [lines_of(point, found["kinds"], parts)]
     plain, watched = (statistics.median(found[name]) for name in ("step_s", "profiled_step_s"))
-    return "\n".join([*lines, "", f"A step took {plain:.3f} s, with the profiler {watched:.3f} s.", ""])
+    return "\n\n".join([*tables, f"A step took {plain:.3f} s, with the profiler {watched:.3f} s.\n"])
+
+
+def lines_of(title: str, kinds: list[dict[str, Any]], parts: Sequence[dict[str, Any]] = ()) -> str:
+    """A table of the slowest rows, the sum of the others, and the parts."""
+    rows = [*kinds[:ROWS], *([rest(kinds[ROWS:])] if kinds[ROWS:] else []), rest(kinds) | {"op": "all"}]
+    lines = [f"| {title} | share | ms a step | calls a step |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {row['op']} | {row['share']:.1%} | {row['ms']:.1f} | {row['calls']:.0f} |"
+        for row in [*rows, *parts]
+    ]
+    return "\n".join(lines)
+
+
+def command(measured: MeasuredStep, steps: int, memory_size: int = 0) -> list[str]:
+    """What profiles a step in a process of its own and prints it in JSON."""
+    options = [f"--steps={steps}", f"--memory_size={memory_size}"]
+    return [sys.executable, __file__, *options, f"--here={measured.to_json()}"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto", choices=DEVICES, help="auto: GPUs if there are any")
+    parser.add_argument(
+        "--point", choices=sorted(POINTS), action="append", help="default: the two main points of the device"
+    )
+    parser.add_argument("--batch", type=int, default=0, help="images of a step; default: those of the point")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS)
+    parser.add_argument("--compile", default="auto", choices=settings_of(TrainingConfig)["compile"].choices)
+    parser.add_argument("--steps", type=int, default=3, help="with the profiler, and as many without")
+    parser.add_argument("--memory_size", type=int, default=0, help="past keys; 0 has no momentum encoder")
+    parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
+    parser.add_argument("--here", type=MeasuredStep.from_json, help=argparse.SUPPRESS)
+    return parser
 
 
 def main() -> None:
     """Measures the points that are asked for, each in a process of its own, and prints them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--point", choices=sorted(POINTS), action="append", help="default: the two main points"
-    )
-    parser.add_argument("--precision", default="float32", choices=["float32", "mixed_bfloat16"])
-    parser.add_argument("--steps", type=int, default=3, help="with the profiler, and as many without")
-    parser.add_argument("--memory_size", type=int, default=0, help="past keys; 0 has no momentum encoder")
-    parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if arguments.here:
-        model, batch_size = POINTS[arguments.point[0]]
-        training = TrainingConfig(precision=arguments.precision, train_batch_size=batch_size)
         objective = ObjectiveConfig(memory_size=arguments.memory_size)
-        print(json.dumps(measure(pretraining_config(model, training, objective), arguments.steps)))
+        print(json.dumps(measure(arguments.here.config(objective), arguments.steps)))
         return
+    on_gpu = choose_device(arguments.device)
     print(f"{machine()}, {arguments.precision}\n")
     results = {}
-    for point in arguments.point or ["r18_32px_b64", "r50_224px_b8"]:
-        words = [f"--{name}={getattr(arguments, name)}" for name in ("precision", "steps", "memory_size")]
-        results[point] = numbers_of([sys.executable, __file__, "--here", f"--point={point}", *words])
+    for point in arguments.point or (GPU_POINTS if on_gpu else CPU_POINTS):
+        model, batch_size = POINTS[point]
+        batch_size = arguments.batch or batch_size
+        measured = MeasuredStep(model, batch_size, arguments.precision, arguments.compile)
+        results[point] = numbers_of(command(measured, arguments.steps, arguments.memory_size))
         print(table(point, results[point]), flush=True)
     if arguments.json:
         numbers = {"machine": machine(), "precision": arguments.precision, "points": results}

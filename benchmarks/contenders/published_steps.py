@@ -2,10 +2,11 @@
 
     python benchmarks/contenders/published_steps.py TF2 KIND DEPTH WIDTH SK_RATIO SIZE BATCH STEPS [CALLS]
 
-TF2 is that folder of a checkout of google-research/simclr; `published_program.py` makes its step, which runs
-here under MirroredStrategy and with the blur of 224 px on the device. KIND is `train` or `eval`. Prints in
-JSON the seconds of the first step, those of each step after the warm-up (each a mean of CALLS steps, 1 by
-default), and when, as `time.time()` has it, import, building and first step were done.
+TF2 is that folder of a checkout of google-research/simclr; `published_program.py` makes its step, which
+runs here under MirroredStrategy, on one GPU if there are any, and with the blur of 224 px on the device.
+KIND is `train` or `eval`. Prints in JSON the seconds of the first step, those of each step after the
+warm-up (each a mean of CALLS steps, 1 by default), and when, as `time.time()` has it, import, building and
+first step were done.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def main() -> None:
     import model  # noqa: F401 # pyright: ignore[reportMissingImports, reportUnusedImport] # Part of the import.
 
     imported = time.time()
-    step = make(tf.distribute.MirroredStrategy(), int(size), int(batch_size))
+    gpus = tf.config.list_logical_devices("GPU")
+    strategy = tf.distribute.MirroredStrategy([gpus[0].name] if gpus else None)
+    step = make(strategy, int(size), int(batch_size))
     built = time.time()
     first = seconds_of(step)
     moments = {"imported": imported, "built": built, "first_step": time.time()}

@@ -3,11 +3,11 @@
     python benchmarks/contenders/torch_train_step.py PEER DEPTH IMAGE_SIZE BATCH PRECISION STEPS [CALLS]
 
 On a GPU where PyTorch sees one, else on the CPU. The same network and batch, channels_last, plain SGD with
-momentum, and in bfloat16 autocast. PEER `torch` has NT-Xent of both views in one pass, as ours, and `compile`
-the same under `torch.compile`; `lightly` has lightly's NTXentLoss and one pass a view, as its examples have
-it. Prints in JSON the seconds of each step after the warm-up (each a mean of CALLS steps, 1 by default), of
-the first step, the largest resident size, on a GPU the peak of its memory, and when, as `time.time()` has it,
-import, building and the first step were done.
+momentum, and in half precision autocast, in float16 with a scaled loss. PEER `torch` has NT-Xent of both
+views in one pass, as ours, and `compile` the same under `torch.compile`; `lightly` has lightly's NTXentLoss
+and one pass a view, as its examples have it. Prints in JSON the seconds of each step after the warm-up
+(each a mean of CALLS steps, 1 by default), of the first step, the largest resident size, on a GPU the peak
+of its memory, and when, as `time.time()` has it, import, building and the first step were done.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from benchmarks.measuring.peak_memory import peak_bytes
 WARM_UP_STEPS = 2
 TEMPERATURE = 0.1
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HALVES = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}
 
 
 def nt_xent(z: Tensor) -> Tensor:
@@ -68,15 +69,17 @@ def step_times(
     loss_of = loss_of_peer(peer)
     if peer == "compile":
         loss_of = torch.compile(loss_of)
-    half = precision == "mixed_bfloat16"
-    autocast = torch.autocast(DEVICE, torch.bfloat16) if half else contextlib.nullcontext()
+    half = HALVES.get(precision)
+    autocast = torch.autocast(DEVICE, half) if half else contextlib.nullcontext()
+    scaler = torch.amp.GradScaler(DEVICE, enabled=half is torch.float16)  # Else it passes all through.
 
     def step() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         with autocast:
             loss = loss_of(network, views)
-        loss.backward()
-        optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return loss
 
     def seconds(calls: int) -> float:

@@ -33,7 +33,7 @@ def profile(run: Callable[[], object], folder: pathlib.Path) -> list[OpCall]:
 
     Args:
         run: Returns when its work is done.
-        folder: Empty; the profiler writes here.
+        folder: Empty; the profiler writes here, and `kernel_times.kernel_calls` finds what a GPU did.
 
     Returns:
         All calls of operations on the CPU, in no order.
@@ -46,16 +46,20 @@ def profile(run: Callable[[], object], folder: pathlib.Path) -> list[OpCall]:
     return op_calls(folder)
 
 
-def op_calls(folder: pathlib.Path) -> list[OpCall]:
-    """The calls that are recorded in the .xplane.pb files under a folder."""
-    calls: list[OpCall] = []
+def planes(folder: pathlib.Path, start: str) -> Iterator[xplane_pb2.XPlane]:
+    """The devices in the .xplane.pb files under a folder whose names start so."""
     for file in folder.rglob("*.xplane.pb"):
         space = xplane_pb2.XSpace.FromString(file.read_bytes())
-        for plane in space.planes:
-            if plane.name.startswith("/host:CPU"):
-                names = {number: metadata.name for number, metadata in plane.event_metadata.items()}
-                for thread in plane.lines:
-                    calls += _calls_of_thread(thread.events, names)
+        yield from (plane for plane in space.planes if plane.name.startswith(start))
+
+
+def op_calls(folder: pathlib.Path) -> list[OpCall]:
+    """The calls on the CPU that are recorded in the .xplane.pb files under a folder."""
+    calls: list[OpCall] = []
+    for plane in planes(folder, "/host:CPU"):
+        names = {number: metadata.name for number, metadata in plane.event_metadata.items()}
+        for thread in plane.lines:
+            calls += _calls_of_thread(thread.events, names)
     return calls
 
 

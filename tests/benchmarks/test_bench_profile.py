@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from benchmarks import optimizer_share, profile_step
+from benchmarks.measuring.kernel_times import OTHER, KernelCall, kernel_calls
 from benchmarks.measuring.op_times import OpCall, op_calls, profile
 from benchmarks.train_step import pretraining_config
 from tf_simclrv2 import ModelConfig, ObjectiveConfig, TrainingConfig
@@ -13,7 +14,10 @@ TINY = ModelConfig(resnet_depth=18, image_size=8), TrainingConfig(train_batch_si
 
 
 def written(
-    folder: pathlib.Path, threads: list[list[tuple[str, int, int]]], plane: str = "/host:CPU"
+    folder: pathlib.Path,
+    threads: list[list[tuple[str, int, int]]],
+    plane: str = "/host:CPU",
+    line_names: tuple[str, ...] = (),
 ) -> None:
     """A profile of threads with events: name, start and end in picoseconds."""
     space = xplane_pb2.XSpace()
@@ -21,8 +25,8 @@ def written(
     names = sorted({name for events in threads for name, *_ in events})
     for number, name in enumerate(names):
         found.event_metadata[number].name = name
-    for events in threads:
-        line = found.lines.add()
+    for i, events in enumerate(threads):
+        line = found.lines.add(name=line_names[i] if line_names else "")
         for name, start, end in events:
             line.events.add(metadata_id=names.index(name), offset_ps=start, duration_ps=end - start)
     (folder / "written.xplane.pb").write_bytes(space.SerializeToString())
@@ -53,6 +57,60 @@ def test_what_ran_inside_a_call_is_not_its_own(tmp_path):
 def test_other_devices_are_not_counted(tmp_path):
     written(tmp_path, [[("a:Add", 0, 1)]], plane="/host:metadata")
     assert op_calls(tmp_path) == []
+
+
+KERNELS = [
+    [("loop_add_fusion_12", 0, 30), ("input_reduce_fusion", 30, 40), ("loop_add_fusion.3", 40, 50)],
+    [("MemcpyH2D", 10, 20)],
+    [("the whole module", 0, 100)],
+]
+LINES = ("Stream #7(Compute)", "Stream #9(MemcpyH2D)", "XLA Modules")
+
+
+def test_kernels_are_those_of_the_streams_of_the_first_gpu(tmp_path):
+    written(tmp_path, KERNELS, "/device:GPU:0", LINES)
+    found = sorted((call.name, round(call.seconds * 1e12)) for call in kernel_calls(tmp_path))
+    assert found == [
+        ("MemcpyH2D", 10),
+        ("input_reduce_fusion", 10),
+        ("loop_add_fusion", 10),
+        ("loop_add_fusion", 30),
+    ]
+    assert op_calls(tmp_path) == []
+    for plane in ("/device:GPU:1", "/host:CPU"):
+        written(tmp_path, KERNELS, plane, LINES)
+        assert kernel_calls(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("MemcpyD2H", "copies"),
+        ("void tensorflow::functor::SwapDimension1And2InTensor3UsingTiles<float>", "transpositions"),
+        ("void cudnn::bn_fw_tr_1C11_kernel_NCHW<float, 512>", "batch norm of cuDNN"),
+        ("sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32", "convolutions and matrix products"),
+        ("void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm>", "convolutions and matrix products"),
+        ("nvjet_tst_128x256_64x4_1x2_h_bz_coopA_NTT", "convolutions and matrix products"),
+        ("ncclDevKernel_AllReduce_Sum_f32_RING_LL", "sums over GPUs"),
+        ("input_reduce_fusion", "reductions fused by XLA"),
+        ("loop_multiply_fusion", "fusions of XLA"),
+        ("void tensorflow::functor::ColumnReduceKernel<float*>", "reductions"),
+        ("void Eigen::internal::EigenMetaKernel<Eigen::TensorEvaluator>", OTHER),
+    ],
+)
+def test_what_a_kernel_does_is_told_by_its_name(name, kind):
+    assert KernelCall(name, 1.0).kind == kind
+
+
+def test_the_table_of_a_gpu_is_one_of_kernels():
+    calls = [KernelCall("loop_add_fusion", 0.3), KernelCall("MemcpyH2D", 0.1)] * 2
+    kernels = profile_step.times_of_kernels(calls, steps=2)
+    found = {"kinds": [], "parts": [], "step_s": [2.0], "profiled_step_s": [3.0], **kernels}
+    lines = profile_step.table("r50", found).splitlines()
+    assert "| fusions of XLA | 75.0% | 300.0 | 1 |" in lines and "| copies | 25.0% | 100.0 | 1 |" in lines
+    assert "| r50: slowest | share | ms a step | calls a step |" in lines
+    assert "| loop_add_fusion | 75.0% | 300.0 | 1 |" in lines
+    assert profile_step.times_of_kernels([], steps=2) == {}
 
 
 def test_a_real_profile_has_every_call(tmp_path):
