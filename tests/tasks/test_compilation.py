@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS
-from tf_simclrv2.distribution import compilation, compilation_cache
+from tf_simclrv2.distribution import compilation, compilation_cache, devices
 from tf_simclrv2.distribution.compilation import compile_mode, compiled, fused_on_gpu
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.errors import ConfigError
@@ -44,7 +44,10 @@ def test_several_replicas_are_not_compiled_as_a_whole(strategy: Callable) -> Non
 
 @pytest.mark.usefixtures("two_blocks")
 @pytest.mark.parametrize("mode", ["none", "xla"])
-def test_orbit_and_fit_compile_the_step_alike(mode: str) -> None:
+def test_orbit_and_fit_compile_the_step_alike(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a GPU, an uncompiled step still holds functions that are.
+    monkeypatch.setattr(compilation, "on_gpu", lambda: False)
+    monkeypatch.setattr(devices, "on_cpu", lambda: True)
     config = config_of({"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "compile": mode})
     task = build_task(config)
     task.compile(LARS(0.1))
@@ -70,6 +73,7 @@ def test_what_xla_fuses_on_a_gpu_is_plain_elsewhere(monkeypatch: pytest.MonkeyPa
         graph = tf.function(lambda x: square(x)).get_concrete_function(tf.TensorSpec([2])).graph
         return _attributes_of_called(graph)
 
+    monkeypatch.setattr(compilation, "on_gpu", lambda: False)
     assert attributes() == []
     monkeypatch.setattr(compilation, "on_gpu", lambda: True)
     assert [MUST_COMPILE in found for found in attributes()] == [True]
@@ -89,7 +93,8 @@ def test_compiled_steps_are_kept_for_each_kind_of_gpu(
 ) -> None:
     for variable in ("TF_XLA_FLAGS", "XLA_FLAGS"):
         monkeypatch.setenv(variable, "--mine=1")
-    assert keep_compiled_steps(str(tmp_path)) is None  # No GPU here.
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert keep_compiled_steps(str(tmp_path)) is None
     assert os.environ["TF_XLA_FLAGS"] == os.environ["XLA_FLAGS"] == "--mine=1"
     details = {"device_name": "NVIDIA H100 80GB", "compute_capability": (9, 0)}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
