@@ -1,14 +1,17 @@
 import dataclasses
 
 import pytest
+import tensorflow as tf
 
-from tests.training.small_runs import config_for, execute
+from tests.training.small_runs import Lines, config_for, execute
 from tf_simclrv2 import CheckpointError, RunError
+from tf_simclrv2.distribution.compilation import COMPILING
 from tf_simclrv2.distribution.gpu_memory import GpuMemory
-from tf_simclrv2.doctor import machine, trial
+from tf_simclrv2.doctor import checkup, machine, trial
 from tf_simclrv2.doctor.checkup import _why_not, examine
 from tf_simclrv2.doctor.machine import Machine, look_at_machine
 from tf_simclrv2.doctor.printout import machine_lines, printout
+from tf_simclrv2.tasks import Task
 
 GFLOPS = {"float32": 1.0, "bfloat16": 1.0}
 SMALL = Machine((), cores=2, memory_mb=100.0, free_mb=50.0, conv_gflops=GFLOPS, matmul_gflops=GFLOPS)
@@ -54,3 +57,28 @@ def test_the_memory_of_a_gpu_is_told_after_a_trial(monkeypatch, tmp_path):
     found = examine(config_for(tmp_path / "run"), trial_steps=1)
     assert found.trial.gpu_memory == GpuMemory(1234.5, 10900.0)
     assert "MB estimated; 1,234 MB on the GPU after the trial, 10,900 at the peak" in printout(found)
+
+
+def test_the_step_is_compiled_as_training_compiles_it(monkeypatch, tmp_path):
+    """Else its speed would be another one, and an operation without a kernel would go unnoticed."""
+
+    def decay(self):
+        return tf.cast(tf.strings.length(tf.strings.as_string(self.global_step)), tf.float32)
+
+    monkeypatch.setattr(Task, "weight_decay", decay)
+    lines = Lines()
+    with pytest.raises(RunError, match=r"^XLA cannot compile AsString, which the step contains; use --comp"):
+        examine(config_for(tmp_path / "run", compile="xla"), trial_steps=1, say=lines)
+    assert COMPILING in lines
+    lines = Lines()
+    found = examine(config_for(tmp_path / "run", compile="none"), trial_steps=1, say=lines)
+    assert found.trial is not None and COMPILING not in lines
+
+
+def test_what_the_doctor_compiles_is_kept_for_training(monkeypatch, tmp_path):
+    kept = []
+    monkeypatch.setattr(checkup, "keep_compiled_steps", kept.append)
+    monkeypatch.setattr(checkup, "look_at_machine", lambda: dataclasses.replace(SMALL, unused_gpus=UNUSED))
+    with pytest.raises(RunError):
+        examine(config_for(tmp_path / "run", compile_cache="/compiled"))
+    assert kept == ["/compiled"]

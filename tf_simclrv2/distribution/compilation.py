@@ -15,6 +15,8 @@ from tf_simclrv2.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 CompileMode = Literal["none", "xla", "cluster"]
+# What a user is told before the first step.
+COMPILING = "compiling the step, which takes about half a minute the first time"
 
 
 def compile_mode(asked: str) -> CompileMode:

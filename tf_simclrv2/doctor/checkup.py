@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Share
+from tf_simclrv2.distribution.compilation import COMPILING, compiled
+from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.doctor.advice import Case, advise
 from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
@@ -74,8 +76,10 @@ def examine(config: ExperimentConfig, trial_steps: int = 20, say: Say = say_at_o
 
     Raises:
         UserError: The run would refuse the settings or the data.
-        RunError: The run would not start on this machine, or the trial does not fit into its memory.
+        RunError: The run would not start on this machine, or the trial does not fit into its memory or has
+            an operation that XLA cannot compile.
     """
+    keep_compiled_steps(config.run.compile_cache)
     with phase("measuring this machine", say):
         machine = look_at_machine()
     if machine.unused_gpus:
@@ -86,7 +90,7 @@ def examine(config: ExperimentConfig, trial_steps: int = 20, say: Say = say_at_o
         images = sample_images(plan.train_source)
     with phase("preparing the batches", say):
         batches = prepared.batches.training({}, Share())
-    step = tf.function(task.train_step)
+    step = tf.function(compiled(task.train_step, task.compile_mode))
     with phase("estimating the memory", say):
         graph = step.get_concrete_function(batches.element_spec).graph
         memory_mb = estimated_mb(graph, _input_bytes(batches))
@@ -94,6 +98,8 @@ def examine(config: ExperimentConfig, trial_steps: int = 20, say: Say = say_at_o
     if trial_steps:
         no_trial = _why_not(memory_mb, machine)
         if not no_trial:
+            if task.compile_mode != "none":
+                say(COMPILING)
             cures = cures_of_training(plan.config.training)
             with prepared.skipped.explained(), device_errors_explained(cures):
                 trial = run_trial(step, batches, plan.config.images_per_step, trial_steps, say)

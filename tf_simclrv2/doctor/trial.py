@@ -23,7 +23,7 @@ class Trial:
 
     Attributes:
         steps: The number of steps that were timed.
-        first_step_s: Seconds of the first step; the graph was traced before.
+        first_step_s: Seconds of the first step, in which it is compiled; the graph was traced before.
         step_s: Median seconds of a step, including the wait for its batch.
         data_wait: Share of the time that was spent waiting for batches.
         examples_per_second: Images per second; an image counts once, although it is seen in two views.

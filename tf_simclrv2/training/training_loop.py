@@ -10,6 +10,7 @@ import orbit
 import tensorflow as tf
 
 from tf_simclrv2.data import Share
+from tf_simclrv2.distribution.compilation import COMPILING
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
 from tf_simclrv2.errors import Preempted
 from tf_simclrv2.progress import Say, phase
@@ -227,7 +228,7 @@ class TrainingLoop:
         if start:
             self._say(f"resuming from step {start:,} of {total:,}")
         if self._prepared.task.compile_mode != "none":
-            self._say("compiling the step, which takes about half a minute the first time")
+            self._say(COMPILING)
 
     def _say_complete(self, start: int, total: int) -> None:
         if start >= total:
