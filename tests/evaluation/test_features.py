@@ -10,12 +10,14 @@ import tensorflow as tf
 
 from tests.goldens import image
 from tests.small_network import small_network as small_network
-from tf_simclrv2 import ConfigError, DataConfig, EvaluationConfig, ExperimentConfig, ModelConfig, SimCLR
+from tf_simclrv2 import DataConfig, EvaluationConfig, ExperimentConfig, ModelConfig, SimCLR
 from tf_simclrv2.data import load_source
+from tf_simclrv2.distribution import compilation
 from tf_simclrv2.evaluation import FeatureExtractor, split_features
 from tf_simclrv2.evaluation.split_features import split_batches
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.private_api import layers_within
+from tf_simclrv2.rehearsal.refusals import graphs_of
 
 
 def test_features_of_padded_batches():
@@ -80,15 +82,26 @@ def test_fewer_images_than_replicas(strategy: Callable) -> None:
     assert found["raw_pixels"].shape == (3, 192) and len(labels) == 3
 
 
-def test_a_compiled_pass_finds_the_same(network: Callable, strategy: Callable) -> None:
+@pytest.mark.parametrize(("built", "used"), [(1, 1), (2, 2), (2, 1)])
+def test_a_compiled_pass_finds_the_same(
+    network: Callable, strategy: Callable, monkeypatch: pytest.MonkeyPatch, built: int, used: int
+) -> None:
+    """On several GPUs too, where a step is not compiled as a whole; and on one of them alone."""
     source = load_source(DataConfig(dataset="digits"), "train[:20]")
-    made = network(strategy(1))
-    expected, _ = split_features(FeatureExtractor(made, ["final_avg_pool"]), source, CONFIG)
-    compiled = FeatureExtractor(made, ["final_avg_pool"], compile="xla")
-    found, _ = split_features(compiled, source, CONFIG)
+    made, over = network(strategy(built)), strategy(used)
+    expected, _ = split_features(FeatureExtractor(made, ["final_avg_pool"], over), source, CONFIG)
+    monkeypatch.setattr(compilation, "on_gpu", lambda: True)
+    extract = FeatureExtractor(made, ["final_avg_pool"], over, compile="auto")
+    found, _ = split_features(extract, source, CONFIG)
     np.testing.assert_allclose(found["final_avg_pool"], expected["final_avg_pool"], rtol=1e-4, atol=1e-5)
-    with pytest.raises(ConfigError, match="2 replicas exchange sums"):
-        FeatureExtractor(network(strategy(2)), ["final_avg_pool"], strategy(2), "xla")
+    (traced,) = extract._run._list_all_concrete_functions()
+    compiled = [
+        graph
+        for graph in graphs_of(traced.graph)
+        for function in graph._functions.values()
+        if "_XlaMustCompile" in function.cached_definition.attr
+    ]
+    assert len(compiled) == used
 
 
 @pytest.mark.parametrize(

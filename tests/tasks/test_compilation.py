@@ -7,6 +7,7 @@ import pathlib
 import shlex
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +18,8 @@ from tf_simclrv2.distribution import compilation, compilation_cache, devices
 from tf_simclrv2.distribution.compilation import compile_mode, compiled, fused_on_gpu
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.evaluation.classification import ClassificationEvaluator
+from tf_simclrv2.progress import Progress
 from tf_simclrv2.rehearsal.refusals import graphs_of
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer
@@ -33,6 +36,7 @@ def test_auto_chooses_by_device(
     monkeypatch.setattr(compilation, "on_gpu", lambda: gpu)
     with strategy(replicas).scope():
         assert compile_mode("auto") == mode
+        assert compile_mode("auto", exchanges=False) == ("xla" if gpu else "none")
         for asked in ("none", "cluster"):
             assert compile_mode(asked) == asked
 
@@ -40,6 +44,8 @@ def test_auto_chooses_by_device(
 def test_several_replicas_are_not_compiled_as_a_whole(strategy: Callable) -> None:
     with strategy(2).scope(), pytest.raises(ConfigError, match=r"compile is 'xla', but 2 replicas.*cluster"):
         compile_mode("xla")
+    with strategy(2).scope():
+        assert compile_mode("xla", exchanges=False) == "xla"
 
 
 @pytest.mark.usefixtures("two_blocks")
@@ -58,6 +64,26 @@ def test_orbit_and_fit_compile_the_step_alike(mode: str, monkeypatch: pytest.Mon
     loop = trainer.create_train_loop_fn().get_concrete_function(iter(batches), tf.constant(2))
     found = [attributes for graph in graphs_of(loop.graph) for attributes in _attributes_of_called(graph)]
     assert any(MUST_COMPILE in attributes for attributes in found) == (mode == "xla")
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_a_compiled_evaluation_counts_the_same() -> None:
+    flags = {"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "train_mode": "supervised"}
+    found = []
+    for mode in ("none", "xla"):
+        keras.utils.set_random_seed(0)
+        config = config_of({**flags, "compile": mode})
+        task = build_task(config)
+        task.compile(LARS(0.1))
+        padded = {**batch_of(config), "mask": np.arange(8) < 5}
+        batches = tf.data.Dataset.from_tensors(padded).repeat(2)
+        progress = Progress("", 2, lambda line: None)
+        evaluator = ClassificationEvaluator(task, batches, tf.distribute.get_strategy(), progress)
+        assert (evaluator._compiled_step == evaluator._replica_step) == (mode == "none")
+        found.append(evaluator.evaluate(tf.constant(2)))
+        counts = evaluator.class_accuracy
+        assert counts is not None and counts.images.tolist() == [2] * 5 + [0] * 5
+    assert found[1] == pytest.approx(found[0], rel=1e-9) and "eval/label_top_1_accuracy" in found[0]
 
 
 def _attributes_of_called(graph: tf.Graph) -> list:

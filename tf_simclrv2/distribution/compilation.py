@@ -19,7 +19,7 @@ CompileMode = Literal["none", "xla", "cluster"]
 COMPILING = "compiling the step, which takes about half a minute the first time"
 
 
-def compile_mode(asked: str) -> CompileMode:
+def compile_mode(asked: str, exchanges: bool = True) -> CompileMode:
     """Resolves `TrainingConfig.compile` for the strategy in scope.
 
     `auto` compiles the whole step on one GPU. Replicas on several GPUs exchange sums in the middle of a
@@ -28,18 +28,20 @@ def compile_mode(asked: str) -> CompileMode:
 
     Args:
         asked: `auto`, `none`, `xla` or `cluster`.
+        exchanges: Whether replicas exchange anything within what is compiled, as in a step (the default). A
+            forward pass in inference mode does not, so each replica compiles all of its own.
 
     Returns:
         What will be done.
 
     Raises:
-        ConfigError: `xla` is asked for on several replicas.
+        ConfigError: `xla` is asked for on several replicas that exchange something.
 
     Example:
         >>> compile_mode("auto")  # On a CPU.
         'none'
     """
-    several = num_replicas() > 1
+    several = exchanges and num_replicas() > 1
     if asked == "xla" and several:
         raise ConfigError(
             f"compile is 'xla', but {num_replicas()} replicas exchange sums in the middle of a step, which "

@@ -28,10 +28,8 @@ class FeatureExtractor:
         endpoints: Names of two-dimensional endpoints; `raw_pixels` is the flattened image.
         strategy: Computes each batch on all of its replicas; by default the device at hand does. All workers
             of a cluster must extract together, and the chief alone gets the rows.
-        compile: What of the forward pass XLA compiles, as `TrainingConfig.compile` says; nothing by default.
-
-    Raises:
-        ConfigError: `compile` is `xla` for several replicas.
+        compile: What of each replica's forward pass XLA compiles, as `TrainingConfig.compile` says; nothing
+            by default.
 
     Example:
         >>> extract = FeatureExtractor(network, ["final_avg_pool"])
@@ -91,9 +89,8 @@ class FeatureExtractor:
 
     def _traced(self, network: SimCLR, compile: str) -> Callable[[Batch], list[tf.Tensor]]:
         with self.strategy.scope():
-            forward = compiled(
-                lambda images: _outputs(network, images, self.endpoints), compile_mode(compile)
-            )
+            mode = compile_mode(compile, exchanges=False)
+        forward = compiled(lambda images: _outputs(network, images, self.endpoints), mode)
 
         def replica_step(batch: Batch) -> list[tf.Tensor]:
             mask = tf.cast(batch["mask"], tf.int32)

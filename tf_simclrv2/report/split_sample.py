@@ -60,7 +60,7 @@ class SplitSampler:
     Args:
         network: The network whose output is wanted.
         baselines: Other networks, by name, whose h is wanted too.
-        config: See `split_features`.
+        config: See `split_features`; `training.compile` says what of a forward pass is compiled.
         most: The largest number of images of a split; a sample is used if it has more.
         say: Receives progress lines.
     """
@@ -69,8 +69,11 @@ class SplitSampler:
         self, network: SimCLR, baselines: Mapping[str, SimCLR], config: ExperimentConfig, most: int, say: Say
     ) -> None:
         endpoints = [ENDPOINT, *([LOGITS] if network.supervised_head is not None else [])]
-        self._extract = FeatureExtractor(network, endpoints)
-        self._baselines = {name: FeatureExtractor(other, [ENDPOINT]) for name, other in baselines.items()}
+        compile = config.training.compile
+        self._extract = FeatureExtractor(network, endpoints, compile=compile)
+        self._baselines = {
+            name: FeatureExtractor(other, [ENDPOINT], compile=compile) for name, other in baselines.items()
+        }
         self._config = config
         self._most = most
         self._say = say
