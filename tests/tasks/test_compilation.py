@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shlex
+import sys
 from collections.abc import Callable
 
 import keras
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.programs import finished
 from tests.tasks.batches import batch_of, config_of
 from tf_simclrv2 import LARS
 from tf_simclrv2.distribution import compilation, compilation_cache, devices
@@ -24,6 +27,7 @@ from tf_simclrv2.rehearsal.refusals import graphs_of
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer
 
+CLUSTERED_STEPS = pathlib.Path(__file__).with_name("clustered_steps.py")
 MUST_COMPILE = "_XlaMustCompile"
 
 
@@ -84,6 +88,18 @@ def test_a_compiled_evaluation_counts_the_same() -> None:
         counts = evaluator.class_accuracy
         assert counts is not None and counts.images.tolist() == [2] * 5 + [0] * 5
     assert found[1] == pytest.approx(found[0], rel=1e-9) and "eval/label_top_1_accuracy" in found[0]
+
+
+def test_a_step_in_clusters_is_the_same() -> None:
+    """In a process of its own: once on, clustering stays, and on a CPU it needs a flag of TensorFlow's."""
+    flags = "--tf_xla_cpu_global_jit"
+    environment = {**os.environ, "TF_XLA_FLAGS": flags, "CUDA_VISIBLE_DEVICES": ""}
+    done = finished([sys.executable, str(CLUSTERED_STEPS)], patience=600, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    (losses, clusters), (losses_in_clusters, some) = found["none"], found["cluster"]
+    assert clusters == 0 < some
+    assert len(set(losses)) > 1 and losses_in_clusters == pytest.approx(losses, rel=1e-9)
 
 
 def _attributes_of_called(graph: tf.Graph) -> list:
