@@ -20,6 +20,7 @@ from tf_simclrv2.progress import Progress
 from tf_simclrv2.rehearsal.refusals import graphs_of, tpu_refusals
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.training.interruptions.stop_flag import StopFlag
+from tf_simclrv2.training.performance import Performance
 from tf_simclrv2.training.trainer import Trainer
 
 CORES = 2
@@ -93,8 +94,9 @@ def test_a_loop_of_steps_is_traced(tpu: TracingTPUStrategy, stop: StopFlag | Non
     stage = STAGES[1]  # With a memory: `merge_call`.
     assert stage.name == "pretrain_memory"
     batches = Cores(tpu).dataset(stage.batch("float32"))
+    performance = Performance(batch_size=8)
     with tpu.scope():
-        trainer = Trainer(stage.task("mixed_bfloat16"), batches, tpu, stop=stop)
+        trainer = Trainer(stage.task("mixed_bfloat16"), batches, tpu, performance=performance, stop=stop)
     trainer.train_loop_begin()
     loop = trainer.create_train_loop_fn().get_concrete_function(iter(batches), tf.constant(100))
     assert {"CrossReplicaSum", "Conv2D", "TPUReplicateMetadata"} <= _types(loop)

@@ -47,7 +47,7 @@ def test_the_wait_for_data_is_told_from_the_step(data, step):
 
 
 def test_without_a_clock_the_rest_is_measured():
-    performance = Performance(batch_size=8, deterministic=True)
+    performance = Performance(batch_size=8, clock=False)
     performance.begin(0)
     assert int(performance.next_batch(iter(tf.data.Dataset.range(1)))) == 0
     assert set(performance.end(1)) == {"performance/examples_per_second", "performance/memory_mb"}

@@ -187,9 +187,9 @@ class Pretraining(Task):
             new = {"z": endpoints["proj_head_output"]}
             keys = self._momentum_keys(views)
             new |= {"keys": keys} if keys is not None else {}
-            return {
-                name: tf.tensor_scatter_nd_update(found[name], [[i]], new[name][tf.newaxis]) for name in new
-            }
+            # Scattering has no kernel for bfloat16 on a GPU.
+            here = tf.range(parts.count)[:, tf.newaxis, tf.newaxis] == i
+            return {name: tf.where(here, new[name], found[name]) for name in new}
 
         rows = 2 * tf.shape(parts[0]["view_1"])[0]
         empty = tf.zeros([parts.count, rows, self._key_width()], self.network.compute_dtype)

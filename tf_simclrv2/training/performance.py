@@ -20,14 +20,16 @@ class Performance:
 
     Args:
         batch_size: Examples a step.
-        deterministic: If True, ops must be deterministic; `tf.timestamp` is not, so the wait is not measured.
+        clock: Whether the wait for data is measured; True by default. Where ops must be deterministic it
+            cannot be, for `tf.timestamp` is not.
     """
 
-    def __init__(self, batch_size: int, deterministic: bool = False) -> None:
+    def __init__(self, batch_size: int, clock: bool = True) -> None:
         self._batch_size = batch_size
-        self._deterministic = deterministic
-        with tf.device("CPU:0"):
-            self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="data_wait")
+        self._waited = None
+        if clock:
+            with tf.device("CPU:0"):
+                self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="data_wait")
         self._steps_before = 0
         self._start = time.perf_counter()
 
@@ -37,13 +39,14 @@ class Performance:
         Args:
             step: Steps done.
         """
-        self._waited.assign(0.0)
+        if self._waited is not None:
+            self._waited.assign(0.0)
         self._steps_before = step
         self._start = time.perf_counter()
 
     def next_batch(self, iterator: Iterator[Any]) -> Any:
         """Takes the next batch and adds the time that it took, as part of a step's graph."""
-        if self._deterministic:
+        if self._waited is None:
             return next(iterator)
         before = tf.timestamp()
         with tf.control_dependencies([before]):
@@ -59,13 +62,14 @@ class Performance:
         Args:
             step: Steps done.
         """
-        waited = float(self._waited.numpy())  # First, for it waits for the device.
+        # First, for it waits for the device.
+        waited = None if self._waited is None else float(self._waited.numpy())
         seconds = time.perf_counter() - self._start
         speed = {
             "performance/examples_per_second": (step - self._steps_before) * self._batch_size / seconds,
             "performance/memory_mb": psutil.Process().memory_info().rss / MEGABYTE,
         }
-        if not self._deterministic:
+        if waited is not None:
             speed["performance/data_wait"] = min(waited / seconds, 1.0)
         if (memory := gpu_memory()) is not None:
             speed |= {GPU_MEMORY: memory.now_mb, GPU_MEMORY_PEAK: memory.peak_mb}

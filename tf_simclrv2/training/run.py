@@ -157,7 +157,7 @@ class Run:
     def _trainer(self) -> Trainer:
         strategy = self.prepared.strategy
         # Outside the scope, for the clock and the flag are the host's alone.
-        performance = Performance(self.config.images_per_step, self.config.training.deterministic)
+        performance = Performance(self.config.images_per_step, clock=not self.config.training.deterministic)
         on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
         # Several workers have to end at the same step, which they agree on between loops.
         stop = StopFlag() if self.exchange.workers == 1 and not on_tpu else None

@@ -26,7 +26,8 @@ class Trainer(orbit.StandardTrainer):
         strategy: The strategy.
         skipped: The unreadable images, whose number is reported with the losses.
         exchange: Adds up what the workers have skipped; None for a process alone.
-        performance: Measures the loops, made outside the strategy's scope; by default made here.
+        performance: Measures the loops, made outside the strategy's scope; by default the wait for data is
+            not measured.
         stop: Ends a loop after the step that it is at; None lets every loop run to its end.
 
     Attributes:
@@ -53,9 +54,7 @@ class Trainer(orbit.StandardTrainer):
         self.strategy = strategy
         self.positions = {name: self._counter(name, 0) for name in KEY_NAMES}
         self.bad_step = self._counter("bad_step", _NEVER)
-        self.performance = performance or Performance(
-            task.config.images_per_step, task.config.training.deterministic
-        )
+        self.performance = performance or Performance(task.config.images_per_step, clock=False)
         self._compiled_step = compiled(self.replica_step, task.compile_mode)
 
     @staticmethod
