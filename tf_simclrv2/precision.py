@@ -1,6 +1,8 @@
-"""The precision in which losses, norms and statistics are computed."""
+"""The precision in which losses, norms and statistics are computed, and what layers may round."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import tensorflow as tf
 
@@ -19,3 +21,13 @@ def full_precision(x: tf.Tensor) -> tf.Tensor:
         tf.float32
     """
     return tf.cast(x, tf.float32) if x.dtype in (tf.bfloat16, tf.float16) else x
+
+
+def set_tf32(asked: Literal["default", "on", "off"]) -> None:
+    """Has layers round the factors of their float32 products to TensorFloat-32 or not, in the whole process.
+
+    Args:
+        asked: As `TrainingConfig.tf32`; `default` leaves it as it is.
+    """
+    if asked != "default":
+        tf.config.experimental.enable_tensor_float_32_execution(asked == "on")

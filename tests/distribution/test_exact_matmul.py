@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_simclrv2.distribution import devices
 from tf_simclrv2.distribution.exact_matmul import exact_matmul
+from tf_simclrv2.evaluation import logistic_regression, nearest_neighbors, similar_pairs
 from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import nt_xent
 from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory_bank
@@ -106,7 +107,25 @@ def test_losses_and_measures_have_no_other_products(name: str) -> None:
             value = loss(z)
         return value, tape.gradient(value, z)
 
-    graph = tf.function(step, autograph=False).get_concrete_function(tf.constant(ROWS)).graph
+    _assert_exact(step, tf.constant(ROWS))
+
+
+@pytest.mark.usefixtures("tf32", "accelerator")
+def test_evaluations_have_no_other_products() -> None:
+    """Traced anew: what an evaluation has traced on a CPU stays in its function."""
+    strengths, classes = 2, 3
+    rows, weights = tf.constant(ROWS), tf.zeros([strengths, (ROWS.shape[1] + 1) * classes])
+    labels, loss = tf.zeros(len(ROWS), tf.int32), tf.zeros([strengths], tf.float64)
+    _assert_exact(logistic_regression._with_losses.python_function, rows, labels, weights, loss, weights)
+    _assert_exact(logistic_regression._classes.python_function, rows, weights)
+    found = tf.zeros([len(ROWS), 2]), tf.zeros([len(ROWS), 2], tf.int32)
+    _assert_exact(nearest_neighbors._nearer.python_function, rows, rows, tf.constant(0), None, *found)
+    _assert_exact(similar_pairs._above.python_function, rows, rows, tf.constant(0.9))
+
+
+def _assert_exact(step: Callable, *arguments: tf.Tensor | None) -> None:
+    """There are products in a function, and all are exact."""
+    graph = tf.function(step, autograph=False).get_concrete_function(*arguments).graph
     ops = [op for inner in graphs_of(graph) for op in inner.get_operations()]
     assert not [op for op in ops if "MatMul" in op.type or "Einsum" in op.type]
     exact = [op for op in ops if op.type == "XlaDot"]

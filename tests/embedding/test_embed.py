@@ -1,6 +1,8 @@
 """Embeddings of a folder, a list or a dataset are what the exported module gives, whatever happens."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet
@@ -10,7 +12,7 @@ import tensorflow as tf
 from tests.embedding.conftest import BROKEN
 from tf_simclrv2 import ConfigError, DataError
 from tf_simclrv2.embedding import embed as embed_module
-from tf_simclrv2.embedding.embed import EmbedConfig, embed
+from tf_simclrv2.embedding.embed import EmbedConfig, Embedder, embed
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 
 COLUMNS = ("names", "classes", "predictions", "probabilities", "margins")
@@ -212,3 +214,18 @@ def test_nothing_can_be_read(model_dir, tmp_path):
     with pytest.raises(DataError, match=r"no image can be read, not even '1\.png'"):
         embed(config, print)
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+@pytest.mark.parametrize("asked", ["on", "off"])
+def test_tf32_is_that_of_the_run(model_dir, tmp_path, asked):
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    shutil.copytree(model_dir, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({**config, "training": {**config["training"], "tf32": asked}}))
+    tf.config.experimental.enable_tensor_float_32_execution(asked == "off")
+    try:
+        Embedder(str(tmp_path / "run"), "final_avg_pool", print, "one_device")
+        assert tf.config.experimental.tensor_float_32_execution_enabled() == (asked == "on")
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

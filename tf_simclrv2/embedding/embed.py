@@ -25,6 +25,7 @@ from tf_simclrv2.evaluation import FeatureExtractor
 from tf_simclrv2.export.staging import stage
 from tf_simclrv2.export.trained_network import TrainedNetwork, load_trained_network
 from tf_simclrv2.files import write_atomically
+from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Progress, Say, phase
 from tf_simclrv2.setting import set_path
 
@@ -114,7 +115,7 @@ def embed(config: EmbedConfig, say: Say) -> str:
 
 
 class Embedder:
-    """A trained network that embeds images.
+    """A trained network that embeds images, with the `tf32` of the run that trained it.
 
     Args:
         path: A model_dir, a `ckpt-N` or a SavedModel.
@@ -143,6 +144,8 @@ class Embedder:
         with phase("loading the network", say), self.strategy.scope():
             self.trained: TrainedNetwork = load_trained_network(path)
         network, run = self.trained.network, self.trained.config
+        if run:
+            set_tf32(run.training.tf32)
         network.config.truncated(endpoint)  # Refuses an endpoint that is no vector.
         data = run.data if run else DataConfig()
         self.background, self.color = data.background, data.background_color

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import ServiceClient, SkippedImages
 from tf_simclrv2.optimization import build_optimizer
+from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task, build_task
 from tf_simclrv2.training.batches import StageBatches
@@ -77,8 +78,7 @@ def prepare(
     """
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
-    if config.training.tf32 != "default":
-        tf.config.experimental.enable_tensor_float_32_execution(config.training.tf32 == "on")
+    set_tf32(config.training.tf32)
     keras.utils.set_random_seed(config.training.seed)
     with phase("loading the teacher", say):
         teacher = _load_teacher(config, strategy)
