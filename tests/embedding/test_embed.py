@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.embedding.conftest import BROKEN
-from tf_simclrv2 import ConfigError, DataError
+from tf_simclrv2 import ConfigError, DataError, RunError
 from tf_simclrv2.embedding import embed as embed_module
 from tf_simclrv2.embedding.embed import EmbedConfig, Embedder, embed
 from tf_simclrv2.embedding.embedding_file import read_embeddings
@@ -214,6 +214,13 @@ def test_nothing_can_be_read(model_dir, tmp_path):
     with pytest.raises(DataError, match=r"no image can be read, not even '1\.png'"):
         embed(config, print)
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+def test_memory_that_runs_out_is_a_sentence(model_dir, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(embed_module, "FeatureExtractor", lambda *_, **__: tf.zeros([2**45]))
+    config = config_for(model_dir, tmp_path / "all.npz", data_dir=str(pictures), batch_size=64)
+    with pytest.raises(RunError, match=r"memory ran out \(OOM .*; lower --batch_size \(64\), or end other"):
+        embed(config, print)
 
 
 @pytest.mark.parametrize("asked", ["on", "off"])

@@ -8,9 +8,11 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.embedding.made_up import embeddings_of, written
-from tf_simclrv2 import ConfigError, DataError
+from tf_simclrv2 import ConfigError, DataError, RunError
+from tf_simclrv2.embedding import search as search_module
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.search import SearchConfig, search
 
@@ -42,6 +44,13 @@ def test_the_nearest_are_found(made_up):
         assert name == asked.names[row]
         assert [hit for hit, _, _ in found] == searched.names[order].tolist()
         np.testing.assert_allclose([cosine for _, cosine, _ in found], expected[row][order], atol=1e-6)
+
+
+def test_memory_that_runs_out_is_a_sentence(made_up, monkeypatch):
+    all_file, query_file = made_up
+    monkeypatch.setattr(search_module, "nearest_rows", lambda *_: tf.zeros([2**45]))
+    with pytest.raises(RunError, match=r"memory ran out \(OOM .*; compute on the CPU \(CUDA_VISIBLE_DEVICES"):
+        search(SearchConfig(all_file, (query_file,)), print)
 
 
 def test_an_image_is_not_its_own_neighbor(made_up):

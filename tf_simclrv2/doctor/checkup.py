@@ -11,6 +11,7 @@ from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Share
 from tf_simclrv2.distribution.compilation import COMPILING, compiled
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
+from tf_simclrv2.distribution.device_errors import cures_of_training, device_errors_explained
 from tf_simclrv2.doctor.advice import Case, advise
 from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
@@ -20,7 +21,6 @@ from tf_simclrv2.errors import RunError
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task
-from tf_simclrv2.training.interruptions.device_errors import cures_of_training, device_errors_explained
 from tf_simclrv2.training.plan import RunPlan
 from tf_simclrv2.training.preparation import prepare
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_simclrv2.config import DataConfig, RunConfig
 from tf_simclrv2.data import Share, evaluation_batches
 from tf_simclrv2.data.encoded_images import MAX_PIXELS
+from tf_simclrv2.distribution.device_errors import device_errors_explained
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.embedding.embedding_file import extension_of, write_embeddings
 from tf_simclrv2.embedding.embedding_parts import EmbeddingParts
@@ -99,6 +100,7 @@ def embed(config: EmbedConfig, say: Say) -> str:
         ConfigError: The network has no such endpoint, or a setting cannot be used.
         DataError: There are no images, or none can be read.
         ExportError: The output cannot be written.
+        RunError: The device's memory ran out.
 
     Example:
         >>> embed(EmbedConfig("runs/mine", "pictures.parquet", data_dir="pictures"), print)
@@ -107,10 +109,11 @@ def embed(config: EmbedConfig, say: Say) -> str:
     images = find_images(config.data_dir, config.files, config.dataset, config.split)
     if images.source.summary:
         say(images.source.summary)
-    embedder = Embedder(config.network, config.endpoint, say, config.strategy)
-    batch_size = embedder.batch_size(config.batch_size, images.source.num_examples)
-    parts = _parts(config, batch_size, images, embedder)
-    _compute(batch_size, images, embedder, parts, say)
+    with device_errors_explained(f"lower --batch_size ({config.batch_size})"):
+        embedder = Embedder(config.network, config.endpoint, say, config.strategy)
+        batch_size = embedder.batch_size(config.batch_size, images.source.num_examples)
+        parts = _parts(config, batch_size, images, embedder)
+        _compute(batch_size, images, embedder, parts, say)
     return _publish(config, parts, embedder.width, say)
 
 

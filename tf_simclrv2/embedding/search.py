@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tf_simclrv2.distribution.device_errors import ON_THE_CPU, device_errors_explained
 from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
 from tf_simclrv2.embedding.embed import Embedder
 from tf_simclrv2.embedding.embedding_file import is_embedding_file, read_embeddings
@@ -105,6 +106,7 @@ def search(config: SearchConfig, say: Say) -> Hits:
         CheckpointError: The network that would embed the queries cannot be loaded.
         ConfigError: A setting cannot be used.
         DataError: A file does not hold embeddings or an image, or the queries are of another network.
+        RunError: The device's memory ran out.
 
     Example:
         >>> hits = search(SearchConfig("pictures.parquet", ("cats/7.png",)), print)
@@ -115,23 +117,29 @@ def search(config: SearchConfig, say: Say) -> Hits:
     path = as_path("embeddings", config.embeddings)
     with phase("reading the embeddings", say):
         found = read_embeddings(path)
-    parts, own = _queries(config, found, say)
-    vectors = np.concatenate([part.vectors for part in parts])
-    if config.index == "approximate":
-        # Its package is an extra.
-        from tf_simclrv2.embedding.approximate_index import approximate_rows
-
-        neighbors = approximate_rows(path, found.vectors, vectors, min(config.k, len(found)), own, say)
-    else:
-        if len(found) >= _MANY:
-            say(f"comparing with all {len(found):,} images; --index=approximate finds most of them faster")
-        with phase("searching", say):
-            k = min(config.k + bool((own >= 0).any()), len(found))
-            neighbors = nearest_rows(found.vectors, vectors, k, own)
+    with device_errors_explained(ON_THE_CPU):
+        parts, own = _queries(config, found, say)
+        vectors = np.concatenate([part.vectors for part in parts])
+        neighbors = _neighbors(config, path, found, vectors, own, say)
     queries = tuple(Card(name, part.origin, "query") for part in parts for name in part.names.tolist())
     hits = Hits(queries, found, Neighbors(*(part[:, : config.k] for part in neighbors)))
     write_outputs(config.outputs, Writers(_page(hits), lambda: _csv(hits), _json(hits)), say)
     return hits
+
+
+def _neighbors(
+    config: SearchConfig, path: str, found: Embeddings, queries: np.ndarray, own: np.ndarray, say: Say
+) -> Neighbors:
+    if config.index == "approximate":
+        # Its package is an extra.
+        from tf_simclrv2.embedding.approximate_index import approximate_rows
+
+        return approximate_rows(path, found.vectors, queries, min(config.k, len(found)), own, say)
+    if len(found) >= _MANY:
+        say(f"comparing with all {len(found):,} images; --index=approximate finds most of them faster")
+    with phase("searching", say):
+        k = min(config.k + bool((own >= 0).any()), len(found))
+        return nearest_rows(found.vectors, queries, k, own)
 
 
 def _queries(config: SearchConfig, found: Embeddings, say: Say) -> tuple[list[Embeddings], np.ndarray]:

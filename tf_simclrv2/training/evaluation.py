@@ -7,6 +7,7 @@ from typing import Any
 import orbit
 
 from tf_simclrv2.data import Share, SkippedImages, evaluation_batches, num_evaluation_batches
+from tf_simclrv2.distribution.device_errors import cures_of_evaluation, device_errors_explained
 from tf_simclrv2.evaluation.class_accuracy import ClassAccuracy
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.evaluation.frozen_protocols import (
@@ -17,7 +18,6 @@ from tf_simclrv2.evaluation.frozen_protocols import (
 )
 from tf_simclrv2.modules.saved_model import in_float32, save_module
 from tf_simclrv2.progress import Progress, Say, phase
-from tf_simclrv2.training.interruptions.device_errors import cures_of_evaluation, device_errors_explained
 from tf_simclrv2.training.model_dir.metrics_log import MetricsLog
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.orbit_output import orbit_to_log, past_the_log

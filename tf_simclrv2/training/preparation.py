@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import ServiceClient, SkippedImages
+from tf_simclrv2.distribution.device_errors import cures_of_building, device_errors_explained
 from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Say, phase, say_at_once
@@ -73,6 +74,7 @@ def prepare(
         The prepared run. Its weights are as initialized.
 
     Raises:
+        RunError: The network does not fit into the device's memory.
         UserError: The data, the teacher or the settings cannot be used together, or the model_dir holds
             another run, other classes, a run on other images, or no checkpoint that is whole.
     """
@@ -103,7 +105,8 @@ def prepare(
             with phase("checking the newest checkpoint", say):
                 survey = survey_checkpoints(model_dir.path)
             plan = dataclasses.replace(plan, notes=(*plan.notes, *_changes(model_dir, plan)))
-    with phase("building the network", say), strategy.scope():
+    cures = cures_of_building(config.model)
+    with phase("building the network", say), device_errors_explained(cures), strategy.scope():
         task = build_task(config, teacher and teacher.predict)
         task.compile(build_optimizer(config.optimizer, plan.schedule))
     skipped = SkippedImages(plan.train_source.num_examples, config.data.max_skipped_fraction)

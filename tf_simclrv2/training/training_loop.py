@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from tf_simclrv2.data import Share
 from tf_simclrv2.distribution.compilation import COMPILING
+from tf_simclrv2.distribution.device_errors import cures_of_training, device_errors_explained
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
 from tf_simclrv2.errors import Preempted
 from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.training.evaluation import Result
-from tf_simclrv2.training.interruptions.device_errors import cures_of_training, device_errors_explained
 from tf_simclrv2.training.interruptions.lost_service import lost_service_explained
 from tf_simclrv2.training.interruptions.preemption import EXIT_CODES, NAMES, Preemption
 from tf_simclrv2.training.knn_curve import KnnCurve

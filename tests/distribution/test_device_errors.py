@@ -7,14 +7,17 @@ import dataclasses
 import pytest
 import tensorflow as tf
 
+from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2 import EvaluationConfig, RunError, TrainingConfig
-from tf_simclrv2.tasks import Task
-from tf_simclrv2.training.interruptions.device_errors import (
+from tf_simclrv2 import EvaluationConfig, ModelConfig, RunError, TrainingConfig
+from tf_simclrv2.distribution.device_errors import (
+    cures_of_building,
     cures_of_evaluation,
     cures_of_training,
     device_errors_explained,
 )
+from tf_simclrv2.tasks import Task
+from tf_simclrv2.training import preparation
 
 PLAIN = TrainingConfig(train_batch_size=512)
 
@@ -104,6 +107,26 @@ def test_other_errors_stay_what_they_are(error: tf.errors.OpError) -> None:
     with pytest.raises(type(error)) as raised, device_errors_explained(""):
         raise error
     assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    ("changes", "cures"),
+    [
+        (
+            {"resnet_depth": 152, "width_multiplier": 3},
+            "lower --resnet_depth (152) or lower --width_multiplier (3)",
+        ),
+        ({"resnet_depth": 18}, "compute on the CPU (CUDA_VISIBLE_DEVICES='')"),
+    ],
+)
+def test_a_network_that_does_not_fit_has_its_own_cures(changes: dict, cures: str) -> None:
+    assert cures_of_building(ModelConfig(**changes)) == cures
+
+
+def test_a_network_that_does_not_fit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparation, "build_task", lambda *_: tf.zeros([2**45]))
+    with pytest.raises(RunError, match=r"memory ran out \(OOM .*; lower --resnet_depth \(50\), or end other"):
+        execute(config_for(tmp_path / "run", resnet_depth=50))
 
 
 def test_a_run_ends_with_the_sentence(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

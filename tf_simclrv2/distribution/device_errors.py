@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tf_simclrv2.config import EvaluationConfig, TrainingConfig
+from tf_simclrv2.config import RESNET_DEPTHS, EvaluationConfig, ModelConfig, TrainingConfig
 from tf_simclrv2.errors import RunError
 
+# What helps where a command has nothing to lower.
+ON_THE_CPU = "compute on the CPU (CUDA_VISIBLE_DEVICES='')"
 # A full disk raises the same kinds of errors, with other words.
 _OUT_OF_MEMORY = re.compile(r"OOM when allocating|[Oo]ut of memory|[Ff]ailed to allocate")
 _NO_KERNEL = re.compile(r"No registered '(\w+)' OpKernel for XLA_")
@@ -62,6 +64,20 @@ def cures_of_evaluation(config: EvaluationConfig) -> str:
         config: The run's.
     """
     return f"lower --eval_batch_size ({config.eval_batch_size})"
+
+
+def cures_of_building(config: ModelConfig) -> str:
+    """Returns what makes a network smaller, whose weights alone do not fit.
+
+    Args:
+        config: The network's.
+    """
+    cures = (
+        [f"lower --resnet_depth ({config.resnet_depth})"] if config.resnet_depth > min(RESNET_DEPTHS) else []
+    )
+    if config.width_multiplier > 1:
+        cures.append(f"lower --width_multiplier ({config.width_multiplier})")
+    return _any_of(cures or [ON_THE_CPU])
 
 
 def _sentence(error: tf.errors.OpError, cures: str) -> str:
