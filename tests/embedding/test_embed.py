@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from tests.embedding.conftest import BROKEN
 from tf_simclrv2 import ConfigError, DataError, RunError
+from tf_simclrv2.config import RunConfig
 from tf_simclrv2.embedding import embed as embed_module
+from tf_simclrv2.embedding import search as search_module
 from tf_simclrv2.embedding.embed import EmbedConfig, Embedder, embed
 from tf_simclrv2.embedding.embedding_file import read_embeddings
+from tf_simclrv2.embedding.search import SearchConfig, search
 
 COLUMNS = ("names", "classes", "predictions", "probabilities", "margins")
 
@@ -214,6 +217,28 @@ def test_nothing_can_be_read(model_dir, tmp_path):
     with pytest.raises(DataError, match=r"no image can be read, not even '1\.png'"):
         embed(config, print)
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
+
+
+def _stop(calls, name):
+    calls.append(name)
+    raise InterruptedError
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "start"),
+    [
+        (embed_module, "find_images", lambda: embed(EmbedConfig("run", "all.npz"), print)),
+        (search_module, "read_embeddings", lambda: search(SearchConfig("all.npz", ("query",)), print)),
+    ],
+)
+def test_what_is_compiled_is_kept(monkeypatch, module, first, start):
+    """As training keeps it, and before anything is computed."""
+    calls = []
+    monkeypatch.setattr(module, "keep_compiled_steps", calls.append)
+    monkeypatch.setattr(module, first, lambda *_: _stop(calls, first))
+    with pytest.raises(InterruptedError):
+        start()
+    assert calls == [RunConfig().compile_cache, first]
 
 
 def test_memory_that_runs_out_is_a_sentence(model_dir, pictures, tmp_path, monkeypatch):

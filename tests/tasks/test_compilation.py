@@ -122,6 +122,41 @@ def test_what_xla_fuses_on_a_gpu_is_plain_elsewhere(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(square(tf.constant([2.0, 3.0])), [4.0, 9.0])
 
 
+def test_a_shape_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last batch of a pass may be smaller; further passes compile nothing."""
+    monkeypatch.setattr(compilation, "on_gpu", lambda: True)
+    traced = []
+
+    @fused_on_gpu
+    def double(x: tf.Tensor) -> tf.Tensor:
+        traced.append(x.shape[0])
+        return x + x
+
+    for rows in (8, 8, 5, 8, 8, 5):
+        assert double(tf.ones([rows])).shape == [rows]
+    assert traced == [8, 5]
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_fit_traces_nothing_in_later_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"resnet_depth": 18, "image_size": 8, "train_batch_size": 8, "train_mode": "supervised"}
+    config = config_of({**flags, "compile": "xla"})
+    task = build_task(config)
+    task.compile(LARS(0.1))
+    objective, traced = task.objective, []
+
+    def counted(batch: dict[str, tf.Tensor], training: bool = True) -> tuple:
+        traced.append(batch["image"].shape[0])
+        return objective(batch, training)
+
+    monkeypatch.setattr(task, "objective", counted)
+    batches = tf.data.Dataset.from_tensor_slices(batch_of(config)).batch(5)
+    task.fit(batches, verbose=0)
+    once = list(traced)
+    task.fit(batches, epochs=3, verbose=0)
+    assert traced == once and once
+
+
 def test_compiled_is_the_function_itself_without_xla() -> None:
     def function(x: tf.Tensor) -> tf.Tensor:
         return x + 1.0

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tests.training.small_runs import Lines, config_for, copy_checkpoint, execute, weights_of
 from tf_simclrv2 import CheckpointError, ConfigError, DataError, ExperimentConfig, UserError, progress
 from tf_simclrv2.data import load_source
+from tf_simclrv2.distribution.compilation import COMPILING
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.evaluation import FeatureExtractor, linear_probe, split_features
 from tf_simclrv2.report.event_files import read_scalars
@@ -45,6 +46,14 @@ def finished(tmp_path_factory):
     )
     result, lines, _ = execute(config)
     return directory, result, lines
+
+
+def test_a_compiled_run_says_what_it_waits_for(tmp_path, finished):
+    result, lines, _ = execute(config_for(tmp_path / "run", train_steps=1, use_blur=False, compile="xla"))
+    assert result["global_step"] == 1 and np.isfinite(result["train/total_loss"])
+    said = [line for line in lines if line == COMPILING or line.startswith("trained to step 1")]
+    assert len(said) == 2 and said[0] == COMPILING
+    assert COMPILING not in finished[2]
 
 
 def test_what_a_run_leaves(finished):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tf_simclrv2.config import DataConfig, RunConfig
 from tf_simclrv2.data import Share, evaluation_batches
 from tf_simclrv2.data.encoded_images import MAX_PIXELS
+from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.device_errors import device_errors_explained
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.embedding.embedding_file import extension_of, write_embeddings
@@ -106,6 +107,7 @@ def embed(config: EmbedConfig, say: Say) -> str:
         >>> embed(EmbedConfig("runs/mine", "pictures.parquet", data_dir="pictures"), print)
         'embedded 500 images: pictures.parquet (512 numbers each, final_avg_pool)'
     """
+    keep_compiled_steps(RunConfig().compile_cache)
     images = find_images(config.data_dir, config.files, config.dataset, config.split)
     if images.source.summary:
         say(images.source.summary)

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tf_simclrv2.config import RunConfig
+from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.device_errors import ON_THE_CPU, device_errors_explained
 from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
 from tf_simclrv2.embedding.embed import Embedder
@@ -114,6 +116,7 @@ def search(config: SearchConfig, say: Say) -> Hits:
         >>> found[0]
         ('cats/91.png', 0.981, 'cats')
     """
+    keep_compiled_steps(RunConfig().compile_cache)
     path = as_path("embeddings", config.embeddings)
     with phase("reading the embeddings", say):
         found = read_embeddings(path)
