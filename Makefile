@@ -3,7 +3,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 TESTS ?= tests
 GPU_TESTS ?= tests/models tests/objectives tests/optimization tests/tasks tests/conformance tests/modules \
-  tests/export/test_export.py tests/training/test_resume.py
+  tests/evaluation tests/serving tests/export/test_export.py tests/training/test_resume.py tests/data/test_blur.py \
+  tests/distribution/test_cross_replica.py tests/distribution/test_exact_matmul.py tests/distribution/test_strategy.py
 # Of `simclrv2 rehearse`; by default pretraining ResNet-50 on ImageNet.
 RUN ?= --tpu=v5e-8 --precision=mixed_bfloat16 --train_batch_size=1024
 # Of the claims: small, gpu or full.

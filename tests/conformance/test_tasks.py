@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,6 +142,27 @@ def test_half_precision_is_close_to_float32(stage: Stage, policy: str) -> None:
     assert float(got) == pytest.approx(float(want), rel=5e-3)
     cosine = other @ direction / np.linalg.norm(other) / np.linalg.norm(direction)
     assert 0.98 < cosine < 1.0 - 1e-6
+
+
+def _losses(stage: Stage, spread: Any, precision: str, steps: int) -> list[float]:
+    """The loss before each step that was made; in float16, some are skipped until the scale is small enough."""
+    run, found = Running(stage, spread, precision), []
+    while (done := int(run.task.global_step.numpy())) < steps:
+        for metric in run.task.metrics:
+            metric.reset_state()
+        run.step()
+        if int(run.task.global_step.numpy()) > done:
+            found.append(run.logs["total_loss"])
+    assert all(np.isfinite(value).all() for value in run.state.values())
+    return found
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@two_stages
+def test_half_precision_learns_as_float32_does(stage: Stage, policy: str, replicas: Callable) -> None:
+    want, got = (_losses(stage, replicas(1), precision, 4) for precision in ("float32", policy))
+    assert want[-1] < want[0]
+    assert got == pytest.approx(want, rel=1e-2)
 
 
 @two_stages
