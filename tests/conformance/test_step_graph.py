@@ -14,8 +14,8 @@ from tests.conformance.running import Running
 from tf_simclrv2.distribution import devices
 from tf_simclrv2.models import resnet
 from tf_simclrv2.models.batch_norm import BatchNormRelu
-from tf_simclrv2.private_api import layers_within
 from tf_simclrv2.objectives.collapse import effective_rank
+from tf_simclrv2.private_api import layers_within
 from tf_simclrv2.rehearsal.refusals import graphs_of
 from tf_simclrv2.training.performance import Performance
 from tf_simclrv2.training.trainer import Trainer

@@ -145,7 +145,7 @@ def test_half_precision_is_close_to_float32(stage: Stage, policy: str) -> None:
 
 
 def _losses(stage: Stage, spread: Any, precision: str, steps: int) -> list[float]:
-    """The loss before each step that was made; in float16, some are skipped until the scale is small enough."""
+    """The loss before each step that was made; float16 skips some until the scale is small enough."""
     run, found = Running(stage, spread, precision), []
     while (done := int(run.task.global_step.numpy())) < steps:
         for metric in run.task.metrics:
