@@ -49,7 +49,7 @@ ADVICE = {
     ),
     "dot": (
         "XLA's product with a precision has moved. Look for `def dot_general` in TensorFlow, for "
-        "`exact_dot` in tf_simclrv2/private_api.py; without it, TensorFlow's switch for TensorFloat-32 is all that there is."
+        "`exact_dot` in tf_simclrv2/private_api.py; without it, only the switch for TensorFloat-32 is left."
     ),
     "cores": (
         "XLA's operations `XlaReplicaId` and `XlaAllReduce` have moved or changed. Only `simclrv2 rehearse` "
