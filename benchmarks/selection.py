@@ -24,7 +24,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from tf_simclrv2.embedding.embed import EmbedConfig, embed
+from tf_simclrv2.embedding.embed import embed
+from tf_simclrv2.embedding.embed_config import EmbedConfig
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
 from tf_simclrv2.embedding.selection import Candidates, choose

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
+from tf_simclrv2.setting import Setting, settings_of
+
 # Names that other programs have for our flags, and ours: the first that the program in question has, where
 # "/" stands between several that are named together.
 _SYNONYMS: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -147,16 +149,47 @@ class ArgumentParser(argparse.ArgumentParser):
                 self.error(unknown_flag(flag.lstrip("-"), [name.lstrip("-") for name in known], self._advice))
         return super().parse_args(words, namespace)
 
-    def add_outputs(self, more: str = "") -> None:
-        """Adds the flag for the files to which a result is written in several forms; `more` names others."""
-        self.add_argument(
-            "--output",
-            action="append",
-            default=[],
-            metavar="FILE",
-            help=f"a page (.html), a table (.csv) or .json{more}; may be repeated",
-        )
+    def add_settings(self, config: type, **metavars: str) -> None:
+        """Adds an option for each setting that has a flag, and a positional argument for each that has none.
+
+        Args:
+            config: A config dataclass.
+            **metavars: What stands for the value of a setting in the help, by its name. A setting without a
+                flag and without a metavar is left out.
+        """
+        for name, setting in settings_of(config).items():
+            metavar = metavars.get(name)
+            if setting.flag:
+                self._add_option(setting, metavar)
+            elif metavar:
+                several: dict[str, Any] = {"nargs": "+"} if setting.kind is tuple else {}
+                self.add_argument(name, metavar=metavar, help=_escaped(setting.text), **several)
+
+    def _add_option(self, setting: Setting, metavar: str | None) -> None:
+        shown = setting.text
+        if setting.kind is bool:
+            option: dict[str, Any] = {"action": "store_true"}
+        elif setting.kind is tuple:
+            option = {"action": "append", "default": [], "metavar": metavar}
+        elif setting.is_required:
+            option = {"required": True, "type": setting.kind, "metavar": metavar}
+            shown += " Required."
+        else:
+            option = {"default": setting.default, "type": setting.kind, "metavar": metavar}
+            shown += "" if setting.default is None else f" [{setting.default}]"
+        self.add_argument(f"--{setting.flag}", dest=setting.name, help=_escaped(shown), **option)
 
     def error(self, message: str) -> NoReturn:
         """Ends the program with code 2."""
         self.exit(2, f"error: {message}\n")
+
+
+def settings_in(arguments: argparse.Namespace, config: type) -> dict[str, Any]:
+    """Returns what parsed arguments say of the settings of a config, by the names of its fields."""
+    given = {name: getattr(arguments, name) for name in settings_of(config) if hasattr(arguments, name)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def _escaped(text: str) -> str:
+    """A help as Python's parser takes it."""
+    return text.replace("%", "%%")

@@ -37,6 +37,22 @@ def setting(default: _T, help: str, **options: Any) -> _T:
     return dataclasses.field(default=default, metadata={"help": help, **options})
 
 
+def required(help: str, **options: Any) -> Any:
+    """Declares a field of a config dataclass that has no default.
+
+    Args:
+        help: What the setting does, with units.
+        **options: Limits and flag, by the names that `Setting` has for them.
+
+    Returns:
+        A dataclass field.
+
+    Example:
+        >>> output: str = required("The directory to write.", is_path=True)
+    """
+    return dataclasses.field(metadata={"help": help, **options})
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One field of a config dataclass.
@@ -44,7 +60,7 @@ class Setting:
     Attributes:
         name: The field's name.
         kind: `bool`, `int`, `float`, `str` or `tuple` (of strings).
-        default: The field's default.
+        default: The field's default; `dataclasses.MISSING` if it is required.
         help: What it does, without the limits.
         flag: Name of its flag, by default the field's; None if no flag sets it.
         choices: Allowed values, or allowed elements of a tuple; by default those of a `Literal`. Empty allows
@@ -72,6 +88,11 @@ class Setting:
     zero_is_off: bool = False
     is_path: bool = False
     absent: Any = None
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is dataclasses.MISSING
 
     @property
     def limits(self) -> str:
@@ -166,7 +187,7 @@ def documented(config: type[_T]) -> type[_T]:
     """Adds the section `Attributes:` to a config dataclass's docstring."""
     lines = [
         textwrap.fill(
-            f"{name}: {setting.text} Default: {setting.default!r}.",
+            f"{name}: {setting.text}" + ("" if setting.is_required else f" Default: {setting.default!r}."),
             _DOCSTRING_WIDTH,
             initial_indent=" " * 4,
             subsequent_indent=" " * 8,

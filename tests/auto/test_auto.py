@@ -13,7 +13,8 @@ from PIL import Image
 from tests.programs import ROOT, finished
 from tf_simclrv2 import ConfigError
 from tf_simclrv2.auto import auto as job
-from tf_simclrv2.auto.auto import AutoConfig, auto
+from tf_simclrv2.auto.auto import auto
+from tf_simclrv2.auto.auto_config import AutoConfig
 from tf_simclrv2.auto.commands import Choices
 from tf_simclrv2.auto.conductor import Conductor
 from tf_simclrv2.auto.schedule import Measured

@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from tf_simclrv2.config import AREAS
-from tf_simclrv2.serving.serve_config import ServeConfig
+from tests.configs import EVERY_CONFIG
 from tf_simclrv2.setting import settings_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -26,8 +25,10 @@ def _flags() -> set[str]:
         for path in (ROOT / folder).rglob("*.py")
     ]
     text = "\n".join(path.read_text() for path in (*sources, *ROOT.glob("docs/examples/*.py")))
-    areas = (*AREAS.values(), ServeConfig)
-    settings = {setting.flag for area in areas for setting in settings_of(area).values() if setting.flag}
+    configs = EVERY_CONFIG.values()
+    settings = {
+        setting.flag for config in configs for setting in settings_of(config).values() if setting.flag
+    }
     absl = re.findall(r'DEFINE_\w+\(\s*"(\w+)"', text)
     return {*settings, *absl, *re.findall(r'add_argument\(\s*"--([\w-]+)"', text)}
 

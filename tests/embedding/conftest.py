@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
-from tf_simclrv2.embedding.embed import EmbedConfig, embed
+from tf_simclrv2.embedding.embed import embed
+from tf_simclrv2.embedding.embed_config import EmbedConfig
 
 BROKEN = "train/blue/broken.png"
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.embedding.made_up import embeddings_of, written
 from tests.training.small_runs import Lines
-from tf_simclrv2.embedding.search import Hits, SearchConfig, search
+from tf_simclrv2.embedding.search import Hits, search
+from tf_simclrv2.embedding.search_config import SearchConfig
 
 pytest.importorskip("faiss", reason="the extra search is not installed")
 from tf_simclrv2.embedding.approximate_index import RECALL, SUFFIX

@@ -9,7 +9,8 @@ import pytest
 from tests.embedding.made_up import embeddings_of, written
 from tf_simclrv2 import ConfigError, DataError
 from tf_simclrv2.embedding import duplicates
-from tf_simclrv2.embedding.duplicates import DuplicatesConfig, find_duplicates
+from tf_simclrv2.embedding.duplicates import find_duplicates
+from tf_simclrv2.embedding.duplicates_config import DuplicatesConfig
 from tf_simclrv2.embedding.embeddings import Origin
 
 RNG = np.random.default_rng(5)
@@ -95,7 +96,7 @@ def test_a_network_that_finds_everything_alike_is_noticed(tmp_path, monkeypatch)
 
 
 def test_settings_that_cannot_be_used(files):
-    with pytest.raises(ConfigError, match=r"above is 1\.0; pass a cosine, at least -1 and below 1"):
+    with pytest.raises(ConfigError, match=r"above is 1\.0; it must be at least -1 and below 1"):
         DuplicatesConfig(files, above=1.0)
     with pytest.raises(ConfigError, match="there is no embedding file"):
         DuplicatesConfig(())

@@ -14,9 +14,11 @@ from tf_simclrv2 import ConfigError, DataError, RunError
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.embedding import embed as embed_module
 from tf_simclrv2.embedding import search as search_module
-from tf_simclrv2.embedding.embed import EmbedConfig, Embedder, embed
+from tf_simclrv2.embedding.embed import Embedder, embed
+from tf_simclrv2.embedding.embed_config import EmbedConfig
 from tf_simclrv2.embedding.embedding_file import read_embeddings
-from tf_simclrv2.embedding.search import SearchConfig, search
+from tf_simclrv2.embedding.search import search
+from tf_simclrv2.embedding.search_config import SearchConfig
 
 COLUMNS = ("names", "classes", "predictions", "probabilities", "margins")
 
@@ -169,7 +171,7 @@ def test_a_split_of_a_dataset(model_dir, tmp_path):
     ("changes", "error", "message"),
     [
         ({"output": "all.txt"}, ConfigError, "ends in .parquet, .npz, .csv"),
-        ({"batch_size": 0}, ConfigError, "batch_size is 0; pass at least 1"),
+        ({"batch_size": 0}, ConfigError, "batch_size is 0; it must be a finite number of at least 1"),
         ({"data_dir": None}, ConfigError, "there are no images to embed; pass --data_dir"),
         ({"data_dir": "/nowhere"}, DataError, "'/nowhere' does not exist"),
         (

@@ -14,7 +14,8 @@ from tests.embedding.made_up import embeddings_of, written
 from tf_simclrv2 import ConfigError, DataError, RunError
 from tf_simclrv2.embedding import search as search_module
 from tf_simclrv2.embedding.embedding_file import read_embeddings
-from tf_simclrv2.embedding.search import SearchConfig, search
+from tf_simclrv2.embedding.search import search
+from tf_simclrv2.embedding.search_config import SearchConfig
 
 RNG = np.random.default_rng(3)
 
@@ -98,8 +99,8 @@ def test_embeddings_of_another_network_are_refused(made_up, tmp_path):
     ("changes", "message"),
     [
         ({"queries": ()}, "there is no query"),
-        ({"k": 0}, "k is 0; pass at least 1"),
-        ({"index": "fast"}, "index is 'fast'; choose exact or approximate"),
+        ({"k": 0}, "k is 0; it must be a finite number of at least 1"),
+        ({"index": "fast"}, "index is 'fast'; choose one of exact, approximate"),
         ({"outputs": ("hits.txt",)}, "ends in .html, .csv, .json"),
         ({"outputs": ("/nowhere/hits.csv",)}, "the folder '/nowhere' does not exist"),
     ],

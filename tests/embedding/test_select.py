@@ -7,7 +7,8 @@ import pytest
 
 from tests.embedding.made_up import embeddings_of, written
 from tf_simclrv2 import ConfigError, DataError
-from tf_simclrv2.embedding.select import SelectConfig, select
+from tf_simclrv2.embedding.select import select
+from tf_simclrv2.embedding.select_config import SelectConfig
 
 RNG = np.random.default_rng(2)
 
@@ -59,7 +60,7 @@ def test_labels_are_never_overwritten_unasked(made_up, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"budget": 0}, "budget is 0; pass how many images to label"),
+        ({"budget": 0}, "budget is 0; it must be a finite number of at least 1"),
         ({"strategy": "best"}, "choose one of typical, coverage, margin, uniform"),
         ({"output": "list.txt"}, "the list is a .csv file"),
         ({"output": "nowhere/list.csv"}, "but the folder 'nowhere' does not exist"),

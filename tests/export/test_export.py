@@ -31,7 +31,8 @@ from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError, ExportError, SimCLR, UserError, progress, save_module
 from tf_simclrv2.export import onnx_file
-from tf_simclrv2.export.exporter import ExportConfig, export
+from tf_simclrv2.export.export_config import ExportConfig
+from tf_simclrv2.export.exporter import export
 from tf_simclrv2.export.onnx_file import write_onnx
 from tf_simclrv2.export.trained_network import load_trained_network
 from tf_simclrv2.export.verification import verify_module, verify_onnx

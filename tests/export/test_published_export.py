@@ -6,7 +6,8 @@ from tests.goldens import assign_published_weights, image
 from tests.small_module import relative
 from tests.training.small_runs import config_for
 from tf_simclrv2 import SimCLR
-from tf_simclrv2.export.exporter import ExportConfig, export
+from tf_simclrv2.export.export_config import ExportConfig
+from tf_simclrv2.export.exporter import export
 from tf_simclrv2.weights.published_weights import save_published_checkpoint
 
 

@@ -11,7 +11,8 @@ from tests.data.image_files import write_images
 from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import CheckpointError, DataError
-from tf_simclrv2.export.exporter import ExportConfig, export
+from tf_simclrv2.export.export_config import ExportConfig
+from tf_simclrv2.export.exporter import export
 from tf_simclrv2.weights.classes import Classes, class_names_of
 
 CLASSES = ("blue", "green", "red")

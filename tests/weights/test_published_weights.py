@@ -42,6 +42,7 @@ from tf_simclrv2 import (
     save_published_checkpoint,
 )
 from tf_simclrv2.export.convert import convert
+from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.files import CONFIG_FILE
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.training.model_dir.adoption import adopt
@@ -543,7 +544,7 @@ def test_distilling_from_a_published_checkpoint(published, tmp_path):
 @pytest.mark.parametrize("form", ["tf1", "tf2", "saved_model"])
 def test_converting_to_our_form(published, tmp_path, form):
     output = tmp_path / "converted"
-    said = convert(published[form], str(output), ft_proj_selector=1 if form == "tf1" else None)
+    said = convert(ConvertConfig(published[form], str(output), ft_proj_selector=1 if form == "tf1" else None))
     assert said.startswith("ResNet-18 1x, CIFAR stem, 3-layer head to 128, 10 classes on layer")
     assert "121 variables from" in said
     assert ("global_step" in said) == (form != "saved_model")
@@ -568,7 +569,7 @@ def test_a_run_of_ours_in_the_published_form(tmp_path, monkeypatch, capsys):
         variable.assign(value(name.tf2, variable.shape))
     save_module(network, str(tmp_path / "module"), ExperimentConfig(model=model))
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    convert(str(tmp_path / "module"), str(tmp_path / "out"), "published")
+    convert(ConvertConfig(str(tmp_path / "module"), str(tmp_path / "out"), "published"))
     assert "weights, variable 121 of 121: " in capsys.readouterr().out
     reader = tf.train.load_checkpoint(str(tmp_path / "out"))
     for row in MODEL_ROWS:
@@ -580,16 +581,16 @@ def test_an_existing_output_stays_unless_it_is_to_be_replaced(published, tmp_pat
     output.mkdir()
     (output / "mine").write_text("precious")
     with pytest.raises(ExportError, match="which exists; choose another, or pass --overwrite"):
-        convert(published["tf1"], str(output))
+        convert(ConvertConfig(published["tf1"], str(output)))
     with pytest.raises(ExportError, match="which holds 'mine' and so is not an export"):
-        convert(published["tf1"], str(output), overwrite=True)
+        convert(ConvertConfig(published["tf1"], str(output), overwrite=True))
     assert (output / "mine").read_text() == "precious"
-    convert(published["tf1"], f"{tmp_path}/converted")
+    convert(ConvertConfig(published["tf1"], f"{tmp_path}/converted"))
     written = (tmp_path / "converted" / "ckpt-0.index").stat().st_mtime_ns
     with pytest.raises(CheckpointError, match="nothing', which does not exist; pass"):
-        convert(str(tmp_path / "nothing"), f"{tmp_path}/converted", overwrite=True)
+        convert(ConvertConfig(str(tmp_path / "nothing"), f"{tmp_path}/converted", overwrite=True))
     assert (tmp_path / "converted" / "ckpt-0.index").stat().st_mtime_ns == written
-    convert(published["tf1"], f"{tmp_path}/converted/", overwrite=True)
+    convert(ConvertConfig(published["tf1"], f"{tmp_path}/converted/", overwrite=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["converted", "out"]
     assert (tmp_path / "converted" / "ckpt-0.index").stat().st_mtime_ns > written
 
@@ -600,7 +601,7 @@ def test_weights_of_unknown_architecture_are_not_converted(tmp_path):
     save_module(network, str(tmp_path / "module"))
     (tmp_path / "module" / "simclr.json").unlink()
     with pytest.raises(CheckpointError, match=r"no config\.json next to it"):
-        convert(str(tmp_path / "module"), str(tmp_path / "out"))
+        convert(ConvertConfig(str(tmp_path / "module"), str(tmp_path / "out")))
     with pytest.raises(CheckpointError, match=r"no config\.json next to it"):
         load_teacher(str(tmp_path / "module" / "variables" / "variables"))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclrv2.auto.auto_config import AutoConfig
 from tf_simclrv2.auto.budget import Clock, duration, seconds_of
 from tf_simclrv2.auto.commands import (
     CHOOSE,
@@ -32,7 +33,6 @@ from tf_simclrv2.auto.outcome import accuracy, best_layer
 from tf_simclrv2.auto.pictures import Pictures, count_labels, look_at, split_labels
 from tf_simclrv2.auto.schedule import Measured, Schedule, schedule
 from tf_simclrv2.auto.trials import choose_network, run_trial
-from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.report.build import write_comparison
 from tf_simclrv2.report.story import Chapter, Story
@@ -40,42 +40,6 @@ from tf_simclrv2.report.story import Chapter, Story
 REPORT = "report.html"
 # The share of the budget after which no further network is tried.
 _TRIAL_SHARE = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class AutoConfig:
-    """A job.
-
-    Attributes:
-        data_dir: A folder of pictures, of class folders, or of `train` and perhaps `test`.
-        output: The folder of the job; a job that was stopped continues in it.
-        budget: The time that it may take, such as `2h`.
-        labels_from: A CSV file of labels, as `--labels_from` takes it. None takes those of class folders.
-        dry_run: Measure, print the commands, and write nothing.
-        flags: Further flags for every training.
-
-    Raises:
-        ConfigError: The budget is not a time, or too short; a path is missing.
-    """
-
-    data_dir: str
-    output: str
-    budget: str = "2h"
-    labels_from: str | None = None
-    dry_run: bool = False
-    flags: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        seconds_of(self.budget)
-        for name in ("data_dir", "output"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} is not set; pass --{name}=DIR.")
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What may not change when a job continues."""
-        labels = self.labels_from and os.path.abspath(self.labels_from)
-        return {"data_dir": os.path.abspath(self.data_dir), "labels_from": labels, "flags": [*self.flags]}
 
 
 def auto(config: AutoConfig, say: Say = say_at_once) -> str:

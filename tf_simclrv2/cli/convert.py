@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from absl.flags import FLAGS
-
 from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.convert import define
+from tf_simclrv2.cli.flags.settings import values_in
 from tf_simclrv2.cli.help_page import help_page
 from tf_simclrv2.cli.program import start
+from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.progress import phase, say_at_once
-from tf_simclrv2.setting import as_path
+from tf_simclrv2.setting import settings_of
 
 
 def main() -> None:
@@ -21,8 +21,7 @@ def main() -> None:
 
 def _help() -> str:
     purpose = "Converts weights between the published TF2 program's form and this package's."
-    names = ("input", "output", "format", "ft_proj_selector", "overwrite")
-    return help_page(sys.argv[0], purpose, {"flags": names})
+    return help_page(sys.argv[0], purpose, {"flags": list(settings_of(ConvertConfig))})
 
 
 def _convert() -> None:
@@ -30,7 +29,7 @@ def _convert() -> None:
     with phase("starting TensorFlow", say_at_once):
         from tf_simclrv2.export.convert import convert
 
-    source, output = (as_path(name, FLAGS[name].value) for name in ("input", "output"))
+    config = ConvertConfig(**values_in(ConvertConfig))
     with phase("converting", say_at_once):
-        done = convert(source, output, FLAGS.format, FLAGS.overwrite, FLAGS.ft_proj_selector)
+        done = convert(config)
     say_at_once(done)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-
-from absl.flags import FLAGS
 
 from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli.flags.export import define
+from tf_simclrv2.cli.flags.settings import values_in
 from tf_simclrv2.cli.help_page import help_page
 from tf_simclrv2.cli.program import start
+from tf_simclrv2.export.export_config import ExportConfig
 from tf_simclrv2.progress import phase, say_at_once
+from tf_simclrv2.setting import settings_of
 
 
 def main() -> None:
@@ -21,14 +21,12 @@ def main() -> None:
 
 def _help() -> str:
     purpose = "Writes a trained network for other programs, after checking it in a fresh process."
-    names = ("model_dir", "output", "format", "api", "endpoint", "name", "version", "overwrite")
-    return help_page(sys.argv[0], purpose, {"flags": names})
+    return help_page(sys.argv[0], purpose, {"flags": list(settings_of(ExportConfig))})
 
 
 def _export() -> None:
     quiet_tensorflow()
     with phase("starting TensorFlow", say_at_once):
-        from tf_simclrv2.export.exporter import ExportConfig, export
+        from tf_simclrv2.export.exporter import export
 
-    names = [field.name for field in dataclasses.fields(ExportConfig)]
-    say_at_once(export(ExportConfig(**{name: FLAGS[name].value for name in names})))
+    say_at_once(export(ExportConfig(**values_in(ExportConfig))))

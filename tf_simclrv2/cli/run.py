@@ -15,8 +15,10 @@ from tf_simclrv2.cli.flags import (
     flag_values,
     notes_on_flags,
 )
+from tf_simclrv2.cli.flags.settings import values_in
 from tf_simclrv2.cli.program import start
 from tf_simclrv2.config import RunConfig
+from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.errors import Preempted
 from tf_simclrv2.interruption import end_as_it_stands, say_last
 from tf_simclrv2.progress import phase, say_at_once
@@ -57,7 +59,7 @@ def _run() -> None:
     for note in notes_on_flags():
         say_at_once(note)
     if FLAGS.doctor:
-        consult(config, FLAGS.trial_steps, FLAGS.json)
+        consult(config, DoctorConfig(**values_in(DoctorConfig)))
         return
     try:
         Run(config, flag_values()).execute()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from tf_simclrv2.backend import quiet_tensorflow
-from tf_simclrv2.command_line import ArgumentParser
+from tf_simclrv2.command_line import ArgumentParser, settings_in
+from tf_simclrv2.embedding.search_config import SearchConfig
 from tf_simclrv2.progress import phase, say_at_once
 
 # Queries whose hits are printed; a page or a table shows more.
@@ -14,19 +15,12 @@ PRINTED = 10
 
 def main() -> None:
     """Reads the command line, searches, and prints what was found."""
-    arguments = _parser().parse_args()
+    settings = settings_in(_parser().parse_args(), SearchConfig)
     quiet_tensorflow()
     with phase("starting TensorFlow", say_at_once):
-        from tf_simclrv2.embedding.search import SearchConfig, search
+        from tf_simclrv2.embedding.search import search
 
-    config = SearchConfig(
-        arguments.embeddings,
-        tuple(arguments.queries),
-        arguments.k,
-        arguments.network,
-        tuple(arguments.output),
-        arguments.index,
-    )
+    config = SearchConfig(**settings)
     hits = search(config, say_at_once)
     if config.outputs and len(hits.queries) > PRINTED:
         return
@@ -43,20 +37,5 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog=sys.argv[0], description="Finds the embedded images that are most similar to others, by cosine."
     )
-    parser.add_argument("embeddings", metavar="FILE", help="what simclrv2 embed wrote")
-    parser.add_argument(
-        "queries",
-        nargs="+",
-        metavar="QUERY",
-        help="the name of an image in FILE, an image file, a folder, or another embedding file",
-    )
-    parser.add_argument("--k", type=int, default=10, help="how many images to find for each query [10]")
-    parser.add_argument("--network", help="embeds image files [the network that made FILE]")
-    parser.add_argument(
-        "--index",
-        choices=("exact", "approximate"),
-        default="exact",
-        help="compare with all images, or find most of the nearest with an index beside FILE [exact]",
-    )
-    parser.add_outputs()
+    parser.add_settings(SearchConfig, embeddings="FILE", queries="QUERY", outputs="FILE")
     return parser

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclrv2.backend import quiet_tensorflow
-from tf_simclrv2.command_line import ArgumentParser
+from tf_simclrv2.command_line import ArgumentParser, settings_in
 from tf_simclrv2.config import AREAS
+from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.interruption import CtrlC
 from tf_simclrv2.plain_errors import errors_in_a_sentence
 from tf_simclrv2.progress import phase, say_at_once
@@ -31,11 +32,9 @@ def main() -> None:
         metavar="RUN",
         help="the model_dir of a run, or a config.json; default: only the machine",
     )
-    parser.add_argument(
-        "--trial_steps", type=int, default=20, help="training steps to try; 0 for none (default: 20)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="file to write the findings to, as JSON")
+    parser.add_settings(DoctorConfig, json="FILE")
     arguments = parser.parse_args()
+    settings = DoctorConfig(**settings_in(arguments, DoctorConfig))
     quiet_tensorflow()
     # Only now, for they import TensorFlow.
     with phase("starting TensorFlow", say_at_once):
@@ -44,13 +43,13 @@ def main() -> None:
         from tf_simclrv2.doctor.printout import machine_lines
 
     if arguments.run:
-        consult(config_at(arguments.run), arguments.trial_steps, arguments.json)
+        consult(config_at(arguments.run), settings)
         return
     with phase("measuring this machine", say_at_once):
         machine = look_at_machine()
     say_at_once("\n".join(["this machine", *machine_lines(machine)]))
-    if arguments.json:
-        write_json(dataclasses.asdict(machine), arguments.json)
+    if settings.json:
+        write_json(dataclasses.asdict(machine), settings.json)
 
 
 def _advice() -> dict[str, str]:

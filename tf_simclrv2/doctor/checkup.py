@@ -13,6 +13,7 @@ from tf_simclrv2.distribution.compilation import COMPILING, compiled
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.device_errors import cures_of_training, device_errors_explained
 from tf_simclrv2.doctor.advice import Case, advise
+from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
 from tf_simclrv2.doctor.memory_estimate import estimated_mb
@@ -63,7 +64,9 @@ class Checkup:
     advice: tuple[str, ...]
 
 
-def examine(config: ExperimentConfig, trial_steps: int = 20, say: Say = say_at_once) -> Checkup:
+def examine(
+    config: ExperimentConfig, trial_steps: int = DoctorConfig.trial_steps, say: Say = say_at_once
+) -> Checkup:
     """Examines a configuration on this machine, on one device.
 
     Use it before a long run: settings that the run would refuse are refused here, and the time and memory

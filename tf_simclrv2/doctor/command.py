@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.doctor.checkup import examine
+from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.doctor.printout import printout
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import CONFIG_FILE
@@ -19,23 +20,20 @@ from tf_simclrv2.setting import as_path
 from tf_simclrv2.weights.run_config import read_config_file
 
 
-def consult(config: ExperimentConfig, trial_steps: int, json_file: str | None = None) -> None:
-    """Examines a configuration, prints the findings and, if `json_file` is given, writes them as JSON.
+def consult(config: ExperimentConfig, settings: DoctorConfig) -> None:
+    """Examines a configuration, prints the findings and, if a file is named, writes them as JSON.
 
     Args:
         config: The run. Nothing is written to its `model_dir`.
-        trial_steps: Training steps to try; 0 tries none.
-        json_file: The file to write; None (the default) writes none.
+        settings: How to examine it.
 
     Raises:
         UserError: The run would be refused, or the file cannot be written.
     """
-    if trial_steps < 0:
-        raise ConfigError(f"trial_steps is {trial_steps}; use at least 0, which tries none.")
-    checkup = examine(config, trial_steps)
+    checkup = examine(config, settings.trial_steps)
     say_at_once(printout(checkup))
-    if json_file:
-        write_json(dataclasses.asdict(checkup), json_file)
+    if settings.json:
+        write_json(dataclasses.asdict(checkup), settings.json)
 
 
 def write_json(found: dict[str, Any], path: str) -> None:

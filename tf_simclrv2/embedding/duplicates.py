@@ -12,42 +12,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
+from tf_simclrv2.embedding.duplicates_config import DuplicatesConfig
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
-from tf_simclrv2.embedding.outputs import EXTENSIONS, LIST, Page, Table, Writers, check_outputs, write_outputs
-from tf_simclrv2.errors import ConfigError, DataError
+from tf_simclrv2.embedding.outputs import Page, Table, Writers, write_outputs
+from tf_simclrv2.errors import DataError
 from tf_simclrv2.evaluation.similar_pairs import Pairs, similar_pairs
 from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.setting import as_path
 
 # More pairs than a person or the memory has room for.
 MOST_PAIRS = 5_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class DuplicatesConfig:
-    """Where to look for near-duplicates.
-
-    Attributes:
-        embeddings: Embedding files, at least one; a group may hold images of several.
-        above: The cosine above which two images are near-duplicates; 0.99 by default.
-        outputs: Files to write, `.html`, `.csv` or `.json`, or `.txt` for a list of the copies: the path of
-            every image but the first of its group; none by default.
-
-    Raises:
-        ConfigError: A value cannot be used.
-    """
-
-    embeddings: tuple[str, ...]
-    above: float = 0.99
-    outputs: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.embeddings:
-            raise ConfigError("there is no embedding file; pass what simclrv2 embed wrote.")
-        if not -1 <= self.above < 1:
-            raise ConfigError(f"above is {self.above}; pass a cosine, at least -1 and below 1.")
-        check_outputs(self.outputs, (*EXTENSIONS, LIST))
 
 
 @dataclasses.dataclass(frozen=True)

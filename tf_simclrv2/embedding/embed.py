@@ -17,6 +17,7 @@ from tf_simclrv2.data.encoded_images import MAX_PIXELS
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.device_errors import device_errors_explained
 from tf_simclrv2.distribution.strategy import make_strategy
+from tf_simclrv2.embedding.embed_config import EmbedConfig
 from tf_simclrv2.embedding.embedding_file import extension_of, write_embeddings
 from tf_simclrv2.embedding.embedding_parts import EmbeddingParts
 from tf_simclrv2.embedding.embeddings import Embeddings, Origin
@@ -29,59 +30,10 @@ from tf_simclrv2.export.trained_network import TrainedNetwork, load_trained_netw
 from tf_simclrv2.files import write_atomically
 from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Progress, Say, phase
-from tf_simclrv2.setting import set_path
 
 LOGITS = "logits_sup"
 # Images in a part, about; a program that is stopped computes no more than so many again.
 PART = 4096
-
-
-@dataclasses.dataclass(frozen=True)
-class EmbedConfig:
-    """What to embed, with which network, and where to.
-
-    Attributes:
-        network: A model_dir, a `ckpt-N` or a SavedModel.
-        output: The file to write; `.parquet`, `.npz` or `.csv` chooses its format.
-        data_dir: See `find_images`.
-        files: See `find_images`.
-        dataset: See `find_images`.
-        split: See `find_images`.
-        endpoint: The endpoint whose values are the embedding: `final_avg_pool` (the default) or a layer of
-            the projection head.
-        batch_size: Images that are computed together; 256 by default.
-        strategy: Which devices compute, as `RunConfig.strategy`; `auto` by default.
-        overwrite: Whether to replace an existing output; False by default.
-
-    Raises:
-        ConfigError: A value cannot be used.
-    """
-
-    network: str
-    output: str
-    data_dir: str | None = None
-    files: str | None = None
-    dataset: str | None = None
-    split: str | None = None
-    endpoint: str = "final_avg_pool"
-    batch_size: int = 256
-    strategy: Literal["auto", "one_device", "mirrored"] = "auto"
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for field in ("network", "output"):
-            if not getattr(self, field):
-                raise ConfigError(f"{field} is not set; pass --{field}=PATH.")
-        for field in ("network", "output", "data_dir", "files"):
-            if getattr(self, field) is not None:
-                set_path(self, field)
-        extension_of(self.output)
-        if self.batch_size < 1:
-            raise ConfigError(f"batch_size is {self.batch_size}; pass at least 1.")
-        if os.path.lexists(self.output) and not self.overwrite:
-            raise ConfigError(
-                f"output is {self.output!r}, which exists; choose another, or pass --overwrite."
-            )
 
 
 def embed(config: EmbedConfig, say: Say) -> str:

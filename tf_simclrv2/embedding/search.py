@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,8 @@ from tf_simclrv2.embedding.embed import Embedder
 from tf_simclrv2.embedding.embedding_file import is_embedding_file, read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
 from tf_simclrv2.embedding.images import Images, find_images, images_of_files
-from tf_simclrv2.embedding.outputs import Page, Table, Writers, check_outputs, write_outputs
+from tf_simclrv2.embedding.outputs import Page, Table, Writers, write_outputs
+from tf_simclrv2.embedding.search_config import SearchConfig
 from tf_simclrv2.errors import ConfigError, DataError
 from tf_simclrv2.evaluation.nearest_neighbors import Neighbors, nearest_rows
 from tf_simclrv2.progress import Say, phase
@@ -27,45 +27,6 @@ from tf_simclrv2.setting import as_path
 _BATCH = 64
 # From so many on, an exact search of many queries takes minutes.
 _MANY = 1_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchConfig:
-    """What to search for, and where.
-
-    Attributes:
-        embeddings: An embedding file.
-        queries: Names of images in it, image files, folders, or embedding files; at least one.
-        k: How many images to find for each query; 10 by default.
-        network: The network that embeds image files; by default the one that the embedding file names.
-        outputs: Files to write, `.html`, `.csv` or `.json`; none by default.
-        index: `exact` (the default) compares each query with all images; `approximate` finds most of the
-            nearest with an index that is kept beside the embedding file.
-
-    Raises:
-        ConfigError: A value cannot be used.
-    """
-
-    embeddings: str
-    queries: tuple[str, ...]
-    k: int = 10
-    network: str | None = None
-    outputs: tuple[str, ...] = ()
-    index: Literal["exact", "approximate"] = "exact"
-
-    def __post_init__(self) -> None:
-        if not self.queries:
-            raise ConfigError("there is no query; pass the name or the file of an image, or a folder.")
-        if self.k < 1:
-            raise ConfigError(f"k is {self.k}; pass at least 1.")
-        if self.index not in ("exact", "approximate"):
-            raise ConfigError(f"index is {self.index!r}; choose exact or approximate.")
-        if self.index == "approximate" and importlib.util.find_spec("faiss") is None:
-            raise ConfigError(
-                'index is approximate, which needs faiss; install with pip install "tf_simclrv2[search]", or '
-                "leave --index out for the exact search."
-            )
-        check_outputs(self.outputs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import os
 
@@ -14,8 +13,8 @@ from tf_simclrv2.data.labels_file import LABEL, PATH, read_labels
 from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
-from tf_simclrv2.embedding.outputs import check_outputs
-from tf_simclrv2.embedding.selection import STRATEGIES, Candidates, choose
+from tf_simclrv2.embedding.select_config import SelectConfig
+from tf_simclrv2.embedding.selection import Candidates, choose
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import write_atomically
 from tf_simclrv2.progress import Say, phase
@@ -23,50 +22,6 @@ from tf_simclrv2.setting import as_path
 
 # Images in a row of the page.
 _IN_A_ROW = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class SelectConfig:
-    """What to choose from, how, and where to write it.
-
-    Attributes:
-        embeddings: An embedding file.
-        output: The CSV file to write, with the columns `path`, `label` (empty, to be filled in) and
-            `prediction`. A page to label from lies beside it, with `.html` in place of `.csv`.
-        budget: How many images to choose; at least 1.
-        strategy: One of `STRATEGIES`; `typical` by default.
-        labeled: A CSV file of images that have a label already; None (the default) has none.
-        seed: Of everything that is drawn; 0 by default.
-        overwrite: Whether to replace existing files; False by default, since labels may be in them.
-
-    Raises:
-        ConfigError: A value cannot be used.
-    """
-
-    embeddings: str
-    output: str
-    budget: int
-    strategy: str = "typical"
-    labeled: str | None = None
-    seed: int = 0
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise ConfigError(f"budget is {self.budget}; pass how many images to label, at least 1.")
-        if self.strategy not in STRATEGIES:
-            raise ConfigError(f"strategy is {self.strategy!r}; choose one of {', '.join(STRATEGIES)}.")
-        if not self.output.endswith(".csv"):
-            raise ConfigError(f"output is {self.output!r}; the list is a .csv file, so pass --output=….csv.")
-        check_outputs((self.output,), (".csv",))
-        for path in (self.output, self.page):
-            if os.path.lexists(as_path("output", path)) and not self.overwrite:
-                raise ConfigError(f"output is {path!r}, which exists; choose another, or pass --overwrite.")
-
-    @property
-    def page(self) -> str:
-        """The path of the page."""
-        return f"{self.output.removesuffix('.csv')}.html"
 
 
 def select(config: SelectConfig, say: Say) -> str:

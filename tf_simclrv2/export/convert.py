@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
+from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.export.staging import stage
 from tf_simclrv2.files import CONFIG_FILE, write_atomically
 from tf_simclrv2.models.simclr import SimCLR
@@ -16,25 +17,16 @@ from tf_simclrv2.weights.loading import find_weights, load_network
 from tf_simclrv2.weights.published_weights import describe_architecture, published_checkpoint
 
 
-def convert(
-    source: str,
-    output: str,
-    form: str = "checkpoint",
-    overwrite: bool = False,
-    ft_proj_selector: int | None = None,
-) -> str:
+def convert(config: ConvertConfig) -> str:
     """Reads weights in any form and writes them in another.
 
-    The output is written to a temporary directory and then moved, so it appears whole or not at all.
+    The output is written to a temporary directory and then moved, so it appears whole or not at all. The form
+    `checkpoint` is a checkpoint of this package, with a `config.json` from which `run.py --checkpoint` and
+    `--teacher` build the network; `published` is a checkpoint that the published TF2 program restores. Both
+    are `ckpt-0` in the output.
 
     Args:
-        source: A published SavedModel or checkpoint, or a model_dir, `ckpt-N` or SavedModel of this package.
-        output: The directory to create; it gets `ckpt-0`.
-        form: `checkpoint` (the default) writes a checkpoint of this package, with a `config.json` from which
-            `run.py --checkpoint` and `--teacher` build the network; `published` writes a checkpoint that
-            the published TF2 program restores.
-        overwrite: Whether to replace an existing output; False by default.
-        ft_proj_selector: See `load_published_weights`.
+        config: Which weights, to which form, and where to.
 
     Returns:
         A summary of what was found and written, in a few lines.
@@ -44,17 +36,17 @@ def convert(
         CheckpointError: The weights cannot be read.
 
     Example:
-        >>> print(convert("r50_1x_sk0/saved_model", "/tmp/r50"))
+        >>> print(convert(ConvertConfig("r50_1x_sk0/saved_model", "/tmp/r50")))
         ResNet-50 1x, 3-layer head to 128, 1000 classes on layer 0
         …
     """
-    with stage(output, overwrite) as part:
-        weights = find_weights(source, "input", ft_proj_selector)
+    with stage(config.output, config.overwrite) as part:
+        weights = find_weights(config.input, "input", config.ft_proj_selector)
         network = load_network(weights, say=say_at_once)
-        fine_tuned = ft_proj_selector is not None or (
+        fine_tuned = config.ft_proj_selector is not None or (
             weights.published is not None and weights.published.stage == "finetune"
         )
-        _write(network, part, form, fine_tuned)
+        _write(network, part, config.format, fine_tuned)
     used = set(weights.keys[path] for path in named_variables(network))
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
     lines = [
@@ -62,7 +54,7 @@ def convert(
         f"{len(used)} variables from {weights.reader.name}",
         *([f"not used: {_summary(ignored)}"] if ignored else []),
         *([weights.doubt] if weights.doubt else []),
-        f"written to {output}",
+        f"written to {config.output}",
     ]
     return "\n".join(lines)
 

@@ -3,89 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import tempfile
 from collections.abc import Callable
 
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.export.export_config import ExportConfig
 from tf_simclrv2.export.staging import stage
 from tf_simclrv2.export.tflite import write_tflite
 from tf_simclrv2.export.trained_network import TrainedNetwork, load_trained_network
 from tf_simclrv2.export.verification import verify_module, verify_onnx, verify_tflite
 from tf_simclrv2.models import SimCLR
+from tf_simclrv2.modules.call_results import RESULTS
 from tf_simclrv2.modules.model_card import ModelCard
-from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX, pack_module, unpack_module
-from tf_simclrv2.modules.saved_model import RESULTS, Api, describe, exported_network, save_module
+from tf_simclrv2.modules.module_archive import pack_module, unpack_module
+from tf_simclrv2.modules.saved_model import describe, exported_network, save_module
 from tf_simclrv2.progress import Progress, say_at_once
-from tf_simclrv2.setting import set_path
-
-FORMATS = ("saved_model", "hub", "serving", "tflite", "onnx")
-# The packages that only one format needs, by the extra of setup.py that installs them.
-_PACKAGES = {"serving": ("export", "tensorflow_serving"), "onnx": ("onnx", "tf2onnx", "onnx", "onnxruntime")}
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportConfig:
-    """What to export, in which format, and where to.
-
-    Attributes:
-        model_dir: What to export: a model_dir, a `ckpt-N` or a SavedModel.
-        output: The directory or file to write.
-        format: `saved_model` (a directory), `hub` (an archive for `hub.load`), `serving` (a bundle for
-            TensorFlow Serving), `tflite` (TensorFlow Lite files) or `onnx` (an ONNX file, in a directory
-            unless the output ends in `.onnx`).
-        api: See `save_module`.
-        endpoint: See `save_module`.
-        name: Name of the served model, for `serving`.
-        version: Version of the served model, for `serving`; at least 1.
-        overwrite: Whether to replace an existing output.
-    """
-
-    model_dir: str
-    output: str
-    format: str = "saved_model"
-    api: Api = "endpoints"
-    endpoint: str | None = None
-    name: str = "simclr"
-    version: int = 1
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for field in ("model_dir", "output"):
-            if not getattr(self, field):
-                raise ConfigError(f"{field} is not set; pass --{field}=PATH.")
-            set_path(self, field)
-        if self.format not in FORMATS:
-            raise ConfigError(f"format is {self.format!r}; choose one of {', '.join(FORMATS)}.")
-        if self.format == "hub" and not self.output.endswith(ARCHIVE_SUFFIX):
-            raise ConfigError(
-                f"output is {self.output!r}, but a hub archive is a {ARCHIVE_SUFFIX} file; "
-                f"pass --output={self.output}{ARCHIVE_SUFFIX}."
-            )
-        self._require_packages()
-        if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
-            raise ConfigError(
-                f"name is {self.name!r} and version is {self.version}; a served model needs a name without "
-                "slashes and a version of at least 1."
-            )
-
-    def _require_packages(self) -> None:
-        """One format alone needs them, so they are imported there."""
-        extra, *packages = _PACKAGES.get(self.format, ("",))
-        missing = [package for package in packages if importlib.util.find_spec(package) is None]
-        if missing:
-            raise ConfigError(
-                f"format is {self.format!r}, which needs {', '.join(missing)}; install with "
-                f'pip install "tf_simclrv2[{extra}]".'
-            )
-
-    @property
-    def target(self) -> str:
-        """The path that appears when the export is complete."""
-        if self.format == "serving":
-            return os.path.join(self.output, self.name, str(self.version))
-        return self.output
 
 
 def export(config: ExportConfig) -> str:

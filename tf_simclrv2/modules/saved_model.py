@@ -6,7 +6,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,14 +17,9 @@ from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import CLASS_NAMES_FILE
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
+from tf_simclrv2.modules.call_results import ENDS, RESULTS, Api
 from tf_simclrv2.modules.model_card import ModelCard
 from tf_simclrv2.modules.serving_signatures import Endpoints, Infer, serving_signatures
-
-Api = Literal["endpoints", "feature_vector", "classification"]
-# The last endpoint of an API, unless the user chooses one.
-_ENDS = {"feature_vector": "final_avg_pool", "classification": "logits_sup"}
-# The endpoint that a call returns; for `endpoints`, all of them.
-RESULTS = {"feature_vector": "proj_head_output", "classification": "logits_sup"}
 
 
 def save_module(
@@ -117,7 +112,7 @@ def exported_network(network: SimCLR, api: Api = "endpoints", endpoint: str | No
     """
     if api == "classification" and not network.config.num_classes:
         raise ConfigError("api is 'classification', but the network has no classifier; fine-tune it first.")
-    cut = endpoint or _ENDS.get(api)
+    cut = endpoint or ENDS.get(api)
     config = dataclasses.replace(network.config, fine_tune_after_block=-1)
     if cut:
         config = config.truncated(cut, classify=api != "feature_vector")

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 
 from tf_simclrv2.errors import ConfigError
-from tf_simclrv2.setting import check_settings, documented, set_path, setting
+from tf_simclrv2.setting import check_settings, documented, required, set_path, setting
 
 # What the extra `serve` of setup.py installs.
 _PACKAGES = ("httptools", "orjson", "starlette", "uvicorn")
@@ -22,11 +22,8 @@ class ServeConfig:
         ConfigError: A value cannot be used.
     """
 
-    module: str = dataclasses.field(
-        metadata={
-            "help": "A SavedModel, the .tar.gz of one, or a folder of versions: NAME/1, NAME/2, …",
-            "flag": None,
-        }
+    module: str = required(
+        "A SavedModel, the .tar.gz of one, or a folder of versions: NAME/1, NAME/2 and so on.", flag=None
     )
     host: str = setting("127.0.0.1", "Address to listen at; 0.0.0.0 lets other machines in.")
     port: int = setting(8501, "Port to listen at; 0 takes any that is free.", minimum=0, maximum=65535)

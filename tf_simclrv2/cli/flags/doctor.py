@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from absl import flags
 
+from tf_simclrv2.cli.flags.settings import define_settings
+from tf_simclrv2.doctor.doctor_config import DoctorConfig
+
 
 def define() -> None:
     """Defines the flags."""
@@ -11,8 +14,6 @@ def define() -> None:
         "doctor",
         False,
         "Check whether this machine can do what the command asks, and at what cost; train nothing.",
+        module_name="doctor settings",
     )
-    flags.DEFINE_integer("trial_steps", 20, "Training steps that --doctor tries; 0 tries none.")
-    flags.DEFINE_string(
-        "json", None, "File to which --doctor also writes its findings, as JSON; by default none."
-    )
+    define_settings(DoctorConfig, "doctor settings")

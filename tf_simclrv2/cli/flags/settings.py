@@ -1,4 +1,4 @@
-"""A flag for each setting of a run, made from the fields of its config."""
+"""A flag for each setting of a config, made from its fields."""
 
 from __future__ import annotations
 
@@ -20,8 +20,24 @@ _DEFINE = {
 def define() -> None:
     """Defines the flags; `--helpfull` shows those of an area together."""
     for area in AREAS:
-        for setting in flagged(area):
-            _define(setting, f"{area} settings")
+        define_settings(AREAS[area], f"{area} settings")
+
+
+def define_settings(config: type, section: str) -> None:
+    """Defines a flag for each setting of a config dataclass that has one.
+
+    Args:
+        config: The dataclass.
+        section: The heading of its flags in `--helpfull`.
+    """
+    for setting in settings_of(config).values():
+        if setting.flag:
+            _define(setting, section)
+
+
+def values_in(config: type) -> dict[str, Any]:
+    """Returns what the command line says of a config's settings, by the names of its fields."""
+    return {name: value_of(setting) for name, setting in settings_of(config).items() if setting.flag}
 
 
 def flagged(area: str) -> list[Setting]:
@@ -36,7 +52,7 @@ def value_of(setting: Setting) -> Any:
 
 
 def _define(setting: Setting, section: str) -> None:
-    name, default = setting.flag, setting.default
+    name, default = setting.flag, None if setting.is_required else setting.default
     if setting.kind is tuple:
         flags.DEFINE_list(name, list(default), setting.text, module_name=section)
     elif setting.kind is str and setting.choices:

@@ -1,0 +1,43 @@
+"""A job from a folder of pictures to a model; each option of `simclrv2 auto` is a field."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from tf_simclrv2.auto.budget import seconds_of
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.setting import check_settings, documented, required, setting
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class AutoConfig:
+    """A job.
+
+    Raises:
+        ConfigError: The budget is not a time, or too short; a path is missing.
+    """
+
+    data_dir: str = required("The pictures: a folder of them, of class folders, or of train and test.")
+    output: str = required("The folder of the job; a job that was stopped continues in it.")
+    budget: str = setting("2h", "The time that it may take, such as 90m.")
+    labels_from: str | None = setting(
+        None, "A CSV file with path and label; by default the labels are those of class folders."
+    )
+    dry_run: bool = setting(False, "Measure, print the commands, and write nothing.")
+    flags: tuple[str, ...] = setting((), "Further flags for every training.", flag=None)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        seconds_of(self.budget)
+        for name in ("data_dir", "output"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is not set; pass --{name}=DIR.")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What may not change when a job continues."""
+        labels = self.labels_from and os.path.abspath(self.labels_from)
+        return {"data_dir": os.path.abspath(self.data_dir), "labels_from": labels, "flags": [*self.flags]}

@@ -1,0 +1,48 @@
+"""What to choose from, how, and where to write it; each option of `simclrv2 select` is a field."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Literal
+
+from tf_simclrv2.embedding.outputs import check_outputs
+from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.setting import as_path, check_settings, documented, required, setting
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
+class SelectConfig:
+    """What to choose from, how, and where to write it.
+
+    Raises:
+        ConfigError: A value cannot be used.
+    """
+
+    embeddings: str = required("What simclrv2 embed wrote.", flag=None)
+    output: str = required(
+        "The CSV file to fill in, for --labels_from, with the columns path, label and prediction. A page to "
+        "label from is written beside it, with .html in place of .csv."
+    )
+    budget: int = required("How many images to choose.", minimum=1)
+    strategy: Literal["typical", "coverage", "margin", "uniform"] = setting(
+        "typical", "How to choose; margin needs a fine-tuned network's classifier."
+    )
+    labeled: str | None = setting(None, "A CSV file of images that have a label already, as path,label.")
+    seed: int = setting(0, "The seed of everything that is drawn.")
+    overwrite: bool = setting(False, "Replace existing files, although labels may be in them.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not self.output.endswith(".csv"):
+            raise ConfigError(f"output is {self.output!r}; the list is a .csv file, so pass --output=….csv.")
+        check_outputs((self.output,), (".csv",))
+        for path in (self.output, self.page):
+            if os.path.lexists(as_path("output", path)) and not self.overwrite:
+                raise ConfigError(f"output is {path!r}, which exists; choose another, or pass --overwrite.")
+
+    @property
+    def page(self) -> str:
+        """The path of the page."""
+        return f"{self.output.removesuffix('.csv')}.html"
