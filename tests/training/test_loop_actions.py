@@ -1,6 +1,8 @@
 """What happens between two loops of training steps, an action at a time."""
 
+import contextlib
 import json
+import signal
 import types
 
 import pytest
@@ -11,7 +13,13 @@ from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.training.interruptions.not_finite import REPORT_FILE
-from tf_simclrv2.training.loop_actions import LastOutput, StopIfNotFinite, WriteSkippedImages
+from tf_simclrv2.training.loop_actions import (
+    LastOutput,
+    StopIfAsked,
+    StopIfNotFinite,
+    Stopped,
+    WriteSkippedImages,
+)
 from tf_simclrv2.training.model_dir.model_dir import SKIPPED_FILE, ModelDir
 from tf_simclrv2.training.preparation import prepare
 
@@ -50,3 +58,13 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_report(tmp_path):
     report = json.loads((tmp_path / REPORT_FILE).read_text())
     assert (report["step"], report["loss"]) == (3, "nan")
     assert report["variable_norms"].keys() == named_variables(prepared.task.network).keys()
+
+
+@pytest.mark.parametrize(
+    ("arrived", "cuts_loops", "stops"),
+    [(0, True, False), (signal.SIGTERM, True, True), (signal.SIGTERM, False, False)],
+)
+def test_a_loop_that_was_cut_short_is_the_last(arrived, cuts_loops, stops):
+    action = StopIfAsked(types.SimpleNamespace(signal=arrived), cuts_loops)
+    with pytest.raises(Stopped) if stops else contextlib.nullcontext():
+        action(OUTPUT)
