@@ -6,7 +6,6 @@ import dataclasses
 import os
 from typing import Literal
 
-from tf_simclrv2.embedding.outputs import check_outputs
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.setting import as_path, check_settings, documented, required, setting
 
@@ -34,6 +33,8 @@ class SelectConfig:
     overwrite: bool = setting(False, "Replace existing files, although labels may be in them.")
 
     def __post_init__(self) -> None:
+        from tf_simclrv2.embedding.outputs import check_outputs  # It imports TensorFlow.
+
         check_settings(self)
         if not self.output.endswith(".csv"):
             raise ConfigError(f"output is {self.output!r}; the list is a .csv file, so pass --output=….csv.")
