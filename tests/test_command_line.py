@@ -33,7 +33,7 @@ CONVERT = {"input", "output", "format", "overwrite"}
         ("recipe", "use --flagfile"),
         ("temprature", "use --temperature"),
         ("train_batchsize", "use --train_batch_size"),
-        ("resume", "a run resumes by itself when the same command is typed again"),
+        ("resume", "a run resumes automatically when the same command is repeated"),
         ("xyzzy", "--help lists the flags"),
     ],
 )

@@ -64,8 +64,8 @@ _SYNONYMS: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 # What is not a matter of another name.
 _ADVICE = {
-    ("resume", "restore", "auto_resume"): "a run resumes by itself when the same command is typed again",
-    ("workers", "num_workers", "threads", "jobs", "j"): "images are decoded on all cores by themselves",
+    ("resume", "restore", "auto_resume"): "a run resumes automatically when the same command is repeated",
+    ("workers", "num_workers", "threads", "jobs", "j"): "images are always decoded on all cores",
     ("gpus", "gpu", "device", "devices", "num_gpus", "cuda"): (
         "a run uses all GPUs that it finds, and CUDA_VISIBLE_DEVICES selects them"
     ),

@@ -40,7 +40,9 @@ def test_a_stage_is_stopped_when_its_time_is_up(tmp_path):
     stage = Stage("endless", (*ENDLESS, f"--model_dir={tmp_path / 'endless'}"))
     conductor.run(stage, spare_s=8.0)
     assert conductor.done("endless") and not conductor.whole("endless")
-    assert lines[-1].startswith("endless was stopped after 1") and "leave time for what follows" in lines[-1]
+    assert (
+        lines[-1].startswith("endless was stopped after 1") and "leave time for the next stages" in lines[-1]
+    )
 
 
 def test_a_stage_that_fails_is_not_done(tmp_path):

@@ -99,5 +99,5 @@ def test_a_disk_without_links_is_said(folder, monkeypatch, tmp_path):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "symlink", refuse)
-    with pytest.raises(DataError, match=r"Operation not permitted.*takes links"):
+    with pytest.raises(DataError, match=r"Operation not permitted.*supports links"):
         link_classes(str(tmp_path / "learn"), {"cat": ("/a.png",)})

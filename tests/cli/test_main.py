@@ -180,7 +180,7 @@ def test_help_names_the_program_as_it_was_started(name: str, capsys: pytest.Capt
 def test_the_command_comes_first(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         main(["--seed=1"])
-    assert "'--seed=1' stands where the command comes first" in capsys.readouterr().err
+    assert "'--seed=1' is not a command; the command comes first" in capsys.readouterr().err
 
 
 def words_of(path: pathlib.Path) -> list[str]:

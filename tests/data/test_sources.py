@@ -207,7 +207,7 @@ NO_CLASSES = {
     "number": ({"label": F.Scalar(np.float32)}, r"'label' is Scalar\(shape=\(\), dtype=float32\)"),
     "unnamed": (
         {"label": F.Scalar(np.int64), "kind": F.ClassLabel(num_classes=2)},
-        r"'label' is Scalar\(shape=\(\), dtype=int64\); --label_key=kind would do",
+        r"'label' is Scalar\(shape=\(\), dtype=int64\); --label_key=kind would work",
     ),
     "several": (
         {"labels": F.Sequence(F.ClassLabel(num_classes=2)), "id": F.Text()},
@@ -277,5 +277,5 @@ def test_processes_that_start_at_once_prepare_a_dataset_once(tmp_path):
 
 @pytest.mark.parametrize("split", ["train[:0]", "train[5:5]", "train[90%:10%]", "test+train[7:7]"])
 def test_an_empty_slice_is_refused(digits, split):
-    with pytest.raises(DataError, match=r"chooses no images; choose a larger slice of train \(1437 images\)"):
+    with pytest.raises(DataError, match=r"selects no images; choose a larger slice of train \(1437 images\)"):
         load_source(digits, split)

@@ -26,7 +26,7 @@ def test_memory_that_runs_out() -> None:
     with pytest.raises(RunError) as refused, device_errors_explained("lower --train_batch_size (512)"):
         tf.zeros([2**45])
     assert str(refused.value).startswith(
-        "the device's memory ran out (OOM when allocating tensor with shape["
+        "the device ran out of memory (OOM when allocating tensor with shape["
     )
     assert str(refused.value).endswith(
         "); lower --train_batch_size (512), or end other programs that use it."
@@ -37,7 +37,9 @@ def test_memory_that_runs_out() -> None:
 def test_memory_that_runs_out_in_a_compiled_step() -> None:
     """What a compiled step said whose tensors did not fit."""
     message = "Out of memory while trying to allocate 1133871366144 bytes. [Op:__inference_step_70]"
-    sentence = r"memory ran out \(Out of memory while trying to allocate 1133871366144 bytes\); do less, or"
+    sentence = (
+        r"ran out of memory \(Out of memory while trying to allocate 1133871366144 bytes\); do less, or"
+    )
     with pytest.raises(RunError, match=sentence), device_errors_explained("do less"):
         raise tf.errors.ResourceExhaustedError(None, None, message)
 
@@ -135,5 +137,7 @@ def test_a_run_ends_with_the_sentence(tmp_path, monkeypatch: pytest.MonkeyPatch)
         return {"total_loss": tf.reduce_sum(tf.fill([size], 0.0))}
 
     monkeypatch.setattr(Task, "train_step", too_much)
-    with pytest.raises(RunError, match=r"memory ran out \(OOM .*; lower --train_batch_size \(16\), compute"):
+    with pytest.raises(
+        RunError, match=r"ran out of memory \(OOM .*; lower --train_batch_size \(16\), compute"
+    ):
         execute(config_for(tmp_path / "run", mode="train"))

@@ -69,7 +69,7 @@ def test_the_other_worker_ends_soon_and_says_where_to_resume(endings):
     _, whole, killed, left, *_ = endings
     assert whole.codes == [0, 0], whole.said
     assert killed.codes == [1, -signal.SIGKILL], killed.said
-    sentence = r"error: another of the 2 workers went away .* to resume from ckpt-(\d+)\."
+    sentence = r"error: another of the 2 workers was lost .* to resume from ckpt-(\d+)\."
     assert int(re.search(sentence, killed.said[0])[1]) == left
     assert killed.seconds < BOUND
 

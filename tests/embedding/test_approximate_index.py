@@ -112,7 +112,7 @@ def test_a_damaged_index_is_built_again(tmp_path, ending, lost):
     whole = pathlib.Path(f"{file}{ending}").read_bytes()
     pathlib.Path(f"{file}{ending}").write_bytes(whole[: -int(lost * len(whole)) - 1])
     found, said = hits_of(file, "image 3")
-    assert is_built(said) and any("is damaged and is built again" in line for line in said)
+    assert is_built(said) and any("is damaged and is rebuilt" in line for line in said)
     np.testing.assert_array_equal(found.neighbors.index, expected.neighbors.index)
 
 
@@ -120,5 +120,5 @@ def test_where_it_cannot_be_kept_a_line_says_so(tmp_path):
     file = written(embeddings_of(clustered(np.random.default_rng(5), 1000)), tmp_path / "all.npz")
     pathlib.Path(f"{file}{SUFFIX}.part").mkdir()
     found, said = hits_of(file, "image 3")
-    assert any("the index cannot be kept in" in line for line in said)
+    assert any("the index cannot be saved in" in line for line in said)
     assert recall(found, hits_of(file, "image 3", index="exact")[0]) >= 0.9

@@ -40,7 +40,7 @@ def test_copies_are_found_within_and_between_files(files, tmp_path):
     found = find_duplicates(DuplicatesConfig(files, outputs=outputs), print)
     assert names_in(found) == {frozenset({"train 3", "train 40"}), frozenset({"train 8", "test 1"})}
     assert found.summary == (
-        "2 groups of near-duplicates with 4 of 80 images; 1 of them in several files; "
+        "2 groups of near-duplicates with 4 of 80 images; 1 of them across several files; "
         "1 with different classes"
     )
     assert {image.file for image in found.groups[0]} == set(files)  # Those of several files come first.

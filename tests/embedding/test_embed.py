@@ -129,7 +129,7 @@ def test_a_stopped_program_continues(file, model_dir, pictures, tmp_path, monkey
     assert not (tmp_path / "all.npz").exists()
     said: list[str] = []
     embed(config, said.append)
-    assert starts == [0, 8] and "8 images are embedded already" in said
+    assert starts == [0, 8] and "8 images are already embedded" in said
     found, expected = read_embeddings(str(tmp_path / "all.npz")), read_embeddings(str(file))
     assert found.names.tolist() == expected.names.tolist()
     np.testing.assert_allclose(found.vectors, expected.vectors, rtol=1e-6)

@@ -142,5 +142,5 @@ def test_a_damaged_file_is_refused_by_name(made_up, tmp_path, extension):
     for name, damaged in {"short": contents[: len(contents) // 2 - 3], "text": b"no embeddings"}.items():
         path = tmp_path / f"{name}{extension}"
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match=f"{name}{extension}' is not a whole embedding file"):
+        with pytest.raises(DataError, match=f"{name}{extension}' is not a complete embedding file"):
             read_embeddings(str(path))

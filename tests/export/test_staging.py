@@ -61,8 +61,8 @@ def test_a_directory_of_other_things_is_never_replaced(tmp_path, foreign):
     with pytest.raises(ExportError) as refused, stage(str(output), overwrite=True):
         raise AssertionError
     assert str(refused.value) == (
-        f"output is {str(output)!r}, which holds {foreign!r} and so is not an export, and --overwrite "
-        "replaces nothing else; choose another."
+        f"output is {str(output)!r}, which holds {foreign!r} and so is not an export, but --overwrite "
+        "replaces only exports; choose another."
     )
     assert names(output) == sorted(["config.json", "checkpoint", foreign])
 

@@ -261,13 +261,13 @@ def test_a_wrong_request_is_told_why(client: Client, request_: Any, sentence: st
         ("POST", "/v1/models/other:predict", 404, "model 'other' is not served"),
         ("GET", "/v1/models/toy/versions/4", 404, "version 4 of 'toy' is not served; use 3, 10."),
         ("POST", "/v1/models/toy/versions/4:predict", 404, "version 4 of 'toy' is not served"),
-        ("GET", "/v1/models/toy/versions/newest", 404, "is not a request that this server knows"),
-        ("GET", "/v1/models/toy/labels/stable", 404, "is not a request that this server knows"),
-        ("POST", "/v1/models/toy:classify", 404, "is not a request that this server knows"),
-        ("GET", "/v1/models/toy/versions/" + "9" * 5000, 404, "is not a request that this server knows"),
-        ("GET", "/v1/models/toy/", 404, "is not a request that this server knows"),
+        ("GET", "/v1/models/toy/versions/newest", 404, "is not a request that this server supports"),
+        ("GET", "/v1/models/toy/labels/stable", 404, "is not a request that this server supports"),
+        ("POST", "/v1/models/toy:classify", 404, "is not a request that this server supports"),
+        ("GET", "/v1/models/toy/versions/" + "9" * 5000, 404, "is not a request that this server supports"),
+        ("GET", "/v1/models/toy/", 404, "is not a request that this server supports"),
         ("GET", "/v1/models/%FF%00", 404, "is not served"),
-        ("GET", "/", 404, "is not a request that this server knows"),
+        ("GET", "/", 404, "is not a request that this server supports"),
         ("GET", "/v1/models/toy:predict", 405, "use POST."),
         ("PUT", "/v1/models/toy:predict", 405, "use POST."),
         ("POST", "/v1/models/toy", 405, "use GET."),
@@ -311,7 +311,7 @@ def test_a_fault_of_the_server_is_an_answer_too(
     with monkeypatch.context() as patched:
         patched.setattr(rest_api, "answer_of", fail)
         answer = client.predict({"inputs": [[1, 2]]})
-    assert answer == (500, {"error": "the server failed (RuntimeError); its log says why."})
+    assert answer == (500, {"error": "the server failed (RuntimeError); see its log."})
     assert "a fault of ours" in caplog.text
     assert client.predict({"inputs": [[1, 2]]}).status == 200
 

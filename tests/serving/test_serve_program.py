@@ -34,7 +34,7 @@ def test_it_stops_when_it_is_told_to_and_answers_before(tmp_path: pathlib.Path) 
         refused = finished(other, _STARTED_WITHIN)
         assert refused.returncode == 1
         assert re.fullmatch(
-            rf"error: port {port} of 127\.0\.0\.1 cannot be opened \(.*\); end the program .*\n",
+            rf"error: port {port} of 127\.0\.0\.1 cannot be opened \(.*\); stop the program .*\n",
             refused.stderr,
         )
         answers = []

@@ -148,7 +148,7 @@ def test_what_the_user_said_stays_and_the_difference_is_named(teacher):
     adopted = adopt(distill_from(teacher, image_size=64), explicit, lines.append)
     assert (adopted.model.image_size, adopted.data.background) == (64, "white")
     assert lines == [
-        f"image_size 64, background white: not as {teacher}, which has image_size 16, background black"
+        f"image_size 64, background white: unlike {teacher}, which has image_size 16, background black"
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_student_that_starts_from_a_checkpoint_sees_images_as_that_does(teache
     adopted = adopt(distill_from(teacher, checkpoint=checkpoint), say=lines.append)
     assert (adopted.model.image_size, adopted.data.background) == (32, "white")
     assert lines[0].endswith(f"image_size 32, background white: from {checkpoint}")
-    assert lines[1].startswith(f"image_size 32, background white: not as {teacher}, which has image_size 16")
+    assert lines[1].startswith(f"image_size 32, background white: unlike {teacher}, which has image_size 16")
 
 
 def test_a_distillation_that_began_goes_on_at_its_size(teacher, tmp_path):

@@ -98,7 +98,7 @@ def test_the_folder_of_the_best_is_used_like_a_model_dir(kept, tmp_path):
     plan = plan_run(adopt(asked, {"mode", "model_dir", "eval_split"}), 1)
     assert (plan.config.data.train_split, plan.steps) == ("train[:40]", 7), "it was described there"
     note = f"60 of the images of digits/{VALIDATION} are in validation_split '{VALIDATION}'"
-    assert f"{note}: the accuracy of a checkpoint that they chose flatters it" in plan.describe()
+    assert f"{note}: the accuracy of a checkpoint chosen on them is too optimistic" in plan.describe()
     with pytest.raises(CheckpointError, match=r"holds the best checkpoint of the run in .*; resume that run"):
         Run(config_for(folder, mode="train", train_steps=7))
     assert not (folder / "result.json").exists()

@@ -172,7 +172,7 @@ def test_both_checkpoints_damaged(sound, tmp_path, resume):
     break_file(directory / "ckpt-2.data-00000-of-00001", "flipped")
     before = {path.name for path in directory.iterdir()}
     with pytest.raises(
-        CheckpointError, match=r"no checkpoint in model_dir .* is whole \(ckpt-4: .*; ckpt-2: "
+        CheckpointError, match=r"no checkpoint in model_dir .* is intact \(ckpt-4: .*; ckpt-2: "
     ):
         resume(directory)
     assert {path.name for path in directory.iterdir()} == before

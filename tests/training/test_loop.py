@@ -293,7 +293,7 @@ def test_an_evaluation_waits_for_the_first_checkpoint_only_where_a_training_may_
     directory = tmp_path / "run"
     if is_there:
         directory.mkdir()
-    message = "none came within 0.5 s; start its training first" if is_there else "which does not exist"
+    message = "none appeared within 0.5 s; start its training first" if is_there else "which does not exist"
     with pytest.raises(CheckpointError, match=message):
         wait_for_checkpoint(str(directory), 0.5)
 

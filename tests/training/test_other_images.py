@@ -104,7 +104,7 @@ def test_images_of_other_names(
 ) -> None:
     other = shutil.copytree(trained[1], tmp_path / "other")
     (other / "train" / "cat" / "000.png").rename(other / "train" / "cat" / "900.png")
-    with pytest.raises(CheckpointError, match=f"the 8 of {other}/train have other names than those of"):
+    with pytest.raises(CheckpointError, match=f"names of the 8 images of {other}/train differ from those of"):
         Run(config_of(copied, other), say=Lines())
 
 

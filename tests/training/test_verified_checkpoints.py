@@ -97,7 +97,9 @@ def test_none_is_whole(saved):
     for step in (1, 2, 3):
         data_of(saved, step).write_bytes(b"")
     before = {path.name for path in saved.iterdir()}
-    with pytest.raises(CheckpointError, match=r"no checkpoint .* is whole \(ckpt-3: .*ckpt-1: .*bring back"):
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint .* is intact \(ckpt-3: .*ckpt-1: .*restore one"
+    ):
         survey_checkpoints(str(saved))
     assert {path.name for path in saved.iterdir()} == before
 
@@ -106,7 +108,7 @@ def test_a_state_file_without_checkpoints(saved):
     for path in saved.glob("ckpt-*"):
         path.unlink()
     with pytest.raises(
-        CheckpointError, match="has the file 'checkpoint' of a training but none of its ckpt-N"
+        CheckpointError, match="has the file 'checkpoint' of a training run but none of its ckpt-N"
     ):
         survey_checkpoints(str(saved))
 

@@ -317,7 +317,7 @@ def test_damaged_files_are_refused_by_name(file, tmp_path):
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("config.json", "{}")
     for path in (short, text, archive):
-        with pytest.raises(CheckpointError, match=f"{path.name} cannot be read as a file of Keras"):
+        with pytest.raises(CheckpointError, match=f"{path.name} cannot be read as a Keras file"):
             find_weights(str(path))
 
 
@@ -325,7 +325,7 @@ def test_files_that_do_not_say_which_layer_is_which_are_refused(tmp_path):
     path = tmp_path / "nameless.weights.h5"
     with h5py.File(path, "w") as opened:
         opened.create_dataset("layers/conv2d/vars/0", (7, 7, 3, 64), "f4")
-    with pytest.raises(CheckpointError, match="left the names of the layers out; load it there and save it"):
+    with pytest.raises(CheckpointError, match="omitted the names of the layers; load it there and save it"):
         find_weights(str(path))
     path = tmp_path / "twice.h5"
     with h5py.File(path, "w") as opened:

@@ -88,7 +88,7 @@ class _Job:
         if self._config.dry_run:
             with tempfile.TemporaryDirectory() as folder:
                 self._plan(folder)
-            return "nothing was written; the same command without --dry_run does it"
+            return "nothing was written; the same command without --dry_run runs these"
         os.makedirs(self._config.output, exist_ok=True)
         commands, measured = self._plan(self._config.output)
         self._conductor.run(commands.pretrain(), self._schedule(measured, pretrained=False).seconds)
@@ -143,7 +143,7 @@ class _Job:
             f"labels: {labels}" if pictures.labeled else "labels: none, so the result is an encoder",
             f"network: ResNet-{choices.depth} at {choices.image_size} pixels, {choices.precision}, batch "
             f"{choices.batch_size}, {choices.epochs} epochs of pretraining; {self._config.budget} for all",
-            *([f"your flags, which overrule these: {shlex.join(flags)}"] if flags else []),
+            *([f"your flags, which override these: {shlex.join(flags)}"] if flags else []),
         ]
 
     def _plan_lines(self, commands: Commands, choices: Choices, measured: Measured) -> list[str]:
@@ -195,7 +195,7 @@ class _Job:
         self._conductor.run(commands.distill("student", teacher, layer, CHOOSE), last)
         found, before = accuracy(output, "student"), accuracy(output, teacher)
         if found is None or before is None or found < before:
-            self._say(f"distilling did not pay: {_percent(found)}, its teacher {_percent(before)}")
+            self._say(f"distillation did not help: {_percent(found)}, its teacher {_percent(before)}")
             return "finetuned"
         self._conductor.run(
             commands.distill("distilled", "finetuned", layer, self._test_split), measured.closing_s
@@ -216,7 +216,7 @@ class _Job:
         layer = best_layer(found)
         numbers = ", ".join(f"layer {at} {_percent(value)}" for at, value in found.items())
         held_out = f"{count_labels(self._choose)} held-out pictures"
-        self._say(f"fine-tuned from {numbers} of {held_out}; layer {layer} is taken")
+        self._say(f"fine-tuned from {numbers} of {held_out}; using layer {layer}")
         return layer
 
     @property
@@ -251,7 +251,7 @@ class _Job:
         if found is None:
             layers = [accuracy(output, f"layer_{layer}") for layer in range(HEAD_LAYERS)]
             found = max((value for value in layers if value is not None), default=None)
-            on = f"{count_labels(self._choose)} labels that were held out to choose by, before it saw them"
+            on = f"{count_labels(self._choose)} held-out labels, before it was trained on them"
         top_1 = "no accuracy was measured" if found is None else f"top-1 {found:.4f} on {on}"
         return f"{final} in {took}, {top_1}; see {output}/{REPORT}; next: simclrv2 serve {served}"
 

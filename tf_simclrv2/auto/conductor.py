@@ -63,7 +63,7 @@ class Record:
             name = differing[0]
             raise ConfigError(
                 f"{name} is {asked[name]!r}, but the job in {output!r} began with {found.asked.get(name)!r}; "
-                "type that again to continue, or choose another --output."
+                "repeat that value to continue, or choose another --output."
             )
         return found
 
@@ -117,7 +117,7 @@ class Conductor:
         self._record.stages[stage.name] = {"seconds": seconds, "whole": whole, "command": stage.text}
         self.note()
         if not whole:
-            self._say(f"{stage.name} was stopped after {duration(seconds)} to leave time for what follows")
+            self._say(f"{stage.name} was stopped after {duration(seconds)} to leave time for the next stages")
 
     def note(self) -> None:
         """Writes the record, with the time that was used."""

@@ -49,5 +49,5 @@ def _link(target: str, path: str) -> None:
     except OSError as error:
         raise DataError(
             f"A link to {target!r} cannot be made at {path!r} ({error.strerror}); choose an --output on a "
-            "disk that takes links."
+            "disk that supports links."
         ) from error

@@ -69,8 +69,8 @@ def look_at(data_dir: str, labels_from: str | None = None) -> Pictures:
     source = load_source(config, TRAIN)
     if "://" in source.folder:
         raise DataError(
-            f"data_dir is {data_dir!r}, but auto sorts pictures into folders by links, which only a local "
-            "disk has; copy the folder to this machine."
+            f"data_dir is {data_dir!r}, but auto sorts pictures into folders with links, which only a local "
+            "disk supports; copy the folder to this machine."
         )
     if source.num_examples < FEWEST_IMAGES:
         raise DataError(

@@ -25,8 +25,8 @@ def main() -> None:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog=sys.argv[0],
-        description="Pretrains on a folder, uses the labels that there are, and exports, within a time.",
-        epilog="Flags of simclrv2 run after -- go to every training, as in: -- --random_flip=false",
+        description="Pretrains on a folder, uses the available labels, and exports, within a time budget.",
+        epilog="Every training run gets the flags of simclrv2 run after --, as in: -- --random_flip=false",
     )
     parser.add_settings(AutoConfig, data_dir="FOLDER", output="FOLDER", budget="TIME", labels_from="FILE")
     return parser

@@ -44,7 +44,7 @@ COMMANDS = {
     "eval": Command("tf_simclrv2.cli.run", "the same with --mode=eval", options=("--mode=eval",)),
     "auto": Command(
         "tf_simclrv2.cli.auto",
-        "do all of it within a time: from a folder of pictures to a model and a report",
+        "run the whole pipeline within a time budget: from pictures to a model and a report",
         stopped=CONTINUE,
     ),
     "export": Command(
@@ -62,7 +62,7 @@ COMMANDS = {
     ),
     "search": Command(
         "tf_simclrv2.cli.search",
-        "find the embedded images that are most similar to others",
+        "find the embedded images that are most similar to given ones",
         stopped=NOTHING_WRITTEN,
     ),
     "duplicates": Command(
@@ -85,7 +85,7 @@ COMMANDS = {
     ),
     "rehearse": Command(
         "tf_simclrv2.cli.rehearse",
-        "compile the step of a run for a TPU slice that need not be there: does it fit, how fast can it be",
+        "compile a run's step for a TPU slice that you need not have: memory, bounds on its speed",
     ),
     "report": Command(
         "tf_simclrv2.report.__main__",
@@ -156,7 +156,7 @@ def usage() -> str:
 
 def _refusal(name: str) -> str:
     if name.startswith("-"):
-        return f"{name!r} stands where the command comes first, as in simclrv2 run {name}."
+        return f"{name!r} is not a command; the command comes first, as in simclrv2 run {name}."
     if name in settings_of(TrainingConfig)["train_mode"].choices:
         return f"{name!r} is not a command; use simclrv2 run --train_mode={name}."
     close = difflib.get_close_matches(name, COMMANDS, 1)

@@ -75,6 +75,6 @@ def _lines(path: str) -> list[str]:
             f"flagfile is {path!r}, which is neither a file that can be read nor a recipe; {cure}"
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"flagfile is {path!r}, which is not text; it has a flag in each line.") from error
+        raise ConfigError(f"flagfile is {path!r}, which is not text; write one flag per line.") from error
     lines = [line.strip() for line in text.split("\n")]
     return [line for line in lines if line and not line.startswith(_COMMENTS)]

@@ -35,7 +35,8 @@ def main() -> None:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
-        prog=sys.argv[0], description="Finds the embedded images that are most similar to others, by cosine."
+        prog=sys.argv[0],
+        description="Finds the embedded images that are most similar to given ones, by cosine.",
     )
     parser.add_settings(SearchConfig, embeddings="FILE", queries="QUERY", outputs="FILE")
     return parser

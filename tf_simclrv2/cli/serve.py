@@ -25,7 +25,7 @@ def main() -> None:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
-        prog=sys.argv[0], description="Answers requests as TensorFlow Serving's REST interface does."
+        prog=sys.argv[0], description="Serves an exported module with TensorFlow Serving's REST API."
     )
     parser.add_settings(ServeConfig, module="MODULE")
     return parser

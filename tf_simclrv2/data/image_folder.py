@@ -43,7 +43,7 @@ class ImageFiles:
         summary: What the folders hold, and which files in them were not taken.
         names_hash: SHA-256 of their paths within the folder of the split, in hexadecimal digits: the same
             wherever that folder is.
-        extents: Which part of which folders they are; () if they are no split.
+        extents: Which part of which folders they are; () if they are not a split.
     """
 
     paths: tuple[str, ...]
@@ -175,7 +175,7 @@ def _extents(split: str, files: dict[str, list[_File]]) -> list[Extent]:
     try:
         return extents_of(split, sizes)
     except (ValueError, AttributeError) as error:  # A slice beyond the end; a slice in shards.
-        raise DataError(f"The split is {split!r}, but {_sizes(files)}; choose a slice within.") from error
+        raise DataError(f"The split is {split!r}, but {_sizes(files)}; choose a slice within it.") from error
 
 
 def _sizes(files: dict[str, list[_File]]) -> str:

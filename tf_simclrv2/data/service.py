@@ -88,11 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
-        prog="python -m tf_simclrv2.data.service", description="Decodes and augments images for trainings."
+        prog="python -m tf_simclrv2.data.service",
+        description="Decodes and augments images for training runs.",
     )
-    parser.add_argument("--port", type=int, default=5050, help="this one and the next are used; 0 takes any")
     parser.add_argument(
-        "--host", default=socket.gethostname(), help="the name by which trainings reach this host"
+        "--port", type=int, default=5050, help="this port and the next are used; 0 takes any free ones"
+    )
+    parser.add_argument(
+        "--host", default=socket.gethostname(), help="the name under which training runs reach this host"
     )
     return parser
 
@@ -103,7 +106,8 @@ def _refuse_taken(port: int) -> None:
         socket.create_server(("", port)).close()
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"port {port} cannot be opened ({error}); end the program that has it, or choose another --port."
+            f"port {port} cannot be opened ({error}); stop the program that uses it, or choose another "
+            "--port."
         ) from error
 
 

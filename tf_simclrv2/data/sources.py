@@ -258,7 +258,7 @@ def _listed(files: ImageFiles, chosen: LabelList, folder: str) -> ImageFiles:
     if not files.class_names:
         raise DataError(
             f"labels_from is {chosen.path!r}, a list without labels, but the images have no class folders "
-            "that give them; pass a CSV file with the columns path and label."
+            "that provide them; pass a CSV file with the columns path and label."
         )
     labels = chosen.keep([name_in(folder, path) for path in files.paths], tuple(files.labels))
     if labels is None:
@@ -370,7 +370,7 @@ def _tfds_source(
 
     num_examples = int(examples.cardinality())
     if num_examples == 0:
-        raise DataError(f"The split {split!r} of {name} chooses no images; choose a larger slice.")
+        raise DataError(f"The split {split!r} of {name} selects no images; choose a larger slice.")
     class_names, numbered = chosen.class_names, None
     listed = _listed_names(builder, config)
     if config.labels_from and listed is None:
@@ -460,7 +460,7 @@ def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
         except OSError as error:
             raise DataError(
                 f"The digits could not be written to {data_dir!r} ({error}); set --data_dir to a "
-                "directory that can be written to."
+                "writable directory."
             ) from error
 
 
@@ -514,7 +514,7 @@ def _extents(builder: tfds.core.DatasetBuilder, name: str, split: str) -> tuple[
         ) from error
     if any(extent.start >= extent.stop for extent in extents):
         raise DataError(
-            f"The split {split!r} of {name} chooses no images; choose a larger slice of {available}."
+            f"The split {split!r} of {name} selects no images; choose a larger slice of {available}."
         )
     return tuple(
         dataclasses.replace(extent, split=os.path.join(builder.data_path, extent.split)) for extent in extents

@@ -112,7 +112,7 @@ def _refuse_unless(
     flag, key, kind = asked
     if key in usable:
         return
-    what = f"is {_type_of(features[key])}" if key in features else "is no feature of it"
+    what = f"is {_type_of(features[key])}" if key in features else "is not one of its features"
     others = _flags(flag, usable) if usable else ""
     if usable:
         cure = f"use {others}, or leave it out"
@@ -141,7 +141,7 @@ def _no_class_label(features: Mapping[str, _Feature], supervised: str | None) ->
     other = [key for key, feature in features.items() if not _holds_images(feature)]
     why = _described(features, [meant] if meant else named or other)
     classes = [key for key, feature in features.items() if _is_class(feature)]
-    return f"{why}; {_flags('label_key', classes)} would do" if classes else why
+    return f"{why}; {_flags('label_key', classes)} would work" if classes else why
 
 
 def _summary(features: Mapping[str, _Feature], image: str, label: str | None, why: str) -> str:

@@ -85,7 +85,7 @@ def _sentence(error: tf.errors.OpError, cures: str) -> str:
     if found := _OUT_OF_MEMORY.search(error.message):
         what = re.split(r"\n| \[Op:|\s*\[\[", error.message[found.start() :])[0]
         return (
-            f"the device's memory ran out ({what.rstrip('.')}); {cures}, or end other programs that use it."
+            f"the device ran out of memory ({what.rstrip('.')}); {cures}, or end other programs that use it."
         )
     if found := _NO_KERNEL.findall(error.message):
         operations = ", ".join(dict.fromkeys(found))
@@ -97,7 +97,7 @@ def _sentence(error: tf.errors.OpError, cures: str) -> str:
         version = tf.sysconfig.get_build_info().get("cudnn_version", "its")
         return (
             f"cuDNN does not work ({found[0]}); install version {version}, with which this TensorFlow was "
-            "built, as `pip install tensorflow[and-cuda]` does, and see whether the GPU has memory left."
+            "built, as `pip install tensorflow[and-cuda]` does, and check whether the GPU has free memory."
         )
     return ""
 

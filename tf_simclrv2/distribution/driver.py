@@ -63,12 +63,12 @@ def _reason() -> str:
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return "the driver's library libcuda.so.1 cannot be loaded (install the driver again)"
+        return "the driver's library libcuda.so.1 cannot be loaded (reinstall the driver)"
     code = cuda.cuInit(0)
     if code == _NO_DEVICE and VISIBLE in os.environ:
         return f"{VISIBLE} is {os.environ[VISIBLE]!r}, which names none of them"
     if code:
-        return f"the driver does not start ({_error_name(cuda, code)}; see whether nvidia-smi works)"
+        return f"the driver does not start ({_error_name(cuda, code)}; check whether nvidia-smi works)"
     missing = [name for name in _libraries() if not _can_be_loaded(name)]
     if missing:
         return f"{missing[0]} cannot be loaded (install tensorflow[and-cuda])"

@@ -76,16 +76,16 @@ def _kept(path: str, stamp: dict[str, Any], say: Say) -> tuple[faiss.IndexIVFFla
         with open(f"{source}.json", encoding="utf-8") as file:
             known = json.load(file)
         if known["of"] != stamp:
-            say(f"the index in {source} is of an earlier {path} and is built again")
+            say(f"the index in {source} is of an earlier version of {path} and is rebuilt")
             return None
         # What is mapped into memory must be there when it is read.
         if known["bytes"] != os.path.getsize(source):
-            raise ValueError("it is not whole")
+            raise ValueError("it is incomplete")
         return faiss.read_index(source, faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY), known["lists"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        say(f"the index in {source} is damaged and is built again")
+        say(f"the index in {source} is damaged and is rebuilt")
         return None
 
 
@@ -161,7 +161,7 @@ def _keep(path: str, index: faiss.IndexIVFFlat, known: dict[str, Any], say: Say)
         write_atomically(f"{target}.json", json.dumps(known) + "\n")
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         reason = " ".join(str(error).split())
-        say(f"the index cannot be kept in {target} ({reason}); the next search builds it again")
+        say(f"the index cannot be saved in {target} ({reason}); the next search rebuilds it")
 
 
 def _unit_length(rows: np.ndarray) -> np.ndarray:

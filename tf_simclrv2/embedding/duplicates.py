@@ -31,7 +31,7 @@ class Duplicate:
 
     Attributes:
         name: Its name.
-        path: Where it lies; its name if it is no file.
+        path: Where it lies; its name if it is not a file.
         file: The embedding file that holds it.
         label: Its class; "" if it is not known.
         cosine: The largest cosine with another image of the group.
@@ -76,7 +76,7 @@ class Duplicates:
             f"{len(self.groups):,} groups of near-duplicates with {images:,} of {self.looked_at:,} images"
         ]
         if between:
-            parts.append(f"{between:,} of them in several files")
+            parts.append(f"{between:,} of them across several files")
         if mixed:
             parts.append(f"{mixed:,} with different classes")
         return "; ".join(parts)
@@ -99,7 +99,7 @@ def find_duplicates(config: DuplicatesConfig, say: Say) -> Duplicates:
 
     Example:
         >>> find_duplicates(DuplicatesConfig(("train.npz", "test.npz")), print).summary
-        '12 groups of near-duplicates with 31 of 60,000 images; 4 of them in several files'
+        '12 groups of near-duplicates with 31 of 60,000 images; 4 of them across several files'
     """
     with phase("reading the embeddings", say):
         files = _distinct([read_embeddings(as_path("embeddings", path)) for path in config.embeddings])

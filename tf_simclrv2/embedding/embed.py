@@ -103,7 +103,7 @@ class Embedder:
         network, run = self.trained.network, self.trained.config
         if run:
             set_tf32(run.training.tf32)
-        network.config.truncated(endpoint)  # Refuses an endpoint that is no vector.
+        network.config.truncated(endpoint)  # Refuses an endpoint that is not a vector.
         data = run.data if run else DataConfig()
         self.background, self.color = data.background, data.background_color
         self.width = network.endpoint_widths[endpoint]
@@ -231,7 +231,7 @@ def _compute(batch_size: int, images: Images, embedder: Embedder, parts: Embeddi
     total = -(-images.source.num_examples // batch_size)
     done = min(parts.count * batches_of_part, total)
     if done:
-        say(f"{min(done * batch_size, images.source.num_examples):,} images are embedded already")
+        say(f"{min(done * batch_size, images.source.num_examples):,} images are already embedded")
     if done == total:
         return
     with Progress("embedding, batch", total, say, start=done, unit="images", per_item=batch_size) as progress:

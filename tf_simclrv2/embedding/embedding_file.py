@@ -88,7 +88,7 @@ def read_embeddings(path: str) -> Embeddings:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path!r} is not a whole embedding file ({reason}); write it again with simclrv2 embed."
+            f"{path!r} is not a complete embedding file ({reason}); write it again with simclrv2 embed."
         ) from error
     if not len(found):
         raise DataError(f"The embedding file {path!r} holds no images; embed a folder that has some.")

@@ -97,7 +97,7 @@ class Embeddings:
         if unknown:
             raise DataError(
                 f"{where} names {unknown[0]!r}, which is none of the {len(self):,} embedded images, such as "
-                f"{self.names[0]!r}; write names as they stand in the embedding file."
+                f"{self.names[0]!r}; write names as they appear in the embedding file."
             )
         return np.array([rows[name] for name in names], np.int64)
 

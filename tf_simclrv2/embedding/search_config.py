@@ -32,7 +32,7 @@ class SearchConfig:
     )
     index: Literal["exact", "approximate"] = setting(
         "exact",
-        "Compare each query with all images, or find most of the nearest with an index kept beside FILE.",
+        "Compare each query with all images, or find most of the nearest with an index kept next to FILE.",
     )
 
     def __post_init__(self) -> None:

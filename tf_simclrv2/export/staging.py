@@ -66,8 +66,8 @@ def _refuse_other_things(output: str) -> None:
     foreign = [name for name in sorted(os.listdir(output)) if not _OURS.fullmatch(name)]
     if foreign:
         raise ExportError(
-            f"output is {output!r}, which holds {foreign[0]!r} and so is not an export, and --overwrite "
-            "replaces nothing else; choose another."
+            f"output is {output!r}, which holds {foreign[0]!r} and so is not an export, but --overwrite "
+            "replaces only exports; choose another."
         )
 
 

@@ -148,7 +148,7 @@ class ModelCard:
         size = self.model.image_size
         crop = f"the central {EVALUATION_PROPORTION:.1%}, " if size > 32 else ""
         steps = f"{crop}a bicubic resize to {size} x {size}"
-        return f"orientation as in EXIF, transparency laid on {self.data.background}, {steps}"
+        return f"oriented according to EXIF, transparency composited onto {self.data.background}, {steps}"
 
     def _title(self) -> str:
         extras = {"selective kernels": self.model.sk_ratio, "squeeze-and-excitation": self.model.se_ratio}

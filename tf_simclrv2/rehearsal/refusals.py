@@ -11,7 +11,7 @@ from tf_simclrv2.private_api import devices_with_kernel, functions_of
 
 # XLA on a CPU and on a TPU share their kernels; the ones for TPUs are not in TensorFlow's public builds.
 XLA_DEVICE = "XLA_CPU_JIT"
-# Arguments are no op of the compiled program.
+# Arguments are not ops of the compiled program.
 ARGUMENT = "Placeholder"
 ON_THE_HOST = "_xla_outside_compilation"
 

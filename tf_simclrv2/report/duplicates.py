@@ -38,7 +38,7 @@ class Duplicates:
         sources: The names of the splits.
         looked_at: For each split, how many images were looked at, and how many it has.
         count: The number of pairs.
-        same_files: The number of files that are in both splits; they are no pairs.
+        same_files: The number of files that are in both splits; they are not pairs.
         pairs: The most similar of them, the most similar first.
         images: uint8 [P, 2, s, s, 3 or 4], thumbnails of the pairs.
     """

@@ -41,7 +41,7 @@ LEARNING = (
     ),
     Subject(
         "Contrastive accuracy",
-        "How often the other view of the same image is the most similar of the batch.",
+        "How often the other view of the same image is the most similar one in the batch.",
         tags={"train/contrast_acc": "of the batch"},
         share=True,
     ),
@@ -110,7 +110,7 @@ SPEED = (
     ),
     Subject(
         "Data wait",
-        "Share of the time spent waiting for a batch; far above 0, the input pipeline is too slow.",
+        "Share of the time spent waiting for a batch; if it is far above 0, the input pipeline is too slow.",
         tags={"performance/data_wait": "data wait"},
         share=True,
         from_zero=True,
@@ -123,7 +123,7 @@ SPEED = (
     ),
     Subject(
         "GPU memory",
-        "What tensors take on the GPU that is used most, in megabytes; steps need the peak.",
+        "Memory of the tensors on the GPU that uses the most, in megabytes; steps need the peak.",
         tags={"performance/gpu_memory_mb": "between steps", "performance/gpu_memory_peak_mb": "peak"},
         from_zero=True,
     ),

@@ -45,8 +45,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
 def cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     """Returns the sentence about a port that cannot be had."""
     return ConfigError(
-        f"port {port} of {host} cannot be opened ({error.strerror}); end the program that has it, or choose "
-        "another --port or --host."
+        f"port {port} of {host} cannot be opened ({error.strerror}); stop the program that uses it, or "
+        "choose another --port or --host."
     )
 
 

@@ -76,7 +76,7 @@ def _check_types(name: str, flat: list, dtype: tf.DType) -> None:
     elif dtype.is_floating:
         allowed, needed = {int, float}, "numbers"
     else:
-        raise Refusal(f"{name} is of type {dtype.name}, for which JSON has no form; use another signature.")
+        raise Refusal(f"{name} is of type {dtype.name}, which JSON cannot represent; use another signature.")
     wrong = sorted(_IN_WORDS[kind] for kind in set(map(type, flat)) - allowed)
     if wrong:
         raise Refusal(f"{name} holds {' and '.join(wrong)}; send {needed}, in lists of equal lengths.")
@@ -139,7 +139,7 @@ def json_array_of(name: str, tensor: np.ndarray) -> np.ndarray:
         return tensor
     if np.can_cast(tensor.dtype, np.float32):
         return tensor.astype(np.float32)
-    raise Refusal(f"{name} is of type {tensor.dtype}, for which JSON has no form; use another signature.")
+    raise Refusal(f"{name} is of type {tensor.dtype}, which JSON cannot represent; use another signature.")
 
 
 def _json_string(name: str, string: bytes) -> str | dict[str, str]:

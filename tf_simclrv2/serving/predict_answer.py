@@ -40,7 +40,7 @@ def answer_of(outputs: Tensors, by_rows: bool) -> bytes:
 def _rows(arrays: dict[str, np.ndarray]) -> Any:
     lengths = {array.shape[0] if array.ndim else None for array in arrays.values()}
     if len(lengths) != 1 or None in lengths:
-        raise Refusal("the outputs are not of one length, so they have no rows; send inputs, not instances.")
+        raise Refusal("the outputs differ in length, so they have no rows; send inputs, not instances.")
     if len(arrays) == 1:
         return next(iter(arrays.values()))
     return [{name: array[row] for name, array in arrays.items()} for row in range(lengths.pop())]

@@ -167,7 +167,7 @@ async def _next_part(stream: AsyncGenerator[bytes, None]) -> bytes | None:
         return await asyncio.wait_for(anext(stream, None), SILENCE)
     except asyncio.TimeoutError as error:
         raise Refusal(
-            f"the rest of the body did not come within {SILENCE:g} seconds; send the request again.",
+            f"the rest of the body did not arrive within {SILENCE:g} seconds; send the request again.",
             TIMED_OUT,
         ) from error
 
@@ -189,7 +189,7 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     """An address that there is not, or a method that it does not have."""
     assert isinstance(error, HTTPException)
     # Not request.url, which cannot be made of every header.
-    sentence = f"{request.method} {request.scope['path']} is not a request that this server knows"
+    sentence = f"{request.method} {request.scope['path']} is not a request that this server supports"
     allowed = (error.headers or {}).get("Allow", "")
     cure = (
         "use POST"
@@ -208,4 +208,4 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     _LOG.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-    return JSONResponse({"error": f"the server failed ({type(error).__name__}); its log says why."}, 500)
+    return JSONResponse({"error": f"the server failed ({type(error).__name__}); see its log."}, 500)

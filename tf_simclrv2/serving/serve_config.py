@@ -25,20 +25,20 @@ class ServeConfig:
     module: str = required(
         "A SavedModel, the .tar.gz of one, or a folder of versions: NAME/1, NAME/2 and so on.", flag=None
     )
-    host: str = setting("127.0.0.1", "Address to listen at; 0.0.0.0 lets other machines in.")
-    port: int = setting(8501, "Port to listen at; 0 takes any that is free.", minimum=0, maximum=65535)
-    name: str | None = setting(None, "Name of the model in the address; by default that of the folder.")
-    batch_size: int = setting(32, "Most examples that are computed together.", minimum=1)
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 accepts requests from other machines.")
+    port: int = setting(8501, "Port to listen on; 0 takes any that is free.", minimum=0, maximum=65535)
+    name: str | None = setting(None, "Name of the model in the address; by default, the folder's name.")
+    batch_size: int = setting(32, "Maximum batch size.", minimum=1)
     batch_timeout: float = setting(
-        2.0, "Milliseconds that a request waits for others to be computed with it.", minimum=0
+        2.0, "Milliseconds that a request waits for others while the server is idle.", minimum=0
     )
     max_body: int = setting(
-        64 * MEBIBYTE, "Most bytes of a request; a larger one is refused unread.", minimum=1
+        64 * MEBIBYTE, "Maximum bytes per request; a larger one is refused unread.", minimum=1
     )
-    max_images: int = setting(256, "Most examples of a request.", minimum=1)
+    max_images: int = setting(256, "Maximum examples per request.", minimum=1)
     max_pixels: int = setting(
         50_000_000,
-        "Most pixels of an image file; a larger one is refused before it is decoded.",
+        "Maximum pixels of an image file; a larger one is refused before it is decoded.",
         minimum=1,
     )
 

@@ -84,8 +84,8 @@ def check_validation(
     if reported and (shared := shared_images(validation.extents, reported.extents)):
         raise DataError(
             f"validation_split is {split!r}, but {shared:,} of these images are in eval_split "
-            f"{config.data.eval_split!r}, whose accuracy is reported and would flatter the checkpoint that "
-            f"they chose; {_CURE}"
+            f"{config.data.eval_split!r}, whose accuracy is reported and would be "
+            f"optimistically biased; {_CURE}"
         )
 
 
@@ -97,7 +97,7 @@ def note_on_choice(config: ExperimentConfig, data: DataConfig, evaluation: Sourc
     chosen_by = _source_if_there(data, split)
     shared = shared_images(chosen_by.extents, evaluation.extents) if chosen_by else 0
     what = f"{shared:,} of the images of {evaluation.name} are in validation_split {split!r}"
-    return (f"{what}: the accuracy of a checkpoint that they chose flatters it",) if shared else ()
+    return (f"{what}: the accuracy of a checkpoint chosen on them is too optimistic",) if shared else ()
 
 
 def _source_if_there(data: DataConfig, split: str) -> Source | None:

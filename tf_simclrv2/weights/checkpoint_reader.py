@@ -151,8 +151,8 @@ class CheckpointReader:
     def _damaged(self, error: Exception) -> CheckpointError:
         if not tf.io.gfile.exists(self.prefix + ".index"):
             return CheckpointError(
-                f"checkpoint {self.name} was removed while it was read, as a training removes its older "
-                "ones; run the same command again."
+                f"checkpoint {self.name} was removed while it was read, because a training run removes "
+                "its older ones; run the same command again."
             )
         reason = str(error).strip().split("\n")[0]
         return CheckpointError(

@@ -30,8 +30,8 @@ from tf_simclrv2.weights.keras_weights_file import KerasWeightsFile
 
 # What differs, for the report of what was loaded.
 OTHER_FUNCTION = (
-    "the blocks of keras.applications stride in another convolution, so this network starts from its weights "
-    "and computes something else"
+    "the blocks of keras.applications have their stride in another convolution, so this network starts from "
+    "its weights but computes something else"
 )
 _STEM = "conv1"
 _KERAS_EPSILON = 1.001e-5
@@ -154,7 +154,7 @@ def _depth(path: str, names: Collection[str]) -> int:
 
 def _other_network(path: str, problem: str) -> CheckpointError:
     return CheckpointError(
-        f"checkpoint {path} {problem}, so it is not of the ResNet50, ResNet101 or ResNet152 of "
+        f"checkpoint {path} {problem}, so it is not a ResNet50, ResNet101 or ResNet152 of "
         "keras.applications, from which a run can start; save one of these, or pass a model_dir or published "
         "weights."
     )

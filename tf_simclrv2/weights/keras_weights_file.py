@@ -52,8 +52,8 @@ class KerasWeightsFile:
         except (OSError, KeyError, zipfile.BadZipFile, tf.errors.OpError) as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
-                f"checkpoint {path} cannot be read as a file of Keras ({reason}); it is damaged or something "
-                "else: save it again."
+                f"checkpoint {path} cannot be read as a Keras file ({reason}); it is damaged or of "
+                "another kind: save it again."
             ) from error
         except ValueError as error:
             raise CheckpointError(f"checkpoint {path} {error}.") from error
@@ -105,8 +105,8 @@ def _name(path: str, variable: h5py.Dataset) -> str:
     layer = variable.parent.attrs.get("name")
     if layer is None:
         raise ValueError(
-            "was saved by a Keras that left the names of the layers out; load it there and save it with "
-            "model.save('name.h5')"
+            "was saved by a version of Keras that omitted the names of the layers; load it there and save it "
+            "with model.save('name.h5')"
         )
     names = _BATCH_NORM if len(variable.parent) == len(_BATCH_NORM) else _WEIGHTED_SUM
     return f"{layer}/{names[int(last)] if int(last) < len(names) else last}"

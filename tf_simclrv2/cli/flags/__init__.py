@@ -40,12 +40,12 @@ def notes_on_flags() -> list[str]:
     """Returns a line for each flag in use that does nothing here, or something else than its name says."""
     notes = dict(published.LEGACY_NOTES)
     if FLAGS.mode == "eval":
-        notes["checkpoint"] = "not used, as an evaluation takes the newest checkpoint in model_dir"
+        notes["checkpoint"] = "ignored, because an evaluation uses the newest checkpoint in model_dir"
     elif FLAGS.train_mode == "pretrain":
-        why = "not used, as it is for the stages that learn from labels"
+        why = "ignored, because only stages that learn from labels use it"
         notes |= dict.fromkeys(("labels_per_class", "label_fraction", "teacher"), why)
     if FLAGS.mode != "eval" and FLAGS.keep_best == "none":
-        notes["validation_split"] = "not used, as keep_best is none"
+        notes["validation_split"] = "ignored, because keep_best is none"
     return [f"--{name}: {note}" for name, note in notes.items() if _is_given(FLAGS[name])]
 
 

@@ -12,9 +12,9 @@ def define() -> None:
     flags.DEFINE_string(
         "tpu", None, "TPU slice to compile for, by size (v3-8, v5e-8) or by its chips (v5e:4x8, v4:2x2x2)."
     )
-    flags.DEFINE_integer("classes", 1000, "How many classes the labels have.", lower_bound=2)
+    flags.DEFINE_integer("classes", 1000, "Number of classes of the labels.", lower_bound=2)
     flags.DEFINE_string(
         "rehearsal_cache",
         os.path.join("~", ".cache", "tf_simclrv2", "rehearsals"),
-        "Directory that keeps what was compiled.",
+        "Directory that caches the compiled programs.",
     )

@@ -30,5 +30,5 @@ def lost_service_explained(service: ServiceClient | None, directory: str) -> Ite
             raise
         raise RunError(
             f"the data service at {service.failure}; restart it, and then this run with the same "
-            f"command, or with --tf_data_service= to do without it, {where_to_resume(directory)}."
+            f"command, or with --tf_data_service= to run without it, {where_to_resume(directory)}."
         ) from error

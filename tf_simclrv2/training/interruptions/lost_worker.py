@@ -37,6 +37,6 @@ def lost_worker_explained(workers: int, directory: str) -> Iterator[None]:
         if workers == 1 or (not isinstance(error, _LOST) and not isinstance(error.__cause__, _LOST)):
             raise
         raise RunError(
-            f"another of the {workers} workers went away (see its own output or its host); start all of them "
+            f"another of the {workers} workers was lost (see its own output or its host); start all of them "
             f"again with the same command {where_to_resume(directory)}."
         ) from error

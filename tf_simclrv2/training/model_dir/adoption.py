@@ -136,7 +136,7 @@ def _adopt_network(
     if shown := [name for name, value in taken.items() if name in _INPUT or value != ours[name]]:
         say(f"{_listed(taken, shown)}: from {earlier.path}")
     if other:
-        say(f"{_listed(ours, other)}: not as {earlier.path}, which has {_listed(earlier.values, other)}")
+        say(f"{_listed(ours, other)}: unlike {earlier.path}, which has {_listed(earlier.values, other)}")
     parts = {
         area: {name: value for name, value in taken.items() if name in vars(getattr(config, area))}
         for area in ("model", "data")

@@ -38,7 +38,7 @@ def refuse_foreign_checkpoint(checkpoint: tf.train.Checkpoint, prefix: str) -> N
         name = (missing or extra)[0].removesuffix(KEY_SUFFIX)
         raise CheckpointError(
             f"{prefix} does not fit this run: {len(missing)} variable(s) are missing there and {len(extra)} "
-            f"unknown here, the first {name}; use another --model_dir or the flags that it was made with."
+            f"unknown here, the first {name}; use another --model_dir or the flags with which it was made."
         )
 
 

@@ -123,7 +123,8 @@ class ModelDir:
             before = from_plain(read_json(path))
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise CheckpointError(
-                f"{path} cannot be read ({error}); restore a copy of it, or remove it to compare no images."
+                f"{path} cannot be read ({error}); restore a copy of it, or remove it to skip "
+                "this comparison."
             ) from error
         found = changes(before, images)
         if found and not allowed:

@@ -28,7 +28,7 @@ class TrainingImages:
         if self.count != now.count:
             return f"{self.source} had {self.count:,}, and {now.source} has {now.count:,}"
         if self.names_hash and now.names_hash and self.names_hash != now.names_hash:
-            return f"the {now.count:,} of {now.source} have other names than those of {self.source} had"
+            return f"the names of the {now.count:,} images of {now.source} differ from those of {self.source}"
         return ""
 
 

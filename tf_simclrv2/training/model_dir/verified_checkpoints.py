@@ -82,13 +82,13 @@ def survey_checkpoints(directory: str) -> Survey:
     if steps:
         reasons = "; ".join(f"ckpt-{step}: {reason}" for step, reason in damaged.items())
         raise CheckpointError(
-            f"no checkpoint in model_dir {directory!r} is whole ({reasons}); bring back a copy of one, or "
+            f"no checkpoint in model_dir {directory!r} is intact ({reasons}); restore one from a backup, or "
             "use another --model_dir to start from the beginning."
         )
     if tf.io.gfile.exists(os.path.join(directory, STATE_FILE)):
         raise CheckpointError(
-            f"model_dir {directory!r} has the file '{STATE_FILE}' of a training but none of its ckpt-N; "
-            "bring them back, or use another --model_dir to start from the beginning."
+            f"model_dir {directory!r} has the file '{STATE_FILE}' of a training run but none of its ckpt-N; "
+            "restore them, or use another --model_dir to start from the beginning."
         )
     return Survey((), None, {})
 
@@ -159,14 +159,14 @@ def wait_for_checkpoint(directory: str, patience: float) -> None:
     """
     if not tf.io.gfile.isdir(directory):
         raise CheckpointError(
-            f"model_dir is {directory!r}, which does not exist; name the directory of a training."
+            f"model_dir is {directory!r}, which does not exist; name the directory of a training run."
         )
     end = time.monotonic() + patience
     while not _saved_steps(directory):
         if time.monotonic() >= end:
             raise CheckpointError(
-                f"there is no checkpoint in model_dir {directory!r}, and none came within {patience:g} s; "
-                "start its training first."
+                f"there is no checkpoint in model_dir {directory!r}, and none appeared within {patience:g} "
+                "s; start its training first."
             )
         time.sleep(_POLL)
 
@@ -213,7 +213,7 @@ def is_still_whole(prefix: str) -> bool:
             return False
     raise CheckpointError(
         f"checkpoint {prefix} is damaged ({reason}); resume its training, which sets it aside and continues "
-        "from the one before, or bring back a copy of it."
+        "from the one before, or restore a copy of it."
     )
 
 
