@@ -75,7 +75,7 @@ def class_color(label: int, classes: int) -> str:
 def thumbnail_map(points: np.ndarray, seen: Observations, pictures: Pictures) -> Markup:
     """Draws thumbnails at their points, one per cell of a grid, on a transparent ground.
 
-    The picture tells the name of each image where a pointer rests on it, and links to its file.
+    Hovering over a point shows the name of its image; the point links to the image's file.
 
     Args:
         points: [N, 2].

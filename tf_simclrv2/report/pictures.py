@@ -22,7 +22,7 @@ class Picture:
         src: The `src` of an `<img>`; "" for an entry of a table.
         alt: The text alternative.
         title: What is shown when a pointer rests on it.
-        right: Whether it has the class of the image that it stands beside; None if that is not known.
+        right: Whether it has the class of the image next to which it is shown; None if that is not known.
     """
 
     name: str
