@@ -38,10 +38,10 @@ quickstart: $(installed)  ## Pretrain and evaluate on handwritten digits, into r
 semi-supervised: $(installed)  ## Pretrain, fine-tune with 5 % of the labels and distill, on digits: one table
 	$(python) benchmarks/semi_supervised.py
 
-claims: $(installed)  ## Measure claims of the paper again on Fashion-MNIST, small (docs/claims.md)
+claims: $(installed)  ## Re-test claims of the paper on Fashion-MNIST, at small scale (docs/claims.md)
 	$(python) benchmarks/paper_claims.py --scale=$(SCALE)
 
-learning: $(installed)  ## Learn side by side with the published program and lightly (PEERS="--published=FOLDER ...")
+learning: $(installed)  ## Compare what is learned with the published program and lightly (PEERS="--published=FOLDER ...")
 	$(python) benchmarks/learning_with_peers.py $(PEERS)
 
 test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run the tests (some of them: make test TESTS=tests/models)
@@ -50,12 +50,12 @@ test: $(installed) $(if $(filter tests tests/report%,$(TESTS)),browser)  ## Run 
 test-gpu: $(installed)  ## Run the tests of what a GPU computes on the first GPU, if there is one
 	TEST_ON_GPU=1 $(python) -m pytest --durations=20 $(GPU_TESTS)
 
-coverage: $(installed) browser  ## Run the tests and tell how much of the library they run, a fifth slower
+coverage: $(installed) browser  ## Run the tests and report how much of the library they cover; a fifth slower
 	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov=tf_simclrv2 --cov-report=term $(TESTS)
 
 # TensorFlow for TPUs puts its files where tensorflow does, so whatever asks for tensorflow is installed without asking.
 .venv-tpu/.installed: requirements.lock setup.py
-	@echo "Installing requirements.lock into .venv-tpu, with TensorFlow for TPUs: some minutes, 4 GB on disk."
+	@echo "Installing requirements.lock into .venv-tpu, with TensorFlow for TPUs: takes a few minutes and 4 GB on disk."
 	@$(PYTHON) -m venv .venv-tpu
 	@sed 's/^tensorflow==/tensorflow-tpu==/' requirements.lock >.venv-tpu/requirements.txt
 	@.venv-tpu/bin/pip install --quiet --disable-pip-version-check --no-deps -r .venv-tpu/requirements.txt libtpu==$(LIBTPU)
@@ -65,13 +65,13 @@ coverage: $(installed) browser  ## Run the tests and tell how much of the librar
 install-tpu: .venv-tpu/.installed  ## Make .venv-tpu, for a TPU VM (docs/tpu.md)
 
 .build/rehearsal/.installed: requirements.lock requirements-rehearsal.lock setup.py
-	@echo "Installing requirements.lock, JAX and the TPU's compiler into .build/rehearsal: some minutes, 4.5 GB on disk."
+	@echo "Installing requirements.lock, JAX and the TPU's compiler into .build/rehearsal: takes a few minutes and 4.5 GB on disk."
 	@$(PYTHON) -m venv .build/rehearsal
 	@.build/rehearsal/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-rehearsal.lock
 	@.build/rehearsal/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-rehearse: .build/rehearsal/.installed  ## Compile the step of a run for a TPU slice that need not be there (RUN="--tpu=v5e-8 ...")
+rehearse: .build/rehearsal/.installed  ## Compile a run's step for a TPU slice that you need not have (RUN="--tpu=v5e-8 ...")
 	.build/rehearsal/bin/simclrv2 rehearse $(RUN)
 
 rehearse-test: .build/rehearsal/.installed  ## Run the tests that need the TPU's compiler
@@ -90,7 +90,7 @@ browser:
 	    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; } || \
 	  echo "Chromium is missing, and tests/report needs it: apt-get install chromium, or make CHROMIUM=PATH"
 
-soak: $(installed)  ## Kill a small run many times; it must end as if nobody had (SIGKILLS=, SIGTERMS=, LATE_KILLS=, KILL_SEED=)
+soak: $(installed)  ## Kill a small run many times; it must end like an undisturbed one (SIGKILLS=, SIGTERMS=, LATE_KILLS=, KILL_SEED=)
 	SIGKILLS=$(SIGKILLS) SIGTERMS=$(SIGTERMS) LATE_KILLS=$(LATE_KILLS) KILL_SEED=$(KILL_SEED) $(python) -m pytest tests/faults
 
 lint: $(installed)  ## Check style, formatting and types
@@ -108,7 +108,7 @@ format: $(installed)  ## Format the code and apply the safe fixes
 bench: $(installed)  ## Measure everything, into runs/bench (one program: make bench BENCHMARK=NAME; options: BENCH_ARGS=)
 	$(python) benchmarks/$(BENCHMARK).py $(BENCH_ARGS)
 
-clean:  ## Remove .venv, caches and what packaging leaves; runs/ stays
+clean:  ## Remove .venv, caches and the output of packaging; runs/ stays
 	rm -rf .venv .build dist *.egg-info .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -117,7 +117,7 @@ $(installed): requirements.lock setup.py
 	  { echo "requirements.lock is for Python 3.11 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is missing: apt-get install python3-venv, or make PYTHON=another"; exit 1; }
-	@echo "Installing TensorFlow and the rest of requirements.lock into .venv: some minutes, 3.7 GB on disk."
+	@echo "Installing TensorFlow and the rest of requirements.lock into .venv: takes a few minutes and 3.7 GB on disk."
 	@$(PYTHON) -m venv .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(python) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
