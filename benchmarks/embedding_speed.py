@@ -2,7 +2,7 @@
 
     python benchmarks/embedding_speed.py [--depth=50] [--image_size=224] [--images=256] [--batch_size=32]
 
-Embeds JPEG files of 500x375 with a ResNet of random weights, and times beside it, in turns, the pipeline
+Embeds JPEG files of 500x375 with a ResNet of random weights, and times, in turns, also the pipeline
 without the network, and the network on a batch in memory. On a device of its own the network computes while
 the pipeline decodes, so embedding can be as fast as the slower of both. On a CPU they share the cores, and
 the most that can be reached is the rate that takes the time of both. Prints images/s and both shares.

@@ -1,4 +1,4 @@
-"""Latency and images/s of an exported network beside the same network in PyTorch, on the same cores.
+"""Latency and images/s of an exported network and of the same network in PyTorch, on the same cores.
 
     python benchmarks/serving.py [--depth=50] [--image_size=224] [--batches=1,32] [--repeats=20]
         [--peer=torch] [--torch_python=.venv-torch/bin/python] [--json=serving.json]
@@ -7,7 +7,7 @@ Exports a ResNet of random weights with `save_module`, and asks the signatures `
 images) and `image_bytes` (JPEG files of 500x375) for every output. Beside them: the same network with the
 same weights in PyTorch, eager and under `torch.compile`. All in float32 on all cores. Each contender is a
 process of its own, and they take turns, so that a machine that slows down slows all of them. Prints a table
-and, with --json, every time measured. --torch_python is for a PyTorch installed beside another Python.
+and, with --json, every time measured. --torch_python is for a PyTorch installed in another Python.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Process:
 
     def seconds(self, signature: str, batch: int) -> float:
         """One turn."""
-        with contextlib.suppress(BrokenPipeError):  # `answer` tells why.
+        with contextlib.suppress(BrokenPipeError):  # `answer` says why.
             print(signature, batch, file=self.process.stdin, flush=True)
         return self.answer()["seconds"]
 
@@ -201,7 +201,7 @@ class Race:
         self.failed: dict[str, str] = {}
 
     def start(self, name: str, python: str) -> dict[str, Any]:
-        """Starts a contender; returns what it tells of its start, which is nothing if that fails."""
+        """Starts a contender; returns what it reports at its start, which is nothing if that fails."""
         self.processes[name] = Process(name, python, self.folder)
         return self._attempt(name, self.processes[name].answer) or {}
 

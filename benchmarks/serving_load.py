@@ -1,4 +1,4 @@
-"""Requests/s of `simclrv2 serve` under load, beside its signature called in a loop; and a soak.
+"""Requests/s of `simclrv2 serve` under load, compared with its signature called in a loop; and a soak.
 
     python benchmarks/serving_load.py [--depth=50] [--image_size=224] [--batch_size=32] [--requests=640]
         [--rounds=3] [--soak=10000] [--json=serving_load.json]

@@ -1,4 +1,4 @@
-"""The runs of a plan: as many at once as there are processes, each behind the one that it starts from."""
+"""The runs of a plan: as many at once as there are processes, each after the one that it starts from."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def stage_config(stage: Stage, output: pathlib.Path) -> ExperimentConfig:
 
 def repeat_lost_starts(stages: Sequence[Stage], output: pathlib.Path) -> None:
     """Forgets the results of runs whose weights are needed and not there."""
-    for stage in reversed(stages):  # A run comes behind the one that it starts from.
+    for stage in reversed(stages):  # A run comes after the one that it starts from.
         weights = stage.start and list((output / stage.start).glob("ckpt-*.index"))
         if stage.start and not weights and not (output / stage.name / RESULT).exists():
             (output / stage.start / RESULT).unlink(missing_ok=True)

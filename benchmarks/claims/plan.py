@@ -13,7 +13,7 @@ from benchmarks.claims.names import ALPHAS, HEADS, percent, usual_layer
 from benchmarks.claims.scale import Scale
 
 IMAGES = "images"
-# At temperature 1, as in the recipe, which also tells why a temperature of 0.1 asks for a hundredth of it.
+# At temperature 1, as in the recipe, which also says why a temperature of 0.1 asks for a hundredth of it.
 DISTILL_RATE = 4.0
 # Of the labels that there are, where the steps of a scale come to fewer.
 FEWEST_EPOCHS = 10
@@ -105,7 +105,7 @@ def pieces(stages: Sequence[Stage]) -> dict[str, list[Stage]]:
 
 
 def plan(scale: Scale, output: pathlib.Path) -> list[Stage]:
-    """All runs, each behind the one that it starts from.
+    """All runs, each after the one that it starts from.
 
     Args:
         scale: The sizes.

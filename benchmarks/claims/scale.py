@@ -74,7 +74,7 @@ SMALL = Scale(
     scratch_steps=240,
     distill_epochs=6,
 )
-# Six times as much pretraining; minutes on a GPU with 16 cores beside it, hours on two cores.
+# Six times as much pretraining; minutes on a GPU with 16 CPU cores, hours on two cores.
 GPU = dataclasses.replace(
     SMALL,
     train_images=8000,

@@ -1,4 +1,4 @@
-"""The command that times the published program's steps, for whatever measures it beside ours."""
+"""The command that times the published program's steps, for whatever compares it with ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network once more, in PyTorch: what `serving.py` and `train_step.py` measure ours beside.
+"""The network once more, in PyTorch: with which `serving.py` and `train_step.py` compare ours.
 
 Modules are named as the variables of `tf_simclrv2.models.SimCLR`, so its weights fit in by name.
 """

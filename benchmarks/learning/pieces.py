@@ -106,7 +106,7 @@ def measure_piece(program: Program, seed: int, folder: pathlib.Path, settings: S
     Args:
         program: The contender.
         seed: Of the repetition.
-        folder: Holds `settings.json` and `images.npz`; the piece gets a folder in it, anew if it was stopped.
+        folder: Holds `settings.json` and `images.npz`; the piece gets an empty folder in it, even if stopped.
         settings: What is in `settings.json`.
 
     Returns:

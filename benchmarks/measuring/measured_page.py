@@ -19,7 +19,7 @@ def rewrite(page: pathlib.Path, measured: str) -> None:
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in after or END in after:
-        raise SystemExit(f"{page} must have one line {BEGIN} and one {END} behind it; put them back.")
+        raise SystemExit(f"{page} must have one line {BEGIN} and one {END} after it; put them back.")
     page.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
 
 

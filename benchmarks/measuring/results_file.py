@@ -53,7 +53,7 @@ class ResultsFile(Generic[_Settings]):
         return cls(path, from_plain(kind, plain["settings"]), plain["results"])
 
     def add(self, name: str, result: Any) -> None:
-        """Notes a result at once, beside what other programs have added to the file meanwhile."""
+        """Records a result at once, and keeps what other programs have added to the file meanwhile."""
         with _LOCK:
             if self.path.exists():
                 self.results |= read_json(str(self.path))["results"]

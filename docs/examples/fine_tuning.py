@@ -36,7 +36,7 @@ def main(module_path: str, steps: str = "20") -> None:
             logits = module(images, training=True)[ENDPOINT] @ kernel
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
-            if gradient is not None:  # None behind the endpoint: the head's other layers, the old classifier.
+            if gradient is not None:  # None after the endpoint: the head's other layers, the old classifier.
                 variable.assign_sub(LEARNING_RATE * gradient)
         return loss
 

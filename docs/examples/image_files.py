@@ -16,7 +16,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng"),
     *(".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif"),
 )
-# A module decodes these itself, turned upright and laid on its background.
+# A module decodes these itself, turned upright and composited onto its background.
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # Tags of TIFF, and values that Pillow does not heed.
 SAMPLE_FORMAT, SIGNED, PHOTOMETRIC, ZERO_IS_WHITE = 339, 2, 262, 0

@@ -3,7 +3,7 @@
     python docs/examples/make_pictures.py FOLDER [COUNT]
 
 Writes FOLDER/train/CLASS/*.png (four fifths) and FOLDER/test/CLASS/*.png. The classes are shapes; colors,
-places and sizes are random, so color tells nothing about the class.
+places and sizes are random, so color says nothing about the class.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-# TensorFlow Serving with an exported bundle inside, to be started anywhere without the files beside it.
+# TensorFlow Serving with an exported bundle inside, which can be started anywhere, without other files.
 #
 #     python -m export --model_dir=RUN --format=serving --output=bundle --name=digits
 #     docker build -f docs/examples/serving.Dockerfile -t digits bundle

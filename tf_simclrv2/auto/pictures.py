@@ -15,7 +15,7 @@ from tf_simclrv2.doctor.image_sample import sample_images
 from tf_simclrv2.errors import DataError
 
 TRAIN = "train"
-# Folders beside `train` whose pictures are only for the final accuracy.
+# Folders next to `train` whose pictures are only for the final accuracy.
 HELD_BACK = ("test", "validation", "val")
 FEWEST_IMAGES = 16
 
@@ -117,7 +117,7 @@ def _labeled(source: Source) -> dict[str, tuple[str, ...]]:
 
 
 def _test_folder(data_dir: str, class_names: tuple[str, ...]) -> str | None:
-    """The first folder beside `train` that has exactly these classes."""
+    """The first folder next to `train` that has exactly these classes."""
     for name in HELD_BACK if class_names else ():
         folder = os.path.join(data_dir, name)
         if os.path.isdir(folder) and os.path.isdir(os.path.join(data_dir, TRAIN)):

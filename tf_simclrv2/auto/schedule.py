@@ -11,10 +11,10 @@ PREFERRED = (1, 0, 2)
 # The share of the remaining time that pretraining keeps, and what estimates may be wrong by.
 _PRETRAINING_SHARE, _MARGIN = 0.5, 1.2
 # In starts of a trial, as measured: a stage, which loads weights, traces training and evaluation and writes
-# its report beside its steps; an export with its check in a fresh process; the report of the job.
+# its report in addition to its steps; an export with its check in a fresh process; the report of the job.
 _STAGE_STARTS, _EXPORT_STARTS, _REPORT_STARTS = 2.0, 1.7, 0.5
-# Work of a step beside that of a pretraining step per image, which has two views: fine-tuning has one; in
-# distillation the teacher's forward pass comes in addition.
+# Work of a step relative to that of a pretraining step, per image, which has two views: fine-tuning has one;
+# in distillation the teacher's forward pass comes in addition.
 _FINETUNE_WORK, _DISTILL_WORK = 0.5, 0.7
 
 

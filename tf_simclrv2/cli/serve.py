@@ -12,7 +12,7 @@ from tf_simclrv2.serving.serve_config import ServeConfig, require_packages
 
 
 def main() -> None:
-    """Reads the command line, and serves until the program is told to stop."""
+    """Reads the command line, and serves until the program is asked to stop."""
     config = ServeConfig(**settings_in(_parser().parse_args(), ServeConfig))
     require_packages()
     with bound_socket(config.host, config.port) as bound:

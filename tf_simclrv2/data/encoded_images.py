@@ -17,16 +17,16 @@ _Finish = Callable[[tf.Tensor], tf.Tensor]
 MAX_PIXELS = 2**29 // 3
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
-# Notes about an image stand in front of its pixels, in segments of JPEG of at most 64 KiB, or behind them.
+# Notes about an image stand in front of its pixels, in segments of JPEG of at most 64 KiB, or after them.
 _BEGIN_BYTES, _END_BYTES = 2 * 2**16, 2**16
 _TRANSPARENT_COLORS, _NOTES, _JPEG_NOTES = b"tRNS", b"eXIf", b"Exif\0\0"
 
 
 def decode_image(contents: tf.Tensor, background: Color = WHITE, *, portable: bool = False) -> tf.Tensor:
-    """Decodes an image file as a viewer shows it: upright, and laid on a background where it is transparent.
+    """Decodes an image file as a viewer shows it: upright, and composited onto a background if transparent.
 
     JPEG and PNG of 8 or 16 bits are decoded by TensorFlow, everything else by Pillow: GIF, BMP, WebP, TIFF
-    and AVIF. The format is told by the file's first bytes. Of several frames the first one is decoded.
+    and AVIF. The format is recognized from the file's first bytes. Of several frames, the first is decoded.
 
     Args:
         contents: string [], a file's bytes.
@@ -163,7 +163,7 @@ def _has(contents: tf.Tensor, word: bytes) -> tf.Tensor:
 
 
 def _split(contents: tf.Tensor, word: bytes) -> tf.Tensor:
-    """What is before the first such word, and what is behind it; several times faster than an expression."""
+    """What is before the first such word, and what is after it; several times faster than an expression."""
     return tf.strings.split([contents], word, maxsplit=1).values
 
 

@@ -85,7 +85,7 @@ def _is_any(orientation: tf.Tensor, those: tuple[int, ...]) -> tf.Tensor:
 
 
 def _exif_segment(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the EXIF block begins behind its name, and its bytes; (0, 0) if there is none."""
+    """Where the EXIF block begins after its name, and its bytes; (0, 0) if there is none."""
     size = tf.strings.length(contents)
 
     def is_searching(position: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ class Extent:
     Attributes:
         split: The split, by a path that no other split has.
         start: Position of the first image.
-        stop: Position behind the last one.
+        stop: Position after the last one.
     """
 
     split: str

@@ -1,4 +1,4 @@
-"""A CSV file of labels: `path,label` on each line, beside images whose folders do not say their classes."""
+"""A CSV file of labels: `path,label` on each line, for images whose folders do not state their classes."""
 
 from __future__ import annotations
 

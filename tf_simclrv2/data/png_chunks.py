@@ -14,7 +14,7 @@ PNG_HEAD = 33
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SIZE_AT, _COLOR_TYPE_AT = 16, 25
 _GRAY_WITH_ALPHA, _RGB_WITH_ALPHA = b"\4", b"\6"
-# Of a chunk: length and name in front of its data, the checksum behind it.
+# Of a chunk: length and name in front of its data, the checksum after it.
 _IN_FRONT, _FRAME = 8, 12
 
 

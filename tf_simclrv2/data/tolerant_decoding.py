@@ -1,7 +1,7 @@
 """Decoding inside of a pipeline: what cannot be decoded is marked instead of ending the pipeline.
 
 An op that fails ends the element of a dataset, so decoding runs in a small dataset of its own. TensorFlow
-sets its graph up anew for every image, which takes longer the more ops it has. So nearly all files are
+sets up its graph again for every image, which takes longer the more ops it has. So nearly all files are
 decoded by a graph of one op, whose result is then judged outside; the graph that can do everything runs for
 the rest.
 """
@@ -71,7 +71,7 @@ def _decoder(
 
     @tf.function(autograph=False)
     def decode(record: _Record) -> tuple[tf.Tensor, tf.Tensor]:
-        # A function that a pipeline calls is placed anew; nothing of it belongs on a GPU.
+        # A function that a pipeline calls is placed again; nothing of it belongs on a GPU.
         with tf.device("/CPU:0"):
             black = (tf.zeros([1, 1, 3]), tf.constant(False))
             contents, image, decoded = or_else(quickly, record, (tf.constant(b""), *black))

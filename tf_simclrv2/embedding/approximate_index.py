@@ -3,7 +3,7 @@
 The images are divided among lists, each around a center, and a search looks at the lists whose centers are
 most similar to the query (an inverted file, from the package faiss). How many lists it takes is measured when
 the index is built: as many as find `RECALL` of the nearest images of some images of the file. The index lies
-beside the embedding file, and only the lists that a search looks at are read from it.
+next to the embedding file, and only the lists that a search scans are read from it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _stamp(path: str, vectors: np.ndarray) -> dict[str, Any]:
 
 
 def _kept(path: str, stamp: dict[str, Any], say: Say) -> tuple[faiss.IndexIVFFlat, int] | None:
-    """The index beside the file and how many lists to search; None if there is none of this file."""
+    """The index next to the file and how many lists to search; None if there is none of this file."""
     source = f"{path}{SUFFIX}"
     try:
         with open(f"{source}.json", encoding="utf-8") as file:

@@ -17,7 +17,7 @@ from tf_simclrv2.embedding.embeddings import Embeddings, Origin
 from tf_simclrv2.errors import ConfigError, DataError
 from tf_simclrv2.evaluation.feature_rows import allocate
 
-# The columns beside the embedding, and the attribute of `Embeddings` that each holds.
+# The columns in addition to the embedding, and the attribute of `Embeddings` that each holds.
 COLUMNS = {
     "path": "names",
     "class": "classes",

@@ -22,7 +22,7 @@ class SelectConfig:
     embeddings: str = required("What simclrv2 embed wrote.", flag=None)
     output: str = required(
         "The CSV file to fill in, for --labels_from, with the columns path, label and prediction. A page to "
-        "label from is written beside it, with .html in place of .csv."
+        "label from is written next to it, with .html instead of .csv."
     )
     budget: int = required("How many images to choose.", minimum=1)
     strategy: Literal["typical", "coverage", "margin", "uniform"] = setting(

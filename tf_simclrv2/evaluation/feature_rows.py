@@ -34,7 +34,7 @@ class FeatureRows:
         self._count = 0
 
     def append(self, rows: np.ndarray) -> None:
-        """Copies rows behind the ones that are there.
+        """Appends rows to the existing ones.
 
         Args:
             rows: [n, ...], of the same shape and dtype each time.

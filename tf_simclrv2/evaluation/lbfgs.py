@@ -116,7 +116,7 @@ def _line_search(
     Reference: Hager & Zhang 2005, section 3.
     """
     rounding = ROUNDING * np.finfo(at.x.dtype.as_numpy_dtype).eps * np.abs(at.value)
-    # Without pairs, nothing tells how far to go.
+    # Without pairs, the scale of the step is unknown.
     length = 1.0 / np.sqrt(np.maximum(-slope, 1.0)) if first else np.ones_like(slope)
     x, value, gradient = at
     pending = np.arange(len(which))

@@ -26,7 +26,7 @@ os.environ.update(
 
 CHIPS_PER_HOST = 4
 _SHAPE = re.compile(r"(pred|bf16|[fsu]\d+)\[([\d,]*)\]")
-# `%sum = (f32[8]{0}, f32[4]{0}) all-reduce(…)`. One that runs beside other work starts and ends apart.
+# `%sum = (f32[8]{0}, f32[4]{0}) all-reduce(…)`. One that overlaps with other work has a start and an end.
 _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
 
 

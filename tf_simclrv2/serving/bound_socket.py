@@ -10,7 +10,7 @@ from tf_simclrv2.errors import ConfigError
 def bound_socket(host: str, port: int) -> socket.socket:
     """Takes a port for the server.
 
-    Nobody can connect until the server listens, so a client that comes too early is told so.
+    Nobody can connect until the server listens, so a client that comes too early gets an error.
 
     Args:
         host: A name or address of this machine.

@@ -1,4 +1,4 @@
-"""Runs the server: loads the model, answers until the program is told to stop, and finishes what it began."""
+"""Runs the server: loads the model, answers requests until it is asked to stop, and finishes pending ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tf_simclrv2.serving.rest_api import RestApi
 from tf_simclrv2.serving.serve_config import ServeConfig
 from tf_simclrv2.serving.served_model import ServedModel, load_model
 
-# Seconds that requests have to be answered after the server was told to stop.
+# Seconds to finish pending requests after the server was asked to stop.
 GRACE = 30
 
 
@@ -53,7 +53,7 @@ def serve(config: ServeConfig, bound: socket.socket, say: Say) -> None:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn with a model, which ends with exit code 0 when it is told to stop.
+    """Uvicorn with a model, which ends with exit code 0 when it is asked to stop.
 
     Args:
         model: What is served.

@@ -263,7 +263,7 @@ def _classes(
     teacher: Classes | None,
     recorded: Classes | None,
 ) -> Classes:
-    """What the network's classifier tells apart: what it did before, what its teacher does, or its data's."""
+    """The classes of the network's classifier: those from before, its teacher's, or its data's."""
     train, labeled, *_ = sources
     assert train is not None
     if teacher is not None:

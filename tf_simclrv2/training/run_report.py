@@ -127,7 +127,7 @@ class RunReport:
         return encoders
 
     def _protocols(self, classes: int) -> list[str]:
-        """The protocols by which baselines are measured; the linear one stands beside a classifier too."""
+        """The protocols by which baselines are measured; the linear one is compared with a classifier too."""
         asked = set(self.config.evaluation.protocols)
         if "online" in asked and self.config.model.num_classes:
             asked.add("linear")

@@ -78,7 +78,7 @@ class Trainer(orbit.StandardTrainer):
         return int(self.task.global_step.numpy())
 
     def create_train_loop_fn(self):
-        """Makes Orbit's loop, or one that ends where it is told to stop."""
+        """Makes Orbit's loop, or one that ends when it is asked to stop."""
         stop = self.stop
         if stop is None:
             return super().create_train_loop_fn()

@@ -70,7 +70,7 @@ class SavedWeights:
         if self.published:
             layers, stage = self.published.classifier_layers, self.published.stage
             return ClassifierOrigin(self.path, None, layers, published_stage=stage)
-        if self.is_keras:  # What lies beside it did not make it.
+        if self.is_keras:  # The files next to it did not make it.
             return ClassifierOrigin(self.path, None, ())
         directory = directory_of(self.path)
         layers = (self.model.classifier_layer,) if self.model else ()

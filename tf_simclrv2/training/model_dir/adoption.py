@@ -103,7 +103,7 @@ def _keep(ours: Any, before: Any, explicit: Set[str]) -> Any:
 def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], say: Say) -> ExperimentConfig:
     weights = find_weights(path)
     model = weights.model
-    # A file of Keras says nothing of images, and what lies beside it did not make it.
+    # A Keras file says nothing about images, and the files next to it did not make it.
     fields = weights.architecture if weights.is_keras else (*weights.architecture, *_INPUT)
     config = _adopt_network(config, _Earlier.of(path, model, fields), settled, say)
     if model is not None and model.cifar_stem != config.model.cifar_stem:
