@@ -3,8 +3,8 @@
     simclrv2 serve exports/mine
     python docs/examples/classify.py http://localhost:8501/v1/models/mine IMAGE [IMAGE ...]
 
-The server may also be TensorFlow Serving. The module must know the names of its classes, as those of
-fine-tuned networks do. Images of any format; one that cannot be read is skipped.
+The server may also be TensorFlow Serving. The module must contain the names of its classes, as modules of
+fine-tuned networks do. Images may have any format; an unreadable one is skipped.
 """
 
 import base64
@@ -39,7 +39,7 @@ def ask_server(address: str, images: list[bytes]) -> list[dict]:
 
 
 def main(server: str, *images: str) -> None:
-    """Prints each image's likeliest class, and its probability."""
+    """Prints each image's most likely class, and its probability."""
     found = list(answers(functools.partial(ask_server, server), images, Refused))
     if not found:
         sys.exit("error: none of these images can be read.")

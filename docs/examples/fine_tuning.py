@@ -1,4 +1,4 @@
-"""Fine-tuning a module through hub.load, in plain TensorFlow, without this package.
+"""Fine-tunes a module with hub.load, in plain TensorFlow, without this package.
 
     python docs/examples/fine_tuning.py MODULE [STEPS]
 

@@ -1,8 +1,8 @@
-"""Features and classes of image files, from an exported module alone.
+"""Prints features and classes of image files, using only an exported module.
 
     python docs/examples/inference.py MODULE IMAGE [IMAGE ...]
 
-Images of any format and size: the preprocessing is in the module. A file that cannot be read is skipped.
+Images may have any format and size: the preprocessing is in the module. An unreadable file is skipped.
 """
 
 import os
@@ -19,7 +19,7 @@ from module_path import linked
 
 
 def main(module_path: str, *images: str) -> None:
-    """Prints each image's likeliest classes, and the shape of its features."""
+    """Prints each image's most likely classes, and the shape of its features."""
     with linked(module_path) as path:
         module = tf.saved_model.load(path)
 

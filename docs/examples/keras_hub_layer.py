@@ -1,4 +1,4 @@
-"""A module as a layer of a Keras 3 model that is fitted, saved and loaded.
+"""Uses a module as a layer of a Keras 3 model that is fitted, saved and loaded.
 
 python docs/examples/keras_hub_layer.py MODULE [EPOCHS]
 """

@@ -1,8 +1,8 @@
-"""A linear classifier on frozen features of the projection head's first layer, with few labels.
+"""Fits a linear classifier to frozen features of the projection head's first layer, with few labels.
 
     python docs/examples/linear_probe.py MODULE [ENDPOINT]
 
-The images are scikit-learn's handwritten digits, as PNG files; take your own.
+The images are scikit-learn's handwritten digits, as PNG files; use your own.
 """
 
 import os

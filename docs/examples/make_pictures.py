@@ -1,4 +1,4 @@
-"""Draws small pictures of colored shapes, for those who have no folder of pictures at hand.
+"""Draws small pictures of colored shapes, in case you have no folder of pictures at hand.
 
     python docs/examples/make_pictures.py FOLDER [COUNT]
 
@@ -17,7 +17,7 @@ CLASSES = ("circle", "cross", "ring", "square", "triangle")
 
 
 def draw(shape: str, random: np.random.Generator) -> Image.Image:
-    """One picture: a bright shape on a dark, noisy ground."""
+    """Draws one picture: a bright shape on a dark, noisy background."""
     ground = random.integers(0, 70, 3) + random.integers(0, 25, (SIZE, SIZE, 3))
     picture = Image.fromarray(ground.astype(np.uint8))
     pen, color = ImageDraw.Draw(picture), tuple(random.integers(110, 256, 3).tolist())

@@ -1,8 +1,8 @@
-"""The images of a folder that look most like a given one.
+"""Finds the images of a folder that look most like a given one.
 
     python docs/examples/retrieval.py MODULE QUERY FOLDER [ENDPOINT]
 
-Features are kept in ~/.cache/tf_simclrv2/retrieval, so a further query computes only those of new images.
+Features are cached in ~/.cache/tf_simclrv2/retrieval, so a further query computes only those of new images.
 """
 
 import hashlib

@@ -1,11 +1,11 @@
-"""Asks a serving bundle as a client of TensorFlow Serving's REST interface does.
+"""Queries a serving bundle as a client of TensorFlow Serving's REST API does.
 
     python -m export --model_dir=RUN --format=serving --output=BUNDLE
     docker run -p 8501:8501 -v BUNDLE:/models tensorflow/serving --model_config_file=/models/models.config
     python docs/examples/serving.py http://localhost:8501/v1/models/simclr IMAGE [IMAGE ...]
 
-With a bundle's NAME/VERSION directory instead of an address the request is answered in this process. Images
-of any format; one that cannot be read is skipped.
+With a bundle's NAME/VERSION directory instead of an address, the request is answered in this process. Images
+may have any format; an unreadable one is skipped.
 """
 
 import base64

@@ -107,7 +107,7 @@ def test_inference(module, pictures):
 
 
 @pytest.mark.parametrize(
-    ("words", "answer"), [(["nowhere", "a.png"], "error: nowhere is no module; "), ([], "    python ")]
+    ("words", "answer"), [(["nowhere", "a.png"], "error: nowhere is not a module; "), ([], "    python ")]
 )
 def test_what_cannot_be_run_is_told_without_a_traceback(words, answer):
     done = start("inference", *words)
