@@ -28,8 +28,8 @@ def share_gpu_memory() -> None:
     """Makes TensorFlow take a GPU's memory as needed, so that other programs can use the rest.
 
     By default it takes all of it at once, and a report or an export would end the training run next to it. A
-    value of `TF_FORCE_GPU_ALLOW_GROWTH` in the environment is respected. The call has no effect once TensorFlow has
-    computed anything on a GPU.
+    value of `TF_FORCE_GPU_ALLOW_GROWTH` in the environment is respected. The call has no effect once
+    TensorFlow has computed anything on a GPU.
     """
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 

@@ -59,7 +59,7 @@ def eight_gpus(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Calla
 CUDA = ("libcuda.so.1", "libcudart.so.12", "libcublas.so.12")
 CASES = {
     "no driver": ((), {}, "the driver's library libcuda.so.1 cannot be loaded"),
-    "a broken driver": (CUDA, {"code": BROKEN}, "does not start (CUDA_ERROR_SYSTEM_DRIVER_MISMATCH; see"),
+    "a broken driver": (CUDA, {"code": BROKEN}, "does not start (CUDA_ERROR_SYSTEM_DRIVER_MISMATCH; check"),
     "no cuDNN": (CUDA, {}, "libcudnn.so.9 cannot be loaded (install tensorflow[and-cuda])"),
     "no CUDA": (CUDA[:1], {}, "libcudart.so.12 cannot be loaded"),
     "something else": ((*CUDA, "libcudnn.so.9"), {}, "one of CUDA's libraries does not fit"),
