@@ -37,7 +37,7 @@ _COLORS = {"white": "255,255,255", "black": "0,0,0"}
 @documented
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network: encoder, projection head and linear classifier."""
+    """Describes the network: encoder, projection head and linear classifier."""
 
     resnet_depth: int = setting(50, "Depth of the ResNet encoder, in layers.", choices=RESNET_DEPTHS)
     width_multiplier: int = setting(1, "Factor on the number of channels of every encoder layer.", minimum=1)
@@ -159,7 +159,7 @@ class ModelConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-    """The contrastive loss."""
+    """Describes the contrastive loss and the memory bank."""
 
     temperature: float = setting(0.1, "Temperature τ of the contrastive loss.", above=0)
     hidden_norm: bool = setting(
@@ -186,7 +186,7 @@ class ObjectiveConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class DistillationConfig:
-    """The transfer of a teacher's predictions to a student."""
+    """Describes the transfer of a teacher's predictions to a student."""
 
     teacher: str | None = setting(
         None,
@@ -220,7 +220,7 @@ class DistillationConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimizer and its learning-rate schedule."""
+    """Describes the optimizer and its learning-rate schedule."""
 
     optimizer: Literal["momentum", "adam", "lars"] = setting(
         "lars", "Optimizer; momentum is SGD with Nesterov momentum."
@@ -256,7 +256,7 @@ class OptimizerConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where images come from and how they are augmented."""
+    """Describes where images come from and how they are augmented."""
 
     dataset: str = setting("imagenet2012", "Name of a TFDS dataset, image_folder or digits.")
     data_dir: str | None = setting(
@@ -444,7 +444,7 @@ class DataConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """The stage, its length and its reproducibility."""
+    """Describes the stage, its length and its reproducibility."""
 
     train_mode: Literal["pretrain", "finetune", "supervised", "distill"] = setting(
         "pretrain", "Stage of the method; supervised is the baseline with random initial weights."
@@ -508,7 +508,7 @@ class TrainingConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """What to measure of a checkpoint."""
+    """Describes what to measure of a checkpoint."""
 
     eval_batch_size: int = setting(256, "Images per evaluation batch, over all replicas.", minimum=1)
     eval_steps: int = setting(0, "Batches to evaluate; 0 evaluates the whole split.", minimum=0)
@@ -552,7 +552,7 @@ class EvaluationConfig:
 @documented
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """How a run is carried out; nothing here changes what is computed."""
+    """Describes how a run is carried out; nothing here changes what is computed."""
 
     mode: Literal["train", "eval", "train_then_eval"] = setting(
         "train", "What to do; eval follows the checkpoints of a training run."
@@ -652,7 +652,7 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExperimentConfig:
-    """A whole run.
+    """Describes a whole run, by area; every area has defaults.
 
     Example:
         >>> config = ExperimentConfig(model=ModelConfig(resnet_depth=18, image_size=32))

@@ -13,39 +13,39 @@ EXIT_INTERRUPTED = 130
 
 
 class UserError(ValueError):
-    """An input cannot be used; the message names the value, the limit and the cure."""
+    """Says that an input cannot be used; the message names the value, the limit and the cure."""
 
 
 class ConfigError(UserError):
-    """A setting, or a combination of settings, is impossible."""
+    """Says that a setting, or a combination of settings, is impossible."""
 
 
 class DataError(UserError):
-    """Images, labels or class names cannot be used: missing, unreadable, or not what the settings say."""
+    """Says that images, labels or class names are missing, unreadable, or not what the settings say."""
 
 
 class CheckpointError(UserError):
-    """Saved weights, or their config, cannot be used: missing, damaged, or of another network."""
+    """Says that saved weights, or their config, are missing, damaged, or of another network."""
 
 
 class ExportError(UserError):
-    """An export cannot be made, or an exported module cannot be used."""
+    """Says that an export cannot be made, or that an exported module cannot be used."""
 
 
 class RunError(RuntimeError):
-    """A run cannot start or continue, whatever its settings; the message names the cause and the cure."""
+    """Says that a run cannot start or continue, whatever its settings; the message names cause and cure."""
 
 
 class NotFiniteError(RunError):
-    """The loss became infinite or NaN."""
+    """Says that the loss became infinite or NaN."""
 
 
 class Preempted(Exception):
-    """The run was asked to stop and has saved everything; the same command continues it.
+    """Says that a run was asked to stop and has saved everything; the same command continues it.
 
     Args:
         message: Where it stopped and saved, in one sentence.
-        exit_code: What the program ends with; `EXIT_INTERRUPTED` if it was Ctrl-C.
+        exit_code: Exit code of the program; `EXIT_PREEMPTED` by default, `EXIT_INTERRUPTED` after Ctrl-C.
     """
 
     def __init__(self, message: str, exit_code: int = EXIT_PREEMPTED) -> None:

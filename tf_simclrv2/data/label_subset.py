@@ -140,7 +140,7 @@ def _small_classes(source: Source, labels: np.ndarray, per_class: int) -> dict[s
 
 def _too_few(source: Source, small: dict[str, int], per_class: int) -> str:
     fewest = min(small.values())
-    cures = ["let these give what they have with --labels_per_class_at_most"]
+    cures = ["use all that these have with --labels_per_class_at_most"]
     if fewest:
         cures.append(f"ask for at most {fewest}, for example with --labels_per_class={fewest}")
     else:

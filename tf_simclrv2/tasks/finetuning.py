@@ -18,6 +18,15 @@ class FineTuning(Task):
     trained.
 
     A batch is a dict of `image`, float [N, H, W, 3] in [0, 1], and `label`, int [N].
+
+    Args:
+        config: The configuration of the run.
+        **kwargs: Further arguments of `keras.Model`.
+
+    Example:
+        >>> task = FineTuning(config)
+        >>> task.compile(LARS(0.1))
+        >>> task.fit(batches, steps_per_epoch=100)
     """
 
     batch_names = ("image", "label")

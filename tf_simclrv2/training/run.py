@@ -87,22 +87,22 @@ class Run:
 
     @property
     def plan(self) -> RunPlan:
-        """What the run will do."""
+        """Returns the plan of the run."""
         return self.prepared.plan
 
     @property
     def config(self) -> ExperimentConfig:
-        """The resolved config."""
+        """Returns the resolved config."""
         return self.prepared.config
 
     @property
     def task(self) -> Task:
-        """The compiled task."""
+        """Returns the compiled task."""
         return self.prepared.task
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Returns the number of completed steps."""
         return self.prepared.step
 
     def execute(self) -> Result:
@@ -115,8 +115,8 @@ class Run:
             UserError: Too many images were unreadable, another program uses the directory, or there
                 is nothing to evaluate.
             RunError: The loss was not finite, a checkpoint could not be saved, or a worker or a data service
-                went away; the last good checkpoint stays.
-            Preempted: SIGTERM or Ctrl-C came during training; a checkpoint of the last step is there.
+                was lost; the last good checkpoint remains.
+            Preempted: SIGTERM or Ctrl-C arrived during training; a checkpoint of the last step was saved.
         """
         self.say(self.plan.describe())
         self.say(describe_groups(parameter_groups(self.task.network), self.config.optimizer.optimizer))
