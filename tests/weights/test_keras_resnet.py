@@ -294,7 +294,7 @@ def test_every_file_of_keras_gives_the_same(application, file, tmp_path, name, s
 
 def test_other_networks_of_keras_are_refused_by_what_they_have(tmp_path):
     pre_activated = keras_resnet((2, 2, 2, 2), version=2, include_top=False)
-    with pytest.raises(CheckpointError, match=r"v2\.h5 has 2, 2, 2, 2 blocks of version 2, so it is not of"):
+    with pytest.raises(CheckpointError, match=r"v2\.h5 has 2, 2, 2, 2 blocks of version 2, so it is not a"):
         find_weights(empty_file(tmp_path / "v2.h5", pre_activated))
     mobile = keras.applications.MobileNet(alpha=0.25, weights=None, include_top=False)
     with pytest.raises(CheckpointError, match=r"has the layers conv1, conv1_bn, .*save one of these"):
