@@ -403,7 +403,7 @@ def test_many_classes_have_their_commonest_confusions(tmp_path):
     rows = page.rows["confusion"]
     expected = [[f"kind {i}", f"kind {(i + 1) % 30}", f"{i} of {40 + i}"] for i in range(29, 14, -1)]
     assert rows == [["is", "taken for", "images"], *expected]
-    assert "The 15 commonest confusions" in page.text
+    assert "The 15 most common confusions" in page.text
     right, images = 30 * 40, 30 * 40 + sum(range(30))
     assert (
         f"The predictions of the linear probe for {images:,} images of cifar10/test; {right / images:.1%}"
