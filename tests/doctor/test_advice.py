@@ -46,6 +46,7 @@ def machine_of(bfloat16: float = 2.0, memory_mb: float = 64_000, devices: tuple[
 
 
 H100 = machine_of(1.1, devices=("/device:GPU:0",))
+CARD = dataclasses.replace(H100, card_mb=81_559.0)
 V100 = dataclasses.replace(H100, compute_capability=(7, 0))
 
 
@@ -264,6 +265,18 @@ CASES: list[tuple[Rule, Case, str, Case]] = [
         case_of(memory_mb=70_000.0),
         "about 70,000 MB of the machine's 64,000",
         case_of(memory_mb=40_000.0),
+    ),
+    (
+        advice.more_memory_than_there_is,
+        case_of(machine=CARD, on_gpu_mb=80_000.0),
+        "about 80,000 MB of the GPU's 81,559",
+        case_of(machine=CARD, on_gpu_mb=40_000.0, memory_mb=70_000.0),
+    ),
+    (
+        advice.more_memory_than_there_is,
+        case_of(machine=CARD, on_gpu_mb=80_000.0),
+        "use --microbatch_size",
+        case_of(machine=H100, on_gpu_mb=80_000.0),  # The driver did not tell.
     ),
     (advice.waits_for_data, case_of(trial=trial(data_wait=0.5)), "50% of the trial", case_of()),
     (advice.loss_not_finite, case_of(trial=trial(loss=float("nan"))), "not finite", case_of()),

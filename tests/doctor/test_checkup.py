@@ -52,11 +52,26 @@ def test_gpus_that_tensorflow_does_not_use(monkeypatch, tmp_path):
         examine(config_for(tmp_path / "run"), trial_steps=0)
 
 
-def test_the_memory_of_a_gpu_is_told_after_a_trial(monkeypatch, tmp_path):
+def test_the_memory_of_a_gpu_is_estimated_and_told_after_a_trial(monkeypatch, tmp_path):
+    """What the process holds beside it is not part of it."""
+    card = dataclasses.replace(SMALL, devices=("/device:GPU:0",), card_mb=200.0)
+    monkeypatch.setattr(checkup, "look_at_machine", lambda: card)
     monkeypatch.setattr(trial, "gpu_memory", lambda: GpuMemory(now_mb=1234.5, peak_mb=10900.0))
     found = examine(config_for(tmp_path / "run"), trial_steps=1)
-    assert found.trial.gpu_memory == GpuMemory(1234.5, 10900.0)
-    assert "MB estimated; 1,234 MB on the GPU after the trial, 10,900 at the peak" in printout(found)
+    # Weights, momenta and gradients at least.
+    assert 3 * 4 * found.parameters / 2**20 < found.on_gpu_mb < 5 * 4 * found.parameters / 2**20
+    printed = printout(found)
+    error = f"{found.on_gpu_mb / 10900.0 - 1:+.1%}"
+    assert f"{found.on_gpu_mb:,.0f} MB estimated, 10,900 measured ({error}), 1,234 after the trial" in printed
+    assert "GPU memory        200 MB" in printed
+    assert f"memory            {found.memory_mb:,.0f} MB estimated\n" in printed
+    few = dataclasses.replace(found, trial=None, on_gpu_mb=None)
+    assert printout(few).count("GPU memory") == 1
+
+
+def test_without_a_gpu_nothing_is_estimated_for_it(tmp_path):
+    found = examine(config_for(tmp_path / "run"), trial_steps=0)
+    assert found.on_gpu_mb is None and "GPU memory" not in printout(found)
 
 
 def test_the_step_is_compiled_as_training_compiles_it(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import DataConfig, ExperimentConfig, ModelConfig, TrainingConfig
-from tf_simclrv2.doctor.memory_estimate import live_peak
+from tf_simclrv2.doctor.memory_estimate import live_peak, on_gpu_mb
 
 EXAMINED = pathlib.Path(__file__).with_name("examined.py")
 R18 = ModelConfig(resnet_depth=18, image_size=32, num_classes=10)
@@ -64,6 +64,22 @@ def test_a_loop_holds_one_round():
         return tf.while_loop(lambda i, total: i < 1000, body, (0, 0.0))[1]
 
     assert 2048 <= peak_of(rounds, KILO) < 2200
+
+
+def test_a_gpu_holds_the_variables_and_the_tensors_of_a_step():
+    weight, momentum = (tf.Variable(tf.ones([256])) for _ in range(2))  # 1024 bytes each.
+
+    @tf.function(autograph=False)
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(weight * x))
+        momentum.assign_add(tape.gradient(loss, weight))  # Not read by value.
+        weight.assign_sub(x)
+
+    graph = step.get_concrete_function(KILO).graph
+    assert on_gpu_mb(graph, 4096) == (2 * 1024 + live_peak(graph) + 4096) / 2**20
+    compiled = tf.function(tf.function(step.python_function, jit_compile=True))
+    assert on_gpu_mb(compiled.get_concrete_function(KILO).graph, 4096) == on_gpu_mb(graph, 4096)
 
 
 CONFIGURATIONS = {

@@ -1,7 +1,8 @@
-"""How much of the memory of this host's GPUs is in use."""
+"""How much memory this host's GPUs have, and how much of it is in use."""
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 
 import tensorflow as tf
@@ -34,3 +35,18 @@ def gpu_memory() -> GpuMemory | None:
     if not found:
         return None
     return GpuMemory(*(max(info[name] for info in found) / MEGABYTE for name in ("current", "peak")))
+
+
+def card_mb() -> float | None:
+    """Returns the memory of the first GPU, in megabytes; None where the driver names none.
+
+    TensorFlow does not tell: with `allow_growth` its limit is what was free when it started.
+    """
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, size = ctypes.c_int(), ctypes.c_size_t()
+    failed = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0)
+    failed = failed or cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+    return None if failed else size.value / MEGABYTE

@@ -27,6 +27,7 @@ class Case:
         images: Properties of some of its training images.
         memory_mb: The estimated peak memory of training.
         trial: The timing of some steps; None if none were tried.
+        on_gpu_mb: The estimated peak of a step in the memory of a GPU; None without one.
     """
 
     plan: RunPlan
@@ -34,6 +35,7 @@ class Case:
     images: ImageSample
     memory_mb: float
     trial: Trial | None = None
+    on_gpu_mb: float | None = None
 
     @property
     def pretraining(self) -> bool:
@@ -308,13 +310,15 @@ def precision_slow_here(case: Case) -> str | None:
 
 
 def more_memory_than_there_is(case: Case) -> str | None:
-    """Warns of a run that the system would end, or slow down by swapping."""
-    if case.machine.devices or case.memory_mb <= 0.9 * case.machine.memory_mb:
+    """Warns of a run that the system would end, or slow down by swapping, or that fits no GPU."""
+    whose, needed, there = "machine", case.memory_mb, case.machine.memory_mb
+    if case.machine.devices:
+        whose, needed, there = "GPU", case.on_gpu_mb, case.machine.card_mb
+    if needed is None or there is None or needed <= 0.9 * there:
         return None
     return (
-        f"memory of the step: it needs about {case.memory_mb:,.0f} MB of the machine's "
-        f"{case.machine.memory_mb:,.0f}; use --microbatch_size, --rematerialize or a smaller "
-        "--train_batch_size."
+        f"memory of the step: it needs about {needed:,.0f} MB of the {whose}'s {there:,.0f}; use "
+        "--microbatch_size, --rematerialize or a smaller --train_batch_size."
     )
 
 

@@ -16,7 +16,7 @@ from tf_simclrv2.doctor.advice import Case, advise
 from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
 from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
-from tf_simclrv2.doctor.memory_estimate import estimated_mb
+from tf_simclrv2.doctor.memory_estimate import estimated_mb, on_gpu_mb
 from tf_simclrv2.doctor.trial import Trial, run_trial
 from tf_simclrv2.errors import RunError
 from tf_simclrv2.models.variable_paths import named_variables
@@ -43,6 +43,7 @@ class Checkup:
         checkpoint_mb: The size of one checkpoint.
         checkpoints_kept: The number of checkpoints that the run keeps.
         memory_mb: The estimated peak memory of training.
+        on_gpu_mb: The estimated peak of a step in the memory of a GPU; None without one.
         images: Properties of some training images.
         trial: The timing of the steps that were tried; None if none were.
         no_trial: Why no steps were tried; else empty.
@@ -57,6 +58,7 @@ class Checkup:
     checkpoint_mb: float
     checkpoints_kept: int
     memory_mb: float
+    on_gpu_mb: float | None
     images: ImageSample
     trial: Trial | None
     no_trial: str
@@ -97,6 +99,7 @@ def examine(
     with phase("estimating the memory", say):
         graph = step.get_concrete_function(batches.element_spec).graph
         memory_mb = estimated_mb(graph, _input_bytes(batches))
+        gpu_mb = on_gpu_mb(graph, _input_bytes(batches)) if machine.has_gpu else None
     trial, no_trial = None, "trial_steps is 0"
     if trial_steps:
         no_trial = _why_not(memory_mb, machine)
@@ -115,18 +118,19 @@ def examine(
         checkpoint_mb=checkpoint_mb,
         checkpoints_kept=_checkpoints_kept(plan),
         memory_mb=memory_mb,
+        on_gpu_mb=gpu_mb,
         images=images,
         trial=trial,
         no_trial="" if trial else no_trial,
         hours=plan.steps * trial.step_s / 3600 if trial else None,
-        advice=advise(Case(plan, machine, images, memory_mb, trial)),
+        advice=advise(Case(plan, machine, images, memory_mb, trial, gpu_mb)),
     )
 
 
 def _why_not(memory_mb: float, machine: Machine) -> str:
     """Returns why a trial is not safe; empty if it is."""
     if machine.devices:
-        return ""  # The memory of accelerators counts, and it is not known.
+        return ""  # The memory of accelerators counts; what does not fit ends the trial with a sentence.
     limit = resident_mb() + machine.free_mb * (1 - SPARED)
     return f"it would need {memory_mb:,.0f} MB" if memory_mb > limit else ""
 

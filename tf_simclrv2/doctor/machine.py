@@ -11,6 +11,7 @@ import psutil
 import tensorflow as tf
 
 from tf_simclrv2.distribution.driver import unused_gpus
+from tf_simclrv2.distribution.gpu_memory import card_mb
 
 MEGABYTE = 2**20
 PRECISIONS = ("float32", "bfloat16")
@@ -33,6 +34,7 @@ class Machine:
         matmul_gflops: GFLOP/s by precision, for a matrix product.
         compute_capability: The first GPU's version; None if it is not known.
         unused_gpus: Why TensorFlow does not use the GPUs that the driver has; empty if it does, or has none.
+        card_mb: The first GPU's memory; None if there is no GPU, or it is not known.
     """
 
     devices: tuple[str, ...]
@@ -43,6 +45,7 @@ class Machine:
     matmul_gflops: dict[str, float]
     compute_capability: tuple[int, int] | None = None
     unused_gpus: str = ""
+    card_mb: float | None = None
 
     @property
     def has_gpu(self) -> bool:
@@ -69,6 +72,7 @@ def look_at_machine() -> Machine:
         matmul_gflops={precision: _matmul_gflops(precision) for precision in PRECISIONS},
         compute_capability=details.get("compute_capability"),
         unused_gpus=unused_gpus(),
+        card_mb=card_mb() if gpus else None,
     )
 
 

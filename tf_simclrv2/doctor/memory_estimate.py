@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.ops.handle_data_util import get_resource_handle_data
 
 from tf_simclrv2.doctor.machine import MEGABYTE, resident_mb
 from tf_simclrv2.private_api import function_named
@@ -91,6 +92,29 @@ def estimated_mb(graph: Any, input_bytes: int) -> float:
         input_bytes: The size of the batches that will be in memory.
     """
     return resident_mb() + RUNTIME_MB + (ALLOCATED * live_peak(graph) + input_bytes) / MEGABYTE
+
+
+def on_gpu_mb(graph: Any, input_bytes: int) -> float:
+    """Estimates the most memory that a step takes on a GPU: what stays there between steps, and its tensors.
+
+    What stays are the variables that the step uses: weights, statistics, the optimizer's state. Gradients are
+    tensors of the graph. A compiled step holds fewer tensors than its graph has.
+
+    Args:
+        graph: The graph of the training step.
+        input_bytes: The size of the batches that will be in memory.
+    """
+    return (_held(graph) + live_peak(graph) + input_bytes) / MEGABYTE
+
+
+def _held(graph: Any) -> int:
+    """Returns the size of the variables of a graph; its own list has only those that were read by value."""
+    handles = [handle for _, handle in graph.captures if handle.dtype == tf.resource]
+    contents = [content for handle in handles for content in get_resource_handle_data(handle).shape_and_type]
+    return sum(
+        math.prod(axis.size for axis in content.shape.dim) * tf.as_dtype(content.dtype).size
+        for content in contents
+    )
 
 
 def _needed(graph: Any) -> list[tf.Operation]:

@@ -23,6 +23,7 @@ def printout(checkup: Checkup) -> str:
         _line("parameters", f"{checkup.parameters:,} are trained"),
         _line("checkpoint", f"{size:,.1f} MB; {kept}"),
         _line("memory", f"{checkup.memory_mb:,.0f} MB estimated{_measurement(checkup)}"),
+        *_gpu_lines(checkup),
         *_trial_lines(checkup),
         "advice" if checkup.advice else "advice: none",
     ]
@@ -44,6 +45,7 @@ def machine_lines(machine: Machine) -> list[str]:
         ),
         _line("cores", str(machine.cores)),
         _line("memory", f"{machine.memory_mb:,.0f} MB, of which {machine.free_mb:,.0f} are free"),
+        *([] if machine.card_mb is None else [_line("GPU memory", f"{machine.card_mb:,.0f} MB")]),
         *(
             _line(name, ", ".join(f"{precision} {speed:,.0f} GFLOP/s" for precision, speed in by.items()))
             for name, by in speeds.items()
@@ -52,14 +54,22 @@ def machine_lines(machine: Machine) -> list[str]:
 
 
 def _measurement(checkup: Checkup) -> str:
-    if checkup.trial is None:
-        return ""
-    if (on_gpu := checkup.trial.gpu_memory) is not None:
-        return f"; {on_gpu.now_mb:,.0f} MB on the GPU after the trial, {on_gpu.peak_mb:,.0f} at the peak"
-    if checkup.machine.devices:  # The memory of another accelerator is not measured.
+    # Beside an accelerator, a process holds what no estimate knows of, such as the libraries of CUDA.
+    if checkup.trial is None or checkup.machine.devices:
         return ""
     peak = checkup.trial.peak_mb
     return f", {peak:,.0f} measured ({checkup.memory_mb / peak - 1:+.1%})"
+
+
+def _gpu_lines(checkup: Checkup) -> list[str]:
+    estimated, trial = checkup.on_gpu_mb, checkup.trial
+    if estimated is None:
+        return []
+    words = f"{estimated:,.0f} MB estimated"
+    if trial is not None and (found := trial.gpu_memory) is not None:
+        error = f"{estimated / found.peak_mb - 1:+.1%}"
+        words += f", {found.peak_mb:,.0f} measured ({error}), {found.now_mb:,.0f} after the trial"
+    return [_line("GPU memory", words)]
 
 
 def _trial_lines(checkup: Checkup) -> list[str]:
