@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +20,8 @@ from tf_simclrv2.auto.auto_config import AutoConfig
 from tf_simclrv2.auto.commands import Choices
 from tf_simclrv2.auto.conductor import Conductor
 from tf_simclrv2.auto.schedule import Measured
+from tf_simclrv2.data.labels_file import read_labels
+from tf_simclrv2.errors import RunError
 from tf_simclrv2.files import write_json
 
 COLORS = {"red": (220, 40, 40), "blue": (40, 40, 220)}
@@ -52,13 +56,13 @@ def folder(tmp_path):
 
 
 class Rehearsed(Conductor):
-    """Notes the stages and what each would have reached, and runs none."""
+    """Notes the stages and what each would have reached, and runs none; `unsaved` ones end with nothing."""
 
     reached: dict[str, float]
-    left: dict[str, float]
+    unsaved: tuple[str, ...]
 
-    def run(self, stage, spare_s=None):
-        if self.done(stage.name):
+    def run(self, stage, spare_s=None, start_s=0.0):
+        if self.done(stage.name) or stage.name in self.unsaved:
             return
         self._say(f"$ {stage.text}")
         if stage.name in self.reached:
@@ -73,14 +77,18 @@ class Rehearsed(Conductor):
 def rehearse(folder, monkeypatch):
     """Returns a function that does a job whose stages reach certain accuracies; it returns their names."""
 
-    def do(labels: str | None, budget: str = "2h", **reached: float) -> tuple[list[str], str]:
-        lines: list[str] = []
+    def do(
+        labels: str | None, budget: str = "2h", unsaved: tuple[str, ...] = (), dry_run=False, **reached: float
+    ) -> tuple[list[str], str]:
+        do.lines = lines = []
         monkeypatch.setattr(Rehearsed, "reached", reached, raising=False)
+        monkeypatch.setattr(Rehearsed, "unsaved", unsaved, raising=False)
         monkeypatch.setattr(job, "Conductor", Rehearsed)
         monkeypatch.setattr(job, "choose_network", lambda *_: (CHOICES, Measured(40, 20.0, 0.01)))
         monkeypatch.setattr(job, "write_comparison", lambda *_: None)
         path = labels and str(folder / labels)
-        last = auto(AutoConfig(str(folder / "pictures"), str(folder / "job"), budget, path), lines.append)
+        config = AutoConfig(str(folder / "pictures"), str(folder / "job"), budget, path, dry_run)
+        last = auto(config, lines.append)
         record = json.loads((folder / "job" / "auto.json").read_text())
         return list(record["stages"]), last
 
@@ -98,8 +106,10 @@ def test_the_best_layer_and_a_student_that_pays(rehearse, folder):
     ]
     stages = json.loads((folder / "job" / "auto.json").read_text())["stages"]
     command = {name: shlex.split(stage["command"]) for name, stage in stages.items()}
-    assert "--ft_proj_selector=2" in command["finetuned"] and "--train_split=labeled" in command["finetuned"]
-    assert all("--train_split=learn" in command[name] for name in LAYERS)
+    labels_from = f"--labels_from={folder}/job/data/"
+    assert "--ft_proj_selector=2" in command["finetuned"]
+    assert all(f"{labels_from}learn.csv" in command[name] for name in (*LAYERS, "student"))
+    assert all(f"{labels_from}labeled.csv" in command[name] for name in ("finetuned", "distilled"))
     assert f"--teacher={folder}/job/layer_2" in command["student"]
     assert f"--teacher={folder}/job/finetuned" in command["distilled"]
     assert all("--ft_proj_selector=2" in command[name] for name in ("student", "distilled"))
@@ -124,10 +134,83 @@ def test_the_test_pictures_choose_nothing(rehearse, folder):
     rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=1.0, distilled=0.9)
     stages = json.loads((folder / "job" / "auto.json").read_text())["stages"]
     used = {name for name, stage in stages.items() if "--eval_split=test" in stage["command"]}
-    assert used == {"finetuned", "distilled"}
-    held_out = {path.resolve().name for path in (folder / "job" / "data" / "choose").rglob("*.png")}
-    learned = {path.resolve().name for path in (folder / "job" / "data" / "learn").rglob("*.png")}
+    assert used == {"pretrained", "finetuned", "distilled"}
+    data = folder / "job" / "data"
+    held_out = {path.resolve().name for path in (data / "choose").rglob("*.png")}
+    learned = {os.path.basename(name) for name in read_labels(str(data / "learn.csv"))}
     assert len(held_out) == 4 and len(learned) == 12 and not held_out & learned
+    assert len(read_labels(str(data / "labeled.csv"))) == 16
+
+
+def test_without_test_pictures_the_held_out_labels_probe_what_was_pretrained(rehearse, folder):
+    """From labels that are not among them."""
+    shutil.rmtree(folder / "pictures" / "test")
+    rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=0.5)
+    stages = json.loads((folder / "job" / "auto.json").read_text())["stages"]
+    words = shlex.split(stages["pretrained"]["command"])
+    assert {"--eval_split=choose", "--eval_protocols=linear,knn"} <= set(words)
+    assert f"--labels_from={folder}/job/data/learn.csv" in words
+
+
+def test_too_short_a_budget_is_refused_before_anything_is_written(rehearse, folder):
+    """With the least that is enough, which is then taken."""
+    with pytest.raises(ConfigError, match=r"budget is '2m', but .* pass --budget=(\d+m) or more") as refused:
+        rehearse("16_labels.csv", "2m")
+    assert not (folder / "job").exists()
+    least = re.findall(r"--budget=(\d+m)", str(refused.value))[0]
+    names, _ = rehearse("16_labels.csv", least, finetuned=0.8)
+    assert names[:2] == ["pretrained", "finetuned"] and names[-1] == "model"
+
+
+def test_pretraining_without_a_checkpoint_ends_the_job_and_is_continued(rehearse):
+    with pytest.raises(RunError, match=r"first checkpoint within 5m; type the same command with --budget="):
+        rehearse("16_labels.csv", "5m", unsaved=("pretrained",))
+    names, _ = rehearse("16_labels.csv", "1h", **LAYERS, finetuned=0.8, student=0.5)
+    assert names[0] == "pretrained" and names[-1] == "model"
+
+
+def test_a_network_that_was_not_fine_tuned_is_replaced_by_the_best_layer(rehearse, folder):
+    names, last = rehearse("16_labels.csv", **LAYERS, unsaved=("finetuned",))
+    assert names == ["pretrained", *LAYERS, "model"]
+    assert last.startswith("layer_2 in ") and "top-1 1.0000 on 4 labels that were held out" in last
+    again, last = rehearse("16_labels.csv", "4h", **LAYERS, finetuned=0.8, student=0.5)
+    assert again[-3:] == ["finetuned", "student", "model"] and last.startswith("finetuned in ")
+    record = json.loads((folder / "job" / "auto.json").read_text())
+    assert f"--model_dir={folder}/job/finetuned" in record["stages"]["model"]["command"]
+
+
+def test_without_any_time_for_labels_there_is_an_encoder(rehearse):
+    names, last = rehearse("2_labels.csv", unsaved=("finetuned",))
+    assert names == ["pretrained", "model"] and "next: simclrv2 embed" in last
+
+
+def test_a_rehearsal_makes_what_its_commands_read_and_the_job_goes_on(rehearse, folder):
+    names, last = rehearse("16_labels.csv", dry_run=True)
+    assert names == [] and last.startswith("nothing was trained")
+    planned = [line.removeprefix("$ ") for line in rehearse.lines if line.startswith("$ ")]
+    for line in planned:
+        paths = re.findall(r"--(?:data_dir|labels_from)=(\S+)", line)
+        assert all(os.path.exists(path) for path in paths) and (len(paths) == 2 or "export" in line)
+    (finetuned,) = [line for line in planned if "/finetuned " in line and "finetune " in line]
+    assert finetuned.endswith("# layer 0 stands for the best of 0, 1, 2")
+    before = json.loads((folder / "job" / "auto.json").read_text())["used_s"]
+    names, _ = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=0.5)
+    assert names[-1] == "model"
+    typed = [line.removeprefix("$ ") for line in rehearse.lines if line.startswith("$ ")]
+    assert {line.split("  #")[0] for line in planned[:4]} <= set(typed) and before > 0
+
+
+def test_what_was_found_and_chosen_is_said_in_ten_lines_or_so(rehearse, folder):
+    rehearse("16_labels.csv", dry_run=True)
+    assert len(rehearse.lines) <= 12
+    (network,) = [line for line in rehearse.lines if line.startswith("network: ")]
+    assert "learning rate 0.424 (0.075·√32)" in network  # 0.075 · 5.657
+    assert network.endswith(f"2h for all, in {folder}/job")
+
+
+def test_a_job_without_an_output_is_named_after_its_pictures(tmp_path):
+    assert AutoConfig(f"{tmp_path}/holiday/").folder == "runs/auto_holiday"
+    assert AutoConfig("holiday", "elsewhere").folder == "elsewhere"
 
 
 def test_one_label_of_a_class_is_not_held_out(rehearse):
@@ -183,18 +266,22 @@ def test_a_job_in_small(folder):
     short = ("--", "--train_epochs=1", "--seed=3")
     dry = finished(command(folder, "--dry_run", *short), 600)
     assert dry.returncode == 0, dry.stderr
-    assert not (folder / "job").exists()
+    assert sorted(os.listdir(folder / "job")) == ["auto.json", "data"]
     promised = [line.removeprefix("$ ") for line in dry.stdout.splitlines() if line.startswith("$ ")]
     assert [line.split()[1] for line in promised] == ["run", "run", "export"]
     done = finished(command(folder, *short), 600)
     assert done.returncode == 0, done.stderr
     typed = [line.removeprefix("$ ") for line in done.stdout.splitlines() if line.startswith("$ ")]
-    assert promised[-1] == typed[-1] == typed[2]
+    assert promised == typed[:3] == typed[3:]
     assert all("--seed=3" in line for line in typed if " run " in line)
     last = done.stdout.splitlines()[-1]
     result = json.loads((folder / "job" / "finetuned" / "result.json").read_text())
+    probed = json.loads((folder / "job" / "pretrained" / "result.json").read_text())
+    linear = probed["linear/final_avg_pool/top_1_accuracy"]
+    assert f"linear classifier {100 * linear:.1f} %" in done.stdout
     assert f"top-1 {result['eval/label_top_1_accuracy']:.4f} on the test pictures" in last
     report = (folder / "job" / "report.html").read_text()
+    assert f"linear classifier {100 * linear:.1f} %" in report
     assert "How it came about" in report and "40 images without classes" in report
     (names,) = (folder / "job" / "model").rglob("labels.txt")  # In the folder of its version.
     assert names.read_text().split() == ["blue", "red"]

@@ -3,7 +3,7 @@
 import pytest
 
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.auto.budget import Clock, duration, seconds_of
+from tf_simclrv2.auto.budget import Clock, duration, in_minutes, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,8 @@ def test_what_was_used_before_counts():
 )
 def test_durations_are_said_as_people_do(seconds, words):
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(61, "2m"), (120, "2m"), (3601, "61m")])
+def test_a_budget_in_minutes_holds_the_seconds(seconds, words):
+    assert in_minutes(seconds) == words and seconds_of(words) >= seconds

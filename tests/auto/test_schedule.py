@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tf_simclrv2.auto.commands import label_batch, label_epochs
-from tf_simclrv2.auto.schedule import Measured, schedule
+from tf_simclrv2.auto.schedule import Measured, least_s, schedule
 
 MEASURED = Measured(images=1_000, start_s=20.0, image_s=0.002)
 
@@ -51,3 +51,11 @@ def test_without_labels_only_the_end_is_left():
 def test_without_labels_to_spare_no_layers_are_compared():
     plan = schedule(MEASURED, 10, 0, 10_000.0, pretrained=True)
     assert plan.layers == (1,) and not plan.distills
+
+
+def test_the_least_is_an_epoch_and_what_cannot_be_left_out():
+    # A start and an evaluation, an epoch; then fine-tuning on 70 labels, export and report with a fifth more.
+    evaluation, epoch = 0.5 * 20 + 1_000 * 0.002 * 0.2, 1_000 * 0.002
+    fewest = MEASURED.finetune_s(70) + MEASURED.closing_s
+    assert least_s(MEASURED, 70) == pytest.approx(20 + evaluation + epoch + 1.2 * fewest)
+    assert least_s(MEASURED, 0) == pytest.approx(20 + epoch + 1.2 * MEASURED.closing_s)

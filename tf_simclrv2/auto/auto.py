@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import shlex
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from tf_simclrv2.auto.announcement import found_lines, planned_lines
 from tf_simclrv2.auto.auto_config import AutoConfig
-from tf_simclrv2.auto.budget import Clock, duration, seconds_of
+from tf_simclrv2.auto.budget import Clock, duration, in_minutes, seconds_of
 from tf_simclrv2.auto.commands import (
     CHOOSE,
     DATA,
@@ -26,13 +26,15 @@ from tf_simclrv2.auto.commands import (
     TEST,
     Choices,
     Commands,
+    Stage,
 )
 from tf_simclrv2.auto.conductor import Conductor, Record
-from tf_simclrv2.auto.linked_folders import link_classes, link_folder
-from tf_simclrv2.auto.outcome import accuracy, best_layer
+from tf_simclrv2.auto.linked_folders import link_classes, link_folder, write_labels
+from tf_simclrv2.auto.outcome import accuracy, best_layer, percent, probe_accuracies
 from tf_simclrv2.auto.pictures import Pictures, count_labels, look_at, split_labels
-from tf_simclrv2.auto.schedule import Measured, Schedule, schedule
+from tf_simclrv2.auto.schedule import Measured, Schedule, least_s, schedule
 from tf_simclrv2.auto.trials import choose_network, run_trial
+from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.report.build import write_comparison
 from tf_simclrv2.report.story import Chapter, Story
@@ -40,6 +42,10 @@ from tf_simclrv2.report.story import Chapter, Story
 REPORT = "report.html"
 # The share of the budget after which no further network is tried.
 _TRIAL_SHARE = 0.1
+# The share of its time for which pretraining is planned: one that is cut short is not evaluated either.
+_STEPS_SHARE = 0.9
+# What a budget that is recommended has beyond what is estimated to be needed.
+_SLACK = 1.2
 
 
 def auto(config: AutoConfig, say: Say = say_at_once) -> str:
@@ -62,9 +68,9 @@ def auto(config: AutoConfig, say: Say = say_at_once) -> str:
 
     Example:
         >>> auto(AutoConfig(data_dir="pictures", output="runs/auto", budget="2h"))
-        'top-1 0.9222 on 360 pictures … ; serve it with: simclrv2 serve runs/auto/model'
+        'finetuned in 93 min of 2h, top-1 0.9222 on the test pictures; … next: simclrv2 serve runs/auto/model'
     """
-    record = Record.open(config.output, config.identity)
+    record = Record.open(config.folder, config.identity)
     # The stages need the accelerators; this process only looks at files.
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
@@ -85,82 +91,105 @@ class _Job:
         self._learn, self._choose = split_labels(pictures.labeled) if comparable else ({}, {})
 
     def do(self) -> str:
+        choices, measured = self._settings()
+        commands = Commands(self._config.folder, choices, self._config.flags)
+        self._link(self._config.folder)
+        self._conductor.note()
+        plan, learn = self._schedule(measured, False), count_labels(self._learn)
+        planned = planned_lines(commands, plan, self._pictures, learn, self._pretraining(commands))
+        for line in (*self._found_lines(choices), *planned):
+            self._say(line)
         if self._config.dry_run:
-            with tempfile.TemporaryDirectory() as folder:
-                self._plan(folder)
-            return "nothing was written; the same command without --dry_run runs these"
-        os.makedirs(self._config.output, exist_ok=True)
-        commands, measured = self._plan(self._config.output)
-        self._conductor.run(commands.pretrain(), self._schedule(measured, pretrained=False).seconds)
-        final = self._decided("final", lambda: self._use_labels(commands, measured))
-        self._conductor.run(commands.export(final))
+            return "nothing was trained; the same command without --dry_run continues, or type its commands"
+        self._pretrain(commands, measured)
+        final = self._use_labels(commands, measured)
+        self._export(commands.export(final))
         self._report(final)
         self._conductor.note()
         return self._last_line(final)
 
-    def _plan(self, folder: str) -> tuple[Commands, Measured]:
-        """Chooses the settings, or takes those of a job that continues, and says all of it."""
-        self._link(folder)
-        facts = self._record.facts
-        if "choices" not in facts:
-            with phase("trying networks", self._say):
+    def _settings(self) -> tuple[Choices, Measured]:
+        """Chooses the settings, or takes those of a job that continues."""
+        facts, conductor = self._record.facts, self._conductor
+        begun = conductor.done(PRETRAINED) or conductor.saved(PRETRAINED)
+        if "choices" not in facts or not (begun or facts.get("budget") == self._config.budget):
+            with tempfile.TemporaryDirectory() as folder, phase("trying networks", self._say):
+                link_folder(os.path.join(folder, DATA, PICTURES), self._pictures.folder)
                 found = choose_network(
                     functools.partial(run_trial, folder, self._pictures.count, self._config.flags),
                     self._pictures.count,
                     self._pictures.median_side,
-                    lambda measured: self._clock.left_s - self._schedule(measured, False).seconds,
+                    self._pretraining_s,
                     _TRIAL_SHARE * self._clock.budget_s,
                 )
             facts["choices"], facts["measured"] = map(dataclasses.asdict, found)
-            if not self._config.dry_run:
-                self._conductor.note()
+            facts["budget"] = self._config.budget
         choices, measured = Choices(**facts["choices"]), Measured(**facts["measured"])
-        commands = Commands(self._config.output, choices, self._config.flags)
-        for line in self._plan_lines(commands, choices, measured):
-            self._say(line)
-        return commands, measured
+        if not begun:
+            self._refuse_short_budget(measured)
+        return choices, measured
+
+    def _pretraining_s(self, measured: Measured) -> float:
+        """Seconds for the steps of pretraining."""
+        beside = measured.beside_steps_s(probed=self._probed_split is not None)
+        left = self._clock.left_s - self._schedule(measured, False).seconds - beside
+        return _STEPS_SHARE * left
+
+    def _refuse_short_budget(self, measured: Measured) -> None:
+        """Before anything is trained or written, if what has to be done does not fit."""
+        needed, used = least_s(measured, self._pictures.label_count), self._clock.used_s
+        if self._clock.left_s < needed:
+            raise ConfigError(
+                f"budget is {self._config.budget!r}, but an epoch of these pictures, "
+                f"{'fine-tuning, ' if self._pictures.labeled else ''}the export and the report take about "
+                f"{duration(needed)} here, and {duration(used)} went into looking at them; pass "
+                f"--budget={in_minutes(used + _SLACK * needed)} or more."
+            )
 
     def _link(self, folder: str) -> None:
+        """Makes what the commands read."""
         data, pictures = os.path.join(folder, DATA), self._pictures
         link_folder(os.path.join(data, PICTURES), pictures.folder)
-        for name, labeled in ((LEARN, self._learn), (CHOOSE, self._choose), (LABELED, pictures.labeled)):
+        for name, labeled in ((LEARN, self._learn), (LABELED, pictures.labeled)):
             if labeled:
-                link_classes(os.path.join(data, name), labeled)
+                write_labels(os.path.join(data, name), PICTURES, pictures.folder, labeled)
+        if self._choose:
+            link_classes(os.path.join(data, CHOOSE), self._choose)
         if pictures.test_folder:
             link_folder(os.path.join(data, TEST), pictures.test_folder)
+
+    def _pretrain(self, commands: Commands, measured: Measured) -> None:
+        """Pretrains; what has no checkpoint cannot be continued from."""
+        if not self._conductor.done(PRETRAINED):
+            self._run(self._pretraining(commands), measured, self._schedule(measured, False).seconds)
+        if not self._conductor.done(PRETRAINED):
+            needed = self._clock.used_s + _SLACK * least_s(measured, self._pictures.label_count)
+            raise RunError(
+                f"pretraining did not get to its first checkpoint within {self._config.budget}; type the "
+                f"same command with --budget={in_minutes(needed)} or more to continue."
+            )
+        if (reached := self._reached(PRETRAINED)) != "-":
+            held_out = f"{count_labels(self._choose)} held-out pictures"
+            on = "the test pictures" if self._test_split else held_out
+            self._say(f"pretrained, with frozen features: {reached} of {on}")
+
+    def _pretraining(self, commands: Commands) -> Stage:
+        # A classifier of the features that had seen the pictures to test on would flatter them.
+        return commands.pretrain(LABELED if self._test_split else LEARN, self._probed_split)
+
+    def _export(self, stage: Stage) -> None:
+        """Exports; an earlier export of another stage, for which time sufficed then, is replaced."""
+        if self._record.stages.get(MODEL, {}).get("command") != stage.text:
+            self._record.stages.pop(MODEL, None)
+        self._conductor.run(stage)
+
+    def _run(self, stage: Stage, measured: Measured, spare_s: float) -> None:
+        self._conductor.run(stage, spare_s, measured.start_s)
 
     def _schedule(self, measured: Measured, pretrained: bool) -> Schedule:
         return schedule(
             measured, self._pictures.label_count, count_labels(self._learn), self._clock.left_s, pretrained
         )
-
-    def _found_lines(self, choices: Choices) -> list[str]:
-        pictures = self._pictures
-        labels = f"{pictures.label_count:,} labels in {len(pictures.labeled)} classes"
-        flags = self._config.flags
-        return [
-            f"pictures: {pictures.summary}; the shorter side has {pictures.median_side:.0f} pixels",
-            f"labels: {labels}" if pictures.labeled else "labels: none, so the result is an encoder",
-            f"network: ResNet-{choices.depth} at {choices.image_size} pixels, {choices.precision}, batch "
-            f"{choices.batch_size}, {choices.epochs} epochs of pretraining; {self._config.budget} for all",
-            *([f"your flags, which override these: {shlex.join(flags)}"] if flags else []),
-        ]
-
-    def _plan_lines(self, commands: Commands, choices: Choices, measured: Measured) -> list[str]:
-        """What was found and what will be typed."""
-        lines, pictures = self._found_lines(choices), self._pictures
-        plan, test = self._schedule(measured, False), self._test_split
-        stages = [commands.pretrain()]
-        if pictures.labeled:
-            learn, labels, first = count_labels(self._learn), pictures.label_count, plan.layers[0]
-            if len(plan.layers) > 1 or plan.distills:
-                stages += [commands.finetune(f"layer_{i}", i, learn, LEARN, CHOOSE) for i in plan.layers]
-            stages.append(commands.finetune("finetuned", first, labels, LABELED, test))
-            if plan.distills:
-                stages.append(commands.distill("student", f"layer_{first}", first, CHOOSE))
-                stages.append(commands.distill("distilled", "finetuned", first, test))
-        stages.append(commands.export(stages[-1].name))
-        return [*lines, *(f"$ {stage.text}" for stage in stages)]
 
     def _decided(self, name: str, decide: Callable[[], Any]) -> Any:
         """Decides once: a job that continues has less time left, by which it might decide otherwise."""
@@ -178,28 +207,34 @@ class _Job:
         layer = layers[0]
         if len(layers) > 1:
             layer = self._decided("layer", lambda: self._compare_layers(commands, measured))
-        self._conductor.run(
-            commands.finetune("finetuned", layer, labels, LABELED, self._test_split), measured.closing_s
-        )
-        return self._distill_if_it_pays(commands, measured, layer)
+        stage = commands.finetune("finetuned", layer, labels, LABELED, self._test_split)
+        self._run(stage, measured, measured.closing_s)
+        if self._conductor.done(stage.name):
+            return self._distill_if_it_pays(commands, measured, layer)
+        best = next(name for name in (f"layer_{layer}", PRETRAINED) if self._conductor.done(name))
+        self._say(f"{best} is taken instead; the same command with a larger --budget continues")
+        return best
 
     def _distill_if_it_pays(self, commands: Commands, measured: Measured, layer: int) -> str:
         """Tries a student on the held-out labels first; returns the name of the stage that is taken."""
-        output, learn, teacher = self._config.output, count_labels(self._learn), f"layer_{layer}"
+        learn, teacher = count_labels(self._learn), f"layer_{layer}"
         last = measured.closing_s + measured.distill_s()
         both = last + measured.distill_s()
         needed = both + (0.0 if self._conductor.done(teacher) else measured.finetune_s(learn))
         if not learn or not self._decided("distills", lambda: self._clock.left_s > needed):
             return "finetuned"
-        self._conductor.run(commands.finetune(teacher, layer, learn, LEARN, CHOOSE), both)
-        self._conductor.run(commands.distill("student", teacher, layer, CHOOSE), last)
-        found, before = accuracy(output, "student"), accuracy(output, teacher)
-        if found is None or before is None or found < before:
-            self._say(f"distillation did not help: {_percent(found)}, its teacher {_percent(before)}")
+        self._run(commands.finetune(teacher, layer, learn, LEARN, CHOOSE), measured, both)
+        if not self._conductor.done(teacher):
             return "finetuned"
-        self._conductor.run(
-            commands.distill("distilled", "finetuned", layer, self._test_split), measured.closing_s
-        )
+        self._run(commands.distill("student", teacher, layer, LEARN, CHOOSE), measured, last)
+        found, before = (accuracy(self._config.folder, name) for name in ("student", teacher))
+        if found is None or before is None:  # There was no time; that was said.
+            return "finetuned"
+        if found < before:
+            self._say(f"distillation did not help: {percent(found)}, its teacher {percent(before)}")
+            return "finetuned"
+        stage = commands.distill("distilled", "finetuned", layer, LABELED, self._test_split)
+        self._run(stage, measured, measured.closing_s)
         return "distilled" if self._conductor.whole("distilled") else "finetuned"
 
     def _compare_layers(self, commands: Commands, measured: Measured) -> int:
@@ -211,10 +246,10 @@ class _Job:
             fits = self._clock.left_s >= needed + measured.finetune_s(learn)
             if found and not fits and not self._conductor.done(name):
                 continue
-            self._conductor.run(commands.finetune(name, layer, learn, LEARN, CHOOSE), needed)
-            found[layer] = accuracy(self._config.output, name)
+            self._run(commands.finetune(name, layer, learn, LEARN, CHOOSE), measured, needed)
+            found[layer] = accuracy(self._config.folder, name)
         layer = best_layer(found)
-        numbers = ", ".join(f"layer {at} {_percent(value)}" for at, value in found.items())
+        numbers = ", ".join(f"layer {at} {percent(value)}" for at, value in found.items())
         held_out = f"{count_labels(self._choose)} held-out pictures"
         self._say(f"fine-tuned from {numbers} of {held_out}; using layer {layer}")
         return layer
@@ -223,38 +258,44 @@ class _Job:
     def _test_split(self) -> str | None:
         return TEST if self._pictures.test_folder else None
 
+    @property
+    def _probed_split(self) -> str | None:
+        """What the pretrained network is evaluated on."""
+        return self._test_split or (CHOOSE if self._choose else None)
+
     def _report(self, final: str) -> None:
-        stages = self._record.stages
+        folder, stages = self._config.folder, self._record.stages
         chapters = [
-            Chapter(
-                name,
-                stage["command"],
-                duration(stage["seconds"]),
-                _percent(accuracy(self._config.output, name)),
-            )
+            Chapter(name, stage["command"], duration(stage["seconds"]), self._reached(name))
             for name, stage in stages.items()
         ]
         choices = Choices(**self._record.facts["choices"])
         story = Story(tuple(self._found_lines(choices)), tuple(chapters), self._last_line(final))
-        paths = [os.path.join(self._config.output, name) for name in stages if name != MODEL]
+        paths = [os.path.join(folder, name) for name in stages if name != MODEL]
         with phase("writing the report", self._say):
-            write_comparison(paths, os.path.join(self._config.output, REPORT), story)
+            write_comparison(paths, os.path.join(folder, REPORT), story)
+
+    def _found_lines(self, choices: Choices) -> list[str]:
+        config = self._config
+        return found_lines(self._pictures, choices, config.budget, config.folder, config.flags)
+
+    def _reached(self, stage: str) -> str:
+        if stage != PRETRAINED:
+            return percent(accuracy(self._config.folder, stage))
+        found = probe_accuracies(self._config.folder, PRETRAINED)
+        return ", ".join(f"{name} {percent(value)}" for name, value in found.items()) or "-"
 
     def _last_line(self, final: str) -> str:
-        output = self._config.output
-        served = os.path.join(output, MODEL)
+        folder = self._config.folder
+        served = os.path.join(folder, MODEL)
         took = f"{duration(self._clock.used_s)} of {self._config.budget}"
         if final == PRETRAINED:
             next_ = f"simclrv2 embed {served} --data_dir=FOLDER"
-            return f"pretrained in {took}; see {output}/{REPORT}; next: {next_}"
-        found, on = accuracy(output, final), "the test pictures"
-        if found is None:
-            layers = [accuracy(output, f"layer_{layer}") for layer in range(HEAD_LAYERS)]
+            return f"pretrained in {took}; see {folder}/{REPORT}; next: {next_}"
+        found, on = accuracy(folder, final), "the test pictures"
+        if found is None or final.startswith("layer_"):
+            layers = [accuracy(folder, f"layer_{layer}") for layer in range(HEAD_LAYERS)]
             found = max((value for value in layers if value is not None), default=None)
             on = f"{count_labels(self._choose)} held-out labels, before it was trained on them"
         top_1 = "no accuracy was measured" if found is None else f"top-1 {found:.4f} on {on}"
-        return f"{final} in {took}, {top_1}; see {output}/{REPORT}; next: simclrv2 serve {served}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+        return f"{final} in {took}, {top_1}; see {folder}/{REPORT}; next: simclrv2 serve {served}"

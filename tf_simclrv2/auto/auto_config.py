@@ -21,20 +21,27 @@ class AutoConfig:
     """
 
     data_dir: str = required("The pictures: a folder of them, of class folders, or of train and test.")
-    output: str = required("The folder of the job; a job that was stopped continues in it.")
+    output: str | None = setting(
+        None, "The folder of the job; a job that was stopped continues in it. By default runs/auto_NAME."
+    )
     budget: str = setting("2h", "The time that it may take, such as 90m.")
     labels_from: str | None = setting(
         None, "A CSV file with path and label; by default the labels are those of class folders."
     )
-    dry_run: bool = setting(False, "Measure, print the commands, and write nothing.")
+    dry_run: bool = setting(False, "Measure and print the commands; write only what they read.")
     flags: tuple[str, ...] = setting((), "Further flags for every training.", flag=None)
 
     def __post_init__(self) -> None:
         check_settings(self)
         seconds_of(self.budget)
         for name in ("data_dir", "output"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} is not set; pass --{name}=DIR.")
+            if getattr(self, name) == "":
+                raise ConfigError(f"{name} is empty; pass --{name}=DIR.")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the job."""
+        return self.output or os.path.join("runs", f"auto_{os.path.basename(os.path.abspath(self.data_dir))}")
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 
@@ -9,7 +10,8 @@ from tf_simclrv2.errors import ConfigError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WRITTEN = re.compile(r"(?:(\d+(?:\.\d+)?)([dhms]))+")
-# Starting TensorFlow and tracing a network takes a good part of a minute, and there are some stages.
+# The stages start TensorFlow seven times, which takes longer than this on any machine. What certain pictures
+# take is known after a trial (`schedule.least_s`).
 SHORTEST = 120.0
 
 
@@ -30,7 +32,7 @@ def seconds_of(budget: str) -> float:
     seconds = float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
     if seconds < SHORTEST:
         raise ConfigError(
-            f"budget is {budget!r}, but starting the stages alone takes about {SHORTEST / 60:.0f} minutes; "
+            f"budget is {budget!r}, but starting the stages alone takes over {SHORTEST / 60:.0f} minutes; "
             "allow 10m or more."
         )
     return seconds
@@ -42,6 +44,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def in_minutes(seconds: float) -> str:
+    """Returns the least budget of whole minutes that holds some seconds, as `--budget` takes it: `7m`."""
+    return f"{math.ceil(seconds / 60)}m"
 
 
 class Clock:

@@ -9,14 +9,18 @@ import shlex
 
 from tf_simclrv2.auto.choices import augmentation, contrast
 
-# The splits in OUTPUT/data: all pictures; those with a label, in two parts, and together; those held back.
-PICTURES, LEARN, CHOOSE, LABELED, TEST = "pictures", "learn", "choose", "labeled", "test"
+# The splits in OUTPUT/data: all pictures; some with a label to choose by; those held back.
+PICTURES, CHOOSE, TEST = "pictures", "choose", "test"
+# The files of labels there: of all pictures but those to choose by, and of all.
+LEARN, LABELED = "learn.csv", "labeled.csv"
 DATA, PRETRAINED, MODEL = "data", "pretrained", "model"
 # Images per step of fine-tuning and of distillation, at most, and steps of fine-tuning, at least.
 _LABEL_BATCH, _DISTILL_BATCH = 64, 64
 _FEWEST_STEPS, _EPOCHS = 200, (20, 100)
 # Head layers of the network, and epochs of a student that starts from the pretrained network.
 HEAD_LAYERS, DISTILL_EPOCHS = 3, 12
+# Learning rate of pretraining, to be multiplied by the square root of the batch size.
+BASE_RATE = 0.075
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Choices:
     precision: str
     epochs: int
 
+    @property
+    def learning_rate(self) -> float:
+        """Of pretraining."""
+        return BASE_RATE * math.sqrt(self.batch_size)
+
 
 def label_batch(labels: int) -> int:
     """Returns the images per step of fine-tuning: half of a small set, so that an epoch has two steps."""
@@ -92,18 +101,25 @@ class Commands:
             "trial", "pretrain", {**self._pretraining, **own}, extra=("--doctor",), directory=False
         )
 
-    def pretrain(self) -> Stage:
-        """Pretrains on all pictures; their labels, if they have any, are not used."""
-        own = {"train_epochs": self._choices.epochs, "lineareval_while_pretraining": "false", "mode": "train"}
+    def pretrain(self, labels_file: str = LABELED, eval_split: str | None = None) -> Stage:
+        """Pretrains on all pictures; labels serve the evaluation at the end, if there is a split for it."""
+        own = {
+            "train_epochs": self._choices.epochs,
+            "lineareval_while_pretraining": "false",
+            **self._evaluated(eval_split),
+        }
+        if eval_split is not None:
+            own |= {"eval_protocols": "linear,knn", "labels_from": self._labels(labels_file)}
         return self._run(PRETRAINED, "pretrain", {**self._pretraining, **own})
 
-    def finetune(self, name: str, layer: int, labels: int, split: str, eval_split: str | None) -> Stage:
-        """Fine-tunes from a layer of the projection head, on `labels` pictures of a split."""
+    def finetune(self, name: str, layer: int, labels: int, labels_file: str, eval_split: str | None) -> Stage:
+        """Fine-tunes from a layer of the projection head, on the `labels` pictures of a file of labels."""
         epochs = label_epochs(labels)
         settings = {
             "checkpoint": self.path(PRETRAINED),
             "ft_proj_selector": layer,
-            "train_split": split,
+            "train_split": PICTURES,
+            "labels_from": self._labels(labels_file),
             "train_batch_size": label_batch(labels),
             "train_epochs": epochs,
             "checkpoint_epochs": epochs,
@@ -114,8 +130,8 @@ class Commands:
         }
         return self._run(name, "finetune", settings)
 
-    def distill(self, name: str, teacher: str, layer: int, eval_split: str | None) -> Stage:
-        """Distills a network that was fine-tuned from a layer, on all pictures.
+    def distill(self, name: str, teacher: str, layer: int, labels_file: str, eval_split: str | None) -> Stage:
+        """Distills a network that was fine-tuned from a layer, on all pictures; a file names its classes.
 
         The student is the same network, as in the paper's self-distillation, and starts from the pretrained
         one.
@@ -125,6 +141,7 @@ class Commands:
             "checkpoint": self.path(PRETRAINED),
             "ft_proj_selector": layer,
             "train_split": PICTURES,
+            "labels_from": self._labels(labels_file),
             "train_batch_size": min(_DISTILL_BATCH, self._choices.batch_size),
             "train_epochs": DISTILL_EPOCHS,
             "checkpoint_epochs": DISTILL_EPOCHS,
@@ -147,7 +164,7 @@ class Commands:
             "train_split": PICTURES,
             "num_proj_layers": HEAD_LAYERS,
             "train_batch_size": choices.batch_size,
-            "learning_rate": 0.075,
+            "learning_rate": BASE_RATE,
             "learning_rate_scaling": "sqrt",
             "weight_decay": 1e-4,
             **contrast(choices.image_size),
@@ -155,6 +172,9 @@ class Commands:
             "checkpoint_epochs": max(1, choices.epochs // 10),
             "keep_checkpoint_max": 1,
         }
+
+    def _labels(self, file: str) -> str:
+        return os.path.join(self.path(DATA), file)
 
     def _evaluated(self, split: str | None) -> dict[str, object]:
         return {"mode": "train"} if split is None else {"mode": "train_then_eval", "eval_split": split}

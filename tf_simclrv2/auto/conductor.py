@@ -12,10 +12,11 @@ import time
 from typing import Any
 
 from tf_simclrv2.auto.budget import Clock, duration
-from tf_simclrv2.auto.commands import Stage
-from tf_simclrv2.errors import EXIT_PREEMPTED, ConfigError, RunError
+from tf_simclrv2.auto.commands import PRETRAINED, Stage
+from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.files import read_json, write_json
 from tf_simclrv2.progress import Say
+from tf_simclrv2.training.model_dir.verified_checkpoints import newest_checkpoint
 
 RECORD = "auto.json"
 # Seconds that a stage has to save, after its time is up, before it is ended as it stands.
@@ -59,6 +60,8 @@ class Record:
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{path!r} cannot be read ({error}); choose another --output.") from error
         differing = [name for name in asked if found.asked.get(name) != asked[name]]
+        if differing and not (found.stages or os.path.exists(os.path.join(output, PRETRAINED))):
+            return cls(path, asked)  # It was only planned, by --dry_run.
         if differing:
             name = differing[0]
             raise ConfigError(
@@ -88,36 +91,47 @@ class Conductor:
         self._say = say
 
     def done(self, name: str) -> bool:
-        """Returns whether a stage has already ended."""
-        return name in self._record.stages
+        """Returns whether a stage has ended and can be built on: if it was cut short, it has a checkpoint."""
+        stage = self._record.stages.get(name)
+        return stage is not None and (stage["whole"] or self.saved(name))
+
+    def saved(self, name: str) -> bool:
+        """Returns whether a stage has saved a checkpoint, ended or not."""
+        return newest_checkpoint(os.path.join(os.path.dirname(self._record.path), name)) is not None
 
     def whole(self, name: str) -> bool:
         """Returns whether a stage has ended and was not cut short."""
         return self.done(name) and self._record.stages[name]["whole"]
 
-    def run(self, stage: Stage, spare_s: float | None = None) -> None:
-        """Runs a stage, unless it has ended already.
+    def run(self, stage: Stage, spare_s: float | None = None, start_s: float = 0.0) -> None:
+        """Runs a stage, unless it has ended already. Without a checkpoint it does not count as ended.
 
         Args:
             stage: The command.
             spare_s: Seconds of the budget that later stages need. When only they are left, the stage is
                 stopped in good order: a training saves what it has. None (the default) lets it end, whatever
                 it takes.
+            start_s: Seconds before it can save anything; with less time it is not started.
 
         Raises:
             RunError: The command failed.
         """
         if self.done(stage.name):
             return
-        self._say(f"\n$ {stage.text}")
-        start = time.monotonic()
+        start, whole = time.monotonic(), False
         limit = math.inf if spare_s is None else max(self._clock.left_s - spare_s, 0.0)
-        whole = self._finish(stage, start + limit)
+        if limit > start_s:
+            self._say(f"\n$ {stage.text}")
+            whole = self._finish(stage, start + limit)
         seconds = time.monotonic() - start
-        self._record.stages[stage.name] = {"seconds": seconds, "whole": whole, "command": stage.text}
+        saved = whole or self.saved(stage.name)
+        if saved:
+            self._record.stages[stage.name] = {"seconds": seconds, "whole": whole, "command": stage.text}
         self.note()
         if not whole:
-            self._say(f"{stage.name} was stopped after {duration(seconds)} to leave time for the next stages")
+            did = f"was stopped after {duration(seconds)}" if limit > start_s else "was not run"
+            nothing = "" if saved else ", and nothing of it is saved"
+            self._say(f"{stage.name} {did} to leave time for the next stages{nothing}")
 
     def note(self) -> None:
         """Writes the record, with the time that was used."""
@@ -149,4 +163,4 @@ class Conductor:
                 f"{stage.name} failed with exit code {process.returncode}; see its lines above, and type the "
                 "same command to continue."
             )
-        return not asked or process.returncode not in (EXIT_PREEMPTED, -signal.SIGTERM, -signal.SIGKILL, 143)
+        return process.returncode == 0

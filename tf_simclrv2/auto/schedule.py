@@ -16,6 +16,8 @@ _STAGE_STARTS, _EXPORT_STARTS, _REPORT_STARTS = 2.0, 1.7, 0.5
 # Work of a step relative to that of a pretraining step, per image, which has two views: fine-tuning has one;
 # in distillation the teacher's forward pass comes in addition.
 _FINETUNE_WORK, _DISTILL_WORK = 0.5, 0.7
+# Evaluating frozen features: a forward pass per image; tracing it and fitting the classifier, in starts.
+_PROBE_WORK, _PROBE_STARTS = 0.2, 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Measured:
     def distill_s(self, epochs: int = DISTILL_EPOCHS) -> float:
         """Seconds of distillation on all pictures."""
         return _STAGE_STARTS * self.start_s + epochs * self.images * self.image_s * _DISTILL_WORK
+
+    def beside_steps_s(self, probed: bool) -> float:
+        """Seconds of pretraining beside its steps: its start and, if there are labels, its evaluation."""
+        probe = _PROBE_STARTS * self.start_s + self.images * self.image_s * _PROBE_WORK
+        return self.start_s + (probe if probed else 0.0)
 
     @property
     def closing_s(self) -> float:
@@ -81,6 +88,17 @@ def schedule(measured: Measured, labels: int, learn: int, left_s: float, pretrai
     limit, margin = (left_s, 1.0) if pretrained else (left_s * (1 - _PRETRAINING_SHARE), _MARGIN)
     found = [Schedule(*option, margin * _seconds(measured, labels, learn, *option)) for option in options]
     return next((one for one in found if one.seconds <= limit), found[-1])
+
+
+def least_s(measured: Measured, labels: int) -> float:
+    """Returns the seconds of an epoch of pretraining and of the fewest stages after it, with a margin.
+
+    Args:
+        measured: Of the trial.
+        labels: How many pictures have a label.
+    """
+    epoch = measured.beside_steps_s(probed=labels > 0) + measured.images * measured.image_s
+    return epoch + schedule(measured, labels, 0, 0.0, pretrained=False).seconds
 
 
 def _seconds(measured: Measured, labels: int, learn: int, layers: tuple[int, ...], distills: bool) -> float:
