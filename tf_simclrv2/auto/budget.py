@@ -10,8 +10,8 @@ from tf_simclrv2.errors import ConfigError
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WRITTEN = re.compile(r"(?:(\d+(?:\.\d+)?)([dhms]))+")
-# The stages start TensorFlow seven times, which takes longer than this on any machine. What certain pictures
-# take is known after a trial (`schedule.least_s`).
+# A trial and the fewest stages start TensorFlow and trace a network five times. What these pictures take is
+# known after the trial (`schedule.least_s`).
 SHORTEST = 120.0
 
 
@@ -32,7 +32,7 @@ def seconds_of(budget: str) -> float:
     seconds = float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
     if seconds < SHORTEST:
         raise ConfigError(
-            f"budget is {budget!r}, but starting the stages alone takes over {SHORTEST / 60:.0f} minutes; "
+            f"budget is {budget!r}, but starting the stages alone takes about {SHORTEST / 60:.0f} minutes; "
             "allow 10m or more."
         )
     return seconds
