@@ -27,8 +27,9 @@ from tf_simclrv2.optimization import LARS, WarmupCosine
 from tf_simclrv2.tasks import Distillation, FineTuning, Pretraining
 from tf_simclrv2.training.model_dir.adoption import adopt
 from tf_simclrv2.training.run import Run
+from tf_simclrv2.weights.loading import load_published_weights
 from tf_simclrv2.weights.published_names import published_names
-from tf_simclrv2.weights.published_weights import load_published_weights, save_published_checkpoint
+from tf_simclrv2.weights.published_weights import save_published_checkpoint
 
 __all__ = [
     "LARS",

@@ -11,19 +11,20 @@ import functools
 from collections.abc import Mapping, Sequence
 
 import keras
+from absl import logging
 
 from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables
 from tf_simclrv2.progress import Say, track
-from tf_simclrv2.weights.checkpoint_reader import CheckpointReader, find_prefix
+from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
 from tf_simclrv2.weights.classes import class_names_of
 from tf_simclrv2.weights.classifier_origin import ClassifierOrigin
 from tf_simclrv2.weights.differences import ARCHITECTURE, ENCODER, differing_fields
 from tf_simclrv2.weights.keras_resnet import OTHER_FUNCTION, KerasResNet
 from tf_simclrv2.weights.keras_weights_file import is_keras_weights_file
-from tf_simclrv2.weights.published_weights import PublishedWeights, recognize
+from tf_simclrv2.weights.published_weights import PublishedWeights, describe_architecture, recognize
 from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
 
 _CLASSIFIER = "supervised_head/"
@@ -211,11 +212,53 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
     left = _load(network, weights, say=say).left
     if left:
         name, reason = next(iter(left.items()))
+        if weights.published:
+            raise _distorted(weights, name, tuple(named_variables(network)[name].shape))
         raise CheckpointError(
             f"checkpoint {weights.reader.name} does not hold the whole network: {name}, {reason}; "
             "set num_classes in its config.json to the number that it was trained with."
         )
     return network
+
+
+def load_published_weights(
+    path: str, precision: str = "float32", ft_proj_selector: int | None = None
+) -> SimCLR:
+    """Builds the network of a published checkpoint and loads its weights.
+
+    Tensors are read one at a time, so memory holds the weights only once.
+
+    Args:
+        path: A SavedModel of the TF2 program, a directory of its checkpoints or of the TF1 program's, or
+            the prefix of one, such as `model.ckpt-250228`.
+        precision: Keras dtype policy: `float32`, `mixed_bfloat16`, `mixed_float16` or `float64`.
+        ft_proj_selector: The head layer that feeds the classifier of a fine-tuned checkpoint, counted from
+            0 = h. The middle layers are as wide as h, so a classifier fits all of them. None takes the layer
+            that the optimizer's variables show, or else the first that fits, with a warning in the log if
+            several do.
+
+    Returns:
+        The built network; its `config` has the architecture.
+
+    Raises:
+        CheckpointError: There is no published checkpoint, or a variable is missing, unexpected or of
+            another shape.
+        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
+
+    Example:
+        >>> network = load_published_weights("r50_1x_sk0/saved_model")
+        >>> network(images, training=False)["final_avg_pool"].shape
+        TensorShape([8, 2048])
+    """
+    weights = find_weights(path, ft_proj_selector=ft_proj_selector)
+    if weights.published is None:
+        raise CheckpointError(
+            f"checkpoint {weights.reader.name} is in none of the published forms (a TF2 SavedModel or "
+            "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
+        )
+    if weights.doubt:
+        logging.warning("%s: %s", path, weights.doubt)
+    return load_network(weights, precision)
 
 
 def _load(network: SimCLR, weights: SavedWeights, why_left: str = "", say: Say | None = None) -> LoadReport:
@@ -266,8 +309,11 @@ def _refuse_mismatch(
     misshapen = [name for name in wanted if name in shapes and shapes[name] != tuple(wanted[name].shape)]
     # A deeper encoder has all variables of a shallower one.
     more = sorted(name for name in shapes if name.startswith(_ENCODER) and name not in wanted)
+    fields = differing_fields(weights.model, config, weights.architecture) if weights.model else []
     if misshapen:
         name = misshapen[0]
+        if weights.published and not fields:
+            raise _distorted(weights, name, tuple(wanted[name].shape))
         problem = f"{name} has shape {shapes[name]} there and {tuple(wanted[name].shape)} here"
     elif missing:
         problem = f"it lacks {len(missing)} variable(s), the first {missing[0]}"
@@ -275,6 +321,14 @@ def _refuse_mismatch(
         problem = f"its encoder has {len(more)} further variable(s), the first {more[0]}"
     else:
         return
-    fields = differing_fields(weights.model, config, weights.architecture) if weights.model else []
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
     raise CheckpointError(f"checkpoint {weights.reader.name} is of another architecture: {problem}; {cure}.")
+
+
+def _distorted(weights: SavedWeights, name: str, shape: tuple[int, ...]) -> CheckpointError:
+    """A published checkpoint does not even fit the architecture that it was taken for."""
+    return CheckpointError(
+        f"checkpoint {weights.reader.name} looks like {describe_architecture(weights.model)}, but "
+        f"{weights.keys[name].removesuffix(KEY_SUFFIX)} ({name} here) has shape {weights.shapes[name]}, not "
+        f"{shape}; fetch it again, or build its network by hand."
+    )

@@ -1,4 +1,4 @@
-"""Reads Google's published weights in all three forms, and writes those of the TF2 program.
+"""Recognizes Google's published weights in all three forms, and writes those of the TF2 program.
 
 A checkpoint is recognized by the names of its variables, and its architecture is inferred from their shapes.
 All variables are accounted for before the first one is read.
@@ -10,13 +10,12 @@ import dataclasses
 from collections.abc import Mapping
 
 import tensorflow as tf
-from absl import logging
 
 from tf_simclrv2.config import ModelConfig
 from tf_simclrv2.errors import CheckpointError, UserError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
-from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader, find_prefix
+from tf_simclrv2.weights.checkpoint_reader import KEY_SUFFIX, CheckpointReader
 from tf_simclrv2.weights.published_architecture import (
     head_layer,
     is_classifier,
@@ -178,61 +177,6 @@ def describe_architecture(model: ModelConfig) -> str:
         else "no classifier",
     )
     return ", ".join(part for part in parts if part)
-
-
-def load_published_weights(
-    path: str, precision: str = "float32", ft_proj_selector: int | None = None
-) -> SimCLR:
-    """Builds the network of a published checkpoint and loads its weights.
-
-    Tensors are read one at a time, so memory holds the weights only once.
-
-    Args:
-        path: A SavedModel of the TF2 program, a directory of its checkpoints or of the TF1 program's, or
-            the prefix of one, such as `model.ckpt-250228`.
-        precision: Keras dtype policy: `float32` (the default), `mixed_bfloat16`, `mixed_float16` or
-            `float64`.
-        ft_proj_selector: The head layer that feeds the classifier of a fine-tuned checkpoint, counted from
-            0 = h. The middle layers are as wide as h, so a classifier fits all of them. None (the default)
-            takes the layer that the optimizer's variables identify, or else the first that fits, with a
-            warning in the log if several do.
-
-    Returns:
-        The built network; its `config` has the architecture.
-
-    Raises:
-        CheckpointError: There is no published checkpoint, or a variable is missing, unexpected or of
-            another shape.
-        ConfigError: `ft_proj_selector` is a layer that does not fit the classifier.
-
-    Example:
-        >>> network = load_published_weights("r50_1x_sk0/saved_model")
-        >>> network(images, training=False)["final_avg_pool"].shape
-        TensorShape([8, 2048])
-    """
-    reader = CheckpointReader(find_prefix(path))
-    weights = recognize(reader, ft_proj_selector)
-    if weights is None:
-        raise CheckpointError(
-            f"checkpoint {reader.name} is in none of the published forms (a TF2 SavedModel or "
-            "checkpoint, a TF1 checkpoint); for a run of this package pass its model_dir to --checkpoint."
-        )
-    if weights.doubt:
-        logging.warning("%s: %s", path, weights.doubt)
-    network = SimCLR(weights.model, name="simclr", dtype=precision)
-    network.build((None, weights.model.image_size, weights.model.image_size, 3))
-    variables = named_variables(network)
-    for name, variable in variables.items():
-        key, wanted = weights.keys[name], tuple(variable.shape)
-        if reader.shapes[key] != wanted:
-            raise CheckpointError(
-                f"checkpoint {reader.name} looks like {describe_architecture(weights.model)}, but "
-                f"{key.removesuffix(KEY_SUFFIX)} ({name} here) has shape {reader.shapes[key]}, not {wanted}; "
-                "fetch it again, or build its network by hand."
-            )
-    for name, variable in variables.items():
-        variable.assign(reader.tensor(weights.keys[name]))
-    return network
 
 
 def published_checkpoint(network: SimCLR) -> tf.train.Checkpoint:
