@@ -165,7 +165,7 @@ async def _body(request: Request, most: int) -> bytes:
 async def _next_part(stream: AsyncGenerator[bytes, None]) -> bytes | None:
     try:
         return await asyncio.wait_for(anext(stream, None), SILENCE)
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
         raise Refusal(
             f"the rest of the body did not arrive within {SILENCE:g} seconds; send the request again.",
             TIMED_OUT,
