@@ -34,7 +34,7 @@ class Contender(Protocol):
         ...
 
 
-def prepared(images: np.ndarray, size: int) -> np.ndarray:
+def resize_gray(images: np.ndarray, size: int) -> np.ndarray:
     """Gray images uint8 [N, H, W] as the encoders see them whole: uint8 [N, size, size, 3], bicubic."""
     resized = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images]
     return np.stack([np.asarray(image.convert("RGB")) for image in resized])
@@ -47,8 +47,8 @@ def record(contender: Contender, settings: Settings, images_file: pathlib.Path, 
     """
     with np.load(images_file) as file:
         probed = {
-            "train": prepared(file["train_images"][: settings.probe_images], settings.image_size),
-            "test": prepared(file["test_images"], settings.image_size),
+            "train": resize_gray(file["train_images"][: settings.probe_images], settings.image_size),
+            "test": resize_gray(file["test_images"], settings.image_size),
         }
     seconds = {0: 0.0}
     write_features(contender, probed, folder, 0)

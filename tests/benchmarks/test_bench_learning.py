@@ -14,7 +14,7 @@ from benchmarks.learning import page
 from benchmarks.learning.judge import judge
 from benchmarks.learning.ours import Ours
 from benchmarks.learning.pieces import Measured, Program, key, measure_piece, programs, waiting
-from benchmarks.learning.recording import prepared, record
+from benchmarks.learning.recording import record, resize_gray
 from benchmarks.learning.settings import SCALES, SMALL
 from benchmarks.learning_with_peers import measure, prepare
 from benchmarks.measuring.measured_page import BEGIN, END
@@ -101,8 +101,8 @@ def test_every_contender_reads_the_same_images(folder):
 
 def test_images_are_seen_whole():
     gray = np.arange(28 * 28, dtype=np.uint32).reshape(1, 28, 28).astype(np.uint8)
-    np.testing.assert_array_equal(prepared(gray, 28), np.repeat(gray[..., None], 3, -1))
-    assert prepared(gray, 33).shape == (1, 33, 33, 3)
+    np.testing.assert_array_equal(resize_gray(gray, 28), np.repeat(gray[..., None], 3, -1))
+    assert resize_gray(gray, 33).shape == (1, 33, 33, 3)
 
 
 def test_a_piece_is_judged_and_leaves_nothing(folder, fake):

@@ -14,7 +14,7 @@ except ImportError:  # Windows has no flock.
     fcntl = None
 
 
-def prepared(make_builder: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+def prepare_dataset(make_builder: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
     """Returns the builder of a dataset on disk, after writing it there or waiting for a process that does.
 
     Several trainings may start at once on a machine that has never seen their dataset, and TFDS removes the
@@ -28,7 +28,7 @@ def prepared(make_builder: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.
         Exception: Whatever TFDS raises where it cannot download or write.
 
     Example:
-        >>> prepared(lambda: Digits(data_dir="data")).info.splits["train"].num_examples
+        >>> prepare_dataset(lambda: Digits(data_dir="data")).info.splits["train"].num_examples
         1437
     """
     builder = make_builder()

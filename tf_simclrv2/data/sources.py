@@ -23,7 +23,7 @@ from tf_simclrv2.data.extent import Extent, extents_of
 from tf_simclrv2.data.image_folder import UNLABELED, ImageFiles, list_image_files
 from tf_simclrv2.data.label_list import LabelList, is_list
 from tf_simclrv2.data.labels_file import LabelsFile, named_twice
-from tf_simclrv2.data.preparation import prepared
+from tf_simclrv2.data.preparation import prepare_dataset
 from tf_simclrv2.data.shards import Shards
 from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.tfds_features import ChosenFeatures, choose_features
@@ -456,7 +456,7 @@ def _digits_builder(config: DataConfig) -> tfds.core.DatasetBuilder:
     # Quiet: a second's work is not worth TFDS's progress bars.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
-            return prepared(lambda: Digits(data_dir=data_dir))
+            return prepare_dataset(lambda: Digits(data_dir=data_dir))
         except OSError as error:
             raise DataError(
                 f"The digits could not be written to {data_dir!r} ({error}); set --data_dir to a "
@@ -483,7 +483,7 @@ def _named_builder(config: DataConfig, labels_for: str) -> tuple[tfds.core.Datas
     if labels_for and not (chosen.label_key or config.labels_from):
         raise DataError(_no_labels(config.dataset, chosen.no_class_label, labels_for))
     try:
-        return prepared(lambda: tfds.builder(config.dataset, data_dir=config.data_dir)), chosen
+        return prepare_dataset(lambda: tfds.builder(config.dataset, data_dir=config.data_dir)), chosen
     except Exception as error:  # The network, the disk, a manual download: TFDS has no common type.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
