@@ -1,7 +1,7 @@
 """Every config dataclass whose fields are flags of a program."""
 
 from tf_simclrv2.auto.auto_config import AutoConfig
-from tf_simclrv2.config import AREAS
+from tf_simclrv2.config import AREAS, DataServiceConfig
 from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.embedding.duplicates_config import DuplicatesConfig
 from tf_simclrv2.embedding.embed_config import EmbedConfig
@@ -14,6 +14,7 @@ from tf_simclrv2.serving.serve_config import ServeConfig
 OF_PROGRAMS = {
     "auto": AutoConfig,
     "convert": ConvertConfig,
+    "data-service": DataServiceConfig,
     "doctor": DoctorConfig,
     "duplicates": DuplicatesConfig,
     "embed": EmbedConfig,

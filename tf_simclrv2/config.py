@@ -443,6 +443,15 @@ class DataConfig:
 
 @documented
 @dataclasses.dataclass(frozen=True)
+class DataServiceConfig:
+    """Where a data service answers; each option of `simclrv2 data-service` is a field."""
+
+    port: int = setting(5050, "Port to listen at; this one and the next are used, and 0 takes any.")
+    host: str | None = setting(None, "The name by which trainings reach this host; by default its own.")
+
+
+@documented
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """Describes the stage, its length and its reproducibility."""
 

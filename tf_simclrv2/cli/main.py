@@ -8,7 +8,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.config import TrainingConfig
 from tf_simclrv2.interruption import CONTINUE, NOTHING_WRITTEN, START_AGAIN, CtrlC
 from tf_simclrv2.plain_errors import errors_in_a_sentence
@@ -25,14 +24,12 @@ class Command:
         help: Its line in the list of commands.
         stopped: What it says when Ctrl-C ends it, unless it knows better.
         options: Options that come before the user's.
-        imports_tensorflow: Whether the module imports TensorFlow before it has read its options.
     """
 
     module: str
     help: str
     stopped: str = START_AGAIN
     options: tuple[str, ...] = ()
-    imports_tensorflow: bool = False
 
 
 COMMANDS = {
@@ -93,9 +90,7 @@ COMMANDS = {
         stopped=NOTHING_WRITTEN,
     ),
     "data-service": Command(
-        "tf_simclrv2.data.service",
-        "decode and augment images for training on other hosts",
-        imports_tensorflow=True,
+        "tf_simclrv2.cli.data_service", "decode and augment images for training on other hosts"
     ),
 }
 
@@ -133,8 +128,6 @@ def run_command(name: str, words: Sequence[str], program: str) -> None:
     """
     command = COMMANDS[name]
     with CtrlC(command.stopped), errors_in_a_sentence():
-        if command.imports_tensorflow:
-            quiet_tensorflow()
         sys.argv = [program, *command.options, *words]
         importlib.import_module(command.module).main()
 

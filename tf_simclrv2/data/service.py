@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_simclrv2.command_line import ArgumentParser
+from tf_simclrv2.command_line import ArgumentParser, settings_in
+from tf_simclrv2.config import DataServiceConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.interruption import CtrlC
 
@@ -70,34 +70,23 @@ class Service:
         return cls(dispatcher, worker, f"grpc://{host}:{port}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serves until SIGTERM or Ctrl-C."""
-    options = _parser().parse_args(arguments)
+def serve(config: DataServiceConfig) -> None:
+    """Serves until SIGTERM or Ctrl-C.
+
+    Args:
+        config: Where to answer.
+    """
     told_to_stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told_to_stop.set())
     tf.config.set_visible_devices([], "GPU")  # They are the training's.
     try:
-        service = Service.start(options.port, options.host)
+        service = Service.start(config.port, config.host or socket.gethostname())
     except ConfigError as error:
         sys.exit(f"error: {error}")
     print(f"serving; train with --tf_data_service={service.address}", flush=True)
     while not told_to_stop.wait(1.0):  # A signal that another thread gets does not end a wait.
         pass
     os._exit(0)  # There is nothing to save, and TensorFlow's servers would wait for their clients.
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="python -m tf_simclrv2.data.service",
-        description="Decodes and augments images for training runs.",
-    )
-    parser.add_argument(
-        "--port", type=int, default=5050, help="this port and the next are used; 0 takes any free ones"
-    )
-    parser.add_argument(
-        "--host", default=socket.gethostname(), help="the name under which training runs reach this host"
-    )
-    return parser
 
 
 def _refuse_taken(port: int) -> None:
@@ -113,4 +102,6 @@ def _refuse_taken(port: int) -> None:
 
 if __name__ == "__main__":
     with CtrlC():
-        main()
+        options = ArgumentParser(prog="python -m tf_simclrv2.data.service", description=__doc__)
+        options.add_settings(DataServiceConfig)
+        serve(DataServiceConfig(**settings_in(options.parse_args(), DataServiceConfig)))

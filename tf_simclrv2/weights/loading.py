@@ -187,7 +187,8 @@ def load_network(weights: SavedWeights, precision: str = "float32", say: Say | N
 
     Args:
         weights: What `find_weights` found.
-        precision: Keras dtype policy: `float32` (the default), `mixed_bfloat16`, `mixed_float16` or `float64`.
+        precision: Keras dtype policy: `float32` (the default), `mixed_bfloat16`, `mixed_float16` or
+            `float64`.
         say: Receives progress lines; None reports nothing.
 
     Returns:
@@ -231,7 +232,8 @@ def load_published_weights(
     Args:
         path: A SavedModel of the TF2 program, a directory of its checkpoints or of the TF1 program's, or
             the prefix of one, such as `model.ckpt-250228`.
-        precision: Keras dtype policy: `float32` (the default), `mixed_bfloat16`, `mixed_float16` or `float64`.
+        precision: Keras dtype policy: `float32` (the default), `mixed_bfloat16`, `mixed_float16` or
+            `float64`.
         ft_proj_selector: The head layer that feeds the classifier of a fine-tuned checkpoint, counted from
             0 = h. The middle layers are as wide as h, so a classifier fits all of them. None takes the layer
             that the optimizer's variables show, or else the first that fits, with a warning in the log if
