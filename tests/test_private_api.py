@@ -25,6 +25,7 @@ import tf_simclrv2
 from tests.source_code import ROOT, files_of, imported_names, module_name
 from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.private_api import (
+    contents_of,
     core_number,
     devices_with_kernel,
     exact_dot,
@@ -63,6 +64,10 @@ ADVICE = {
         "`tf.Graph._functions` or `_get_function` has changed. `functions_of` and `function_named`, in "
         "tf_simclrv2/private_api.py, must find the bodies of a graph's functions another way; the doctor's "
         "estimate of memory and `simclrv2 rehearse` need them."
+    ),
+    "contents": (
+        "`get_resource_handle_data` has moved. Only the doctor's estimate of GPU memory needs it: let "
+        "`contents_of`, in tf_simclrv2/private_api.py, ask for the shapes of captured variables another way."
     ),
     "python": (
         "`script_ops._py_funcs._funcs`, the functions that `PyFuncStateless` calls, has changed. See how "
@@ -193,6 +198,13 @@ def test_functions_of_a_graph_are_found_from_within_too() -> None:
 
 def twice_of(x: np.ndarray) -> np.ndarray:
     return np.asarray(2 * x)
+
+
+def test_what_a_captured_variable_holds_is_known() -> None:
+    variable = tf.Variable(tf.zeros([3, 5], tf.bfloat16))
+    graph = tf.function(lambda: variable + 1).get_concrete_function().graph
+    [handle] = [handle for _, handle in graph.captures]
+    assert contents_of(handle) == [((3, 5), tf.bfloat16)], ADVICE["contents"]
 
 
 def test_a_python_function_is_called_by_its_name() -> None:

@@ -16,6 +16,7 @@ from tensorflow.compiler.tf2xla.python import xla
 from tensorflow.compiler.xla import xla_data_pb2
 from tensorflow.python.framework import kernels
 from tensorflow.python.ops import script_ops
+from tensorflow.python.ops.handle_data_util import get_resource_handle_data
 
 
 def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -108,6 +109,12 @@ def function_named(graph: Any, name: str) -> Any:
             return function
         graph = getattr(graph, "outer_graph", None)
     return None
+
+
+def contents_of(handle: tf.Tensor) -> list[tuple[tuple[int, ...], tf.DType]]:
+    """Returns the shape and the dtype of what a captured variable holds: one of each, as a rule."""
+    contents = get_resource_handle_data(handle).shape_and_type
+    return [(tuple(axis.size for axis in each.shape.dim), tf.as_dtype(each.dtype)) for each in contents]
 
 
 def register_python_function(name: str, function: Callable[..., Any]) -> None:

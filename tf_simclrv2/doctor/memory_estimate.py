@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.handle_data_util import get_resource_handle_data
 
 from tf_simclrv2.doctor.machine import MEGABYTE, resident_mb
-from tf_simclrv2.private_api import function_named
+from tf_simclrv2.private_api import contents_of, function_named
 
 # Operations whose output is the input's buffer, with another shape or name.
 ALIASES = {
@@ -110,11 +109,8 @@ def on_gpu_mb(graph: Any, input_bytes: int) -> float:
 def _held(graph: Any) -> int:
     """Returns the size of the variables of a graph; its own list has only those that were read by value."""
     handles = [handle for _, handle in graph.captures if handle.dtype == tf.resource]
-    contents = [content for handle in handles for content in get_resource_handle_data(handle).shape_and_type]
-    return sum(
-        math.prod(axis.size for axis in content.shape.dim) * tf.as_dtype(content.dtype).size
-        for content in contents
-    )
+    contents = [content for handle in handles for content in contents_of(handle)]
+    return sum(math.prod(shape) * dtype.size for shape, dtype in contents)
 
 
 def _needed(graph: Any) -> list[tf.Operation]:
