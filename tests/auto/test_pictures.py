@@ -2,13 +2,16 @@
 
 import collections
 import os
+import shutil
 
 import pytest
 
 from tests.data.image_files import write_images
 from tf_simclrv2 import DataError
-from tf_simclrv2.auto.linked_folders import link_classes, link_folder
+from tf_simclrv2.auto.linked_folders import link_classes, link_folder, write_labels
 from tf_simclrv2.auto.pictures import look_at, split_labels
+from tf_simclrv2.config import DataConfig
+from tf_simclrv2.data import load_source
 from tf_simclrv2.data.image_folder import list_image_files
 
 
@@ -53,10 +56,79 @@ def test_class_folders_without_train(folder):
     assert found.folder == str(folder / "test") and found.label_count == 20 and found.test_folder is None
 
 
-def test_other_classes_are_not_held_back(folder):
-    (folder / "test" / "dog").rename(folder / "test" / "wolf")
+def test_labels_that_are_not_classes_of_the_test_pictures_are_refused(folder):
+    """As `simclrv2 run` does, in its words."""
     names = sorted(os.listdir(folder / "train"))
-    assert look_at(str(folder), labels_file(folder, dog=names[:3], cat=names[3:5])).test_folder is None
+    path = labels_file(folder, dog=names[:3], cat=names[3:5], dgo=names[5:6])
+    with pytest.raises(DataError, match=r"label 1 is 'dgo' in the former .*; correct the labels in '.*csv'"):
+        look_at(str(folder), path)
+
+
+def test_class_folders_that_differ_from_the_test_pictures_are_refused(folder):
+    for number, name in enumerate(("cat", "wolf")):
+        write_images(folder / "train" / name, 10, first=200 + 10 * number)
+    for path in (folder / "train").glob("*.*"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"give both the same class folders"):
+        look_at(str(folder))
+
+
+def test_a_class_of_the_test_pictures_without_a_label_is_said(folder):
+    write_images(folder / "test" / "owl", 3, first=300)
+    names = sorted(os.listdir(folder / "train"))
+    found = look_at(str(folder), labels_file(folder, dog=names[:3], cat=names[3:5]))
+    assert found.test_folder == str(folder / "test") and found.fewest_labels == 2
+    assert found.notes == ("no label yet of owl, whose pictures in test count as errors",)
+
+
+def test_test_pictures_without_classes_are_said(folder):
+    shutil.rmtree(folder / "test")
+    write_images(folder / "test", 4, first=300)
+    names = sorted(os.listdir(folder / "train"))
+    found = look_at(str(folder), labels_file(folder, dog=names[:3], cat=names[3:5]))
+    assert found.test_folder is None
+    assert found.notes == ("the pictures in test are not used, as they are not sorted into class folders",)
+
+
+def test_a_class_folder_without_a_label_in_the_file_has_none_to_hold_out(folder):
+    names = [f"{of}/{path.name}" for of in ("cat", "dog") for path in (folder / "test" / of).iterdir()]
+    write_images(folder / "test" / "owl", 3, first=300)
+    path = folder / "labels.csv"
+    path.write_text("path,label\n" + "".join(f"{name},{name[:3]}\n" for name in names))
+    found = look_at(str(folder / "test"), str(_moved(path, folder / "test")))
+    assert found.unlabeled_classes == ("owl",) and found.fewest_labels == 0 and found.label_count == 20
+
+
+def _moved(path, folder):
+    return path.rename(folder.parent / "moved.csv")
+
+
+def test_labels_of_a_single_class_are_refused(folder):
+    names = sorted(os.listdir(folder / "train"))
+    with pytest.raises(DataError, match=r"names only the class 'dog' in .*; label pictures of two classes"):
+        look_at(str(folder), labels_file(folder, dog=names[:3]))
+
+
+def test_written_labels_are_read_as_labels_from(folder, tmp_path):
+    """Names with commas and spaces among them."""
+    names = sorted(os.listdir(folder / "train"))
+    (folder / "train" / names[0]).rename(folder / "train" / 'a "b", c.png')
+    labeled = {
+        "cat": (str(folder / "train" / 'a "b", c.png'),),
+        "dog, old": (str(folder / "train" / names[1]),),
+    }
+    data = tmp_path / "job" / "data"
+    link_folder(str(data / "pictures"), str(folder / "train"))
+    write_labels(str(data / "learn.csv"), "pictures", str(folder / "train"), labeled)
+    config = DataConfig("image_folder", str(data), labels_from=str(data / "learn.csv"))
+    source = load_source(config, "pictures")
+    assert source.class_names == ("cat", "dog, old") and source.num_examples == 20
+    found = {
+        os.path.basename(record["path"].decode()): int(record["label"])
+        for record in source.records.as_numpy_iterator()
+        if record["label"] >= 0
+    }
+    assert found == {'a "b", c.png': 0, names[1]: 1}
 
 
 def test_what_cannot_be_used_is_refused(folder):

@@ -1,11 +1,13 @@
-"""Folders of links to pictures, sorted into splits and classes, for `--dataset=image_folder`."""
+"""Folders of links to pictures and files of labels, for `--dataset=image_folder` and `--labels_from`."""
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 
+from tf_simclrv2.data.labels_file import LABEL, PATH
 from tf_simclrv2.errors import DataError
 
 
@@ -32,6 +34,23 @@ def link_classes(folder: str, labeled: Mapping[str, Sequence[str]]) -> None:
         _make(os.path.join(folder, name))
         for number, path in enumerate(paths):
             _link(path, os.path.join(folder, name, f"{number:06}{os.path.splitext(path)[1]}"))
+
+
+def write_labels(path: str, split: str, folder: str, labeled: Mapping[str, Sequence[str]]) -> None:
+    """Writes labels as `--labels_from` takes them; a file that is there already is replaced.
+
+    Args:
+        path: The CSV file.
+        split: The link to `folder`, with which the names of the pictures begin.
+        folder: The absolute path of the folder in which the pictures lie.
+        labeled: Paths by class name.
+    """
+    _make(os.path.dirname(path))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow((PATH, LABEL))
+        for name, paths in labeled.items():
+            rows.writerows((os.path.join(split, os.path.relpath(each, folder)), name) for each in paths)
 
 
 def _make(folder: str) -> None:

@@ -9,8 +9,9 @@ import os
 import numpy as np
 
 from tf_simclrv2.config import DataConfig
-from tf_simclrv2.data import Source, load_source
+from tf_simclrv2.data import Source, check_same_classes, load_source
 from tf_simclrv2.data.image_folder import UNLABELED
+from tf_simclrv2.data.some_names import some_names
 from tf_simclrv2.doctor.image_sample import sample_images
 from tf_simclrv2.errors import DataError
 
@@ -31,6 +32,8 @@ class Pictures:
         labeled: Paths of those with a label, by class name in sorted order; empty if there are none.
         test_folder: The absolute path of class folders that are held back; None if there are none.
         summary: What was found in the folder, in a line.
+        unlabeled_classes: Class folders of which no picture has a label, because `labels_from` names none.
+        notes: What is left out, and why.
     """
 
     folder: str
@@ -39,6 +42,8 @@ class Pictures:
     labeled: dict[str, tuple[str, ...]]
     test_folder: str | None
     summary: str
+    unlabeled_classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def label_count(self) -> int:
@@ -46,8 +51,8 @@ class Pictures:
 
     @property
     def fewest_labels(self) -> int:
-        """Labels of the smallest class; 0 if there are none."""
-        return min(map(len, self.labeled.values()), default=0)
+        """Labels of the smallest class; 0 if there are none, or a class folder has none."""
+        return 0 if self.unlabeled_classes else min(map(len, self.labeled.values()), default=0)
 
 
 def count_labels(labeled: dict[str, tuple[str, ...]]) -> int:
@@ -63,7 +68,7 @@ def look_at(data_dir: str, labels_from: str | None = None) -> Pictures:
         labels_from: As `--labels_from`; None takes the labels of the class folders, if there are any.
 
     Raises:
-        DataError: The folder or the labels cannot be used.
+        DataError: The folder or the labels cannot be used; the labels are not classes of the test pictures.
     """
     config = DataConfig(dataset="image_folder", data_dir=data_dir, labels_from=labels_from)
     source = load_source(config, TRAIN)
@@ -78,21 +83,17 @@ def look_at(data_dir: str, labels_from: str | None = None) -> Pictures:
             f"{FEWEST_IMAGES} with each other; add some."
         )
     folder = os.path.join(source.folder, TRAIN)
-    labeled = _labeled(source)
-    if labels_from and not labeled:
-        raise DataError(
-            f"labels_from is {labels_from!r}, but it names no picture in {data_dir!r} that is trained on; "
-            "write paths relative to --data_dir."
-        )
-    if len(labeled) == 1:
-        labeled = {}  # A single class folder says nothing that could be learned.
+    labeled = _labels_to_learn(source, config)
+    test_folder, notes = _held_back(source, config, labeled)
     return Pictures(
         folder=folder if os.path.isdir(folder) else source.folder,
         count=source.num_examples,
         median_side=_median_side(source),
         labeled=labeled,
-        test_folder=_test_folder(source.folder, tuple(labeled)),
+        test_folder=test_folder,
         summary=source.summary,
+        unlabeled_classes=tuple(name for name in source.class_names if labeled and name not in labeled),
+        notes=notes,
     )
 
 
@@ -103,6 +104,17 @@ def _median_side(source: Source) -> float:
             f"None of {found.unreadable} pictures of {source.name} can be read; see simclrv2 doctor."
         )
     return found.median_side
+
+
+def _labels_to_learn(source: Source, config: DataConfig) -> dict[str, tuple[str, ...]]:
+    labeled = _labeled(source)
+    if config.labels_from and len(labeled) < 2:
+        what = f"only the class {next(iter(labeled))!r}" if labeled else "no picture"
+        raise DataError(
+            f"labels_from is {config.labels_from!r}, but it names {what} in {config.data_dir!r} that is "
+            "trained on; label pictures of two classes at least, with paths relative to --data_dir."
+        )
+    return labeled if len(labeled) > 1 else {}  # A single class folder says nothing that could be learned.
 
 
 def _labeled(source: Source) -> dict[str, tuple[str, ...]]:
@@ -116,15 +128,28 @@ def _labeled(source: Source) -> dict[str, tuple[str, ...]]:
     return {source.class_names[label]: tuple(by_label[label]) for label in sorted(by_label)}
 
 
-def _test_folder(data_dir: str, class_names: tuple[str, ...]) -> str | None:
-    """The first folder next to `train` that has exactly these classes."""
-    for name in HELD_BACK if class_names else ():
-        folder = os.path.join(data_dir, name)
-        if os.path.isdir(folder) and os.path.isdir(os.path.join(data_dir, TRAIN)):
-            found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-            if found == sorted(class_names):
-                return folder
-    return None
+def _held_back(
+    source: Source, config: DataConfig, labeled: dict[str, tuple[str, ...]]
+) -> tuple[str | None, tuple[str, ...]]:
+    """The first folder next to `train` that holds classes, and what is to be said of such folders."""
+    notes: list[str] = []
+    beside = os.path.isdir(os.path.join(source.folder, TRAIN))
+    for name in HELD_BACK if labeled and beside else ():
+        folder = os.path.join(source.folder, name)
+        if not os.path.isdir(folder):
+            continue
+        test = load_source(dataclasses.replace(config, labels_from=None), name)
+        if not test.has_labels:
+            notes.append(f"the pictures in {name} are not used, as they are not sorted into class folders")
+            continue
+        # As in a run: a few labels in a file may lack a class.
+        lacking = [each for each in test.class_names if each not in labeled]
+        if not config.labels_from or not set(source.class_names) <= set(test.class_names):
+            check_same_classes(source, test, config.labels_from)
+        if lacking:
+            notes.append(f"no label yet of {some_names(lacking)}, whose pictures in {name} count as errors")
+        return folder, tuple(notes)
+    return None, tuple(notes)
 
 
 def split_labels(
