@@ -1,4 +1,8 @@
-"""Where a test belongs: `tests/FOLDER` tests `tf_simclrv2/FOLDER`, and nothing lies anywhere else."""
+"""Where a test belongs: `tests/FOLDER` tests `tf_simclrv2/FOLDER`, and nothing lies anywhere else.
+
+Which test belongs to which module: `FOLDER/test_NAME.py` tests `FOLDER/NAME.py`, at any depth, or it is
+listed in `NOT_OF_ONE_MODULE` with what it tests instead.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,55 @@ INDIRECT = {
     "distribution/test_two_workers.py",
     "modules/test_serving_signatures.py",
     "training/test_resume.py",
+}
+# Tests that have no module's name, and what they test instead.
+NOT_OF_ONE_MODULE = {
+    "test_layout.py": "the tests' own folders",
+    "test_model_config.py": "one class of config.py",
+    "test_run.py": "run.py, in the root of the checkout",
+    "test_structure.py": "imports and functions of all modules",
+    "test_wheel.py": "what is installed",
+    "cli/test_flags.py": "the folder cli/flags",
+    "cli/test_quiet.py": "what no command prints",
+    "data/test_damaged_files.py": "all formats of images, damaged",
+    "data/test_data_service.py": "service.py and service_client.py together",
+    "distribution/test_cross_replica.py": "collectives.py, under losses and batch norm",
+    "distribution/test_lost_worker.py": "two processes, of which one goes",
+    "distribution/test_two_workers.py": "two processes, against one",
+    "evaluation/test_transparent_images.py": "neighbors and decoding together",
+    "export/test_examples.py": "the examples of the documents",
+    "export/test_export.py": "a run's network in every format",
+    "export/test_published_export.py": "published weights, exported",
+    "models/test_layers.py": "conv.py, selective_kernel.py and squeeze_excitation.py",
+    "models/test_published_forward.py": "whole networks, against published numbers",
+    "modules/test_module_consumers.py": "other programs that load a module",
+    "objectives/test_nt_xent.py": "contrastive.py, by the name of its loss",
+    "optimization/test_restart.py": "every optimizer, restored from a checkpoint",
+    "rehearsal/test_compiler.py": "the TPU's compiler, behind the whole folder",
+    "rehearsal/test_numerics.py": "a compiled step, against TensorFlow's own",
+    "report/test_page_in_browser.py": "the pages in Chromium",
+    "report/test_pages.py": "the pages of made-up runs",
+    "report/test_report_of_a_run.py": "what a real run leaves and a page shows",
+    "serving/test_serve_program.py": "the program in a process of its own",
+    "tasks/test_compilation.py": "task.py: what is compiled",
+    "tasks/test_evaluate.py": "task.py: Keras's evaluate",
+    "tasks/test_fit.py": "task.py: Keras's fit, against Orbit",
+    "tasks/test_keras_file.py": "task.py: Keras's files",
+    "tasks/test_memory.py": "pretraining.py: the memory bank",
+    "tasks/test_online_classifier.py": "pretraining.py: the classifier",
+    "tasks/test_overflow.py": "task.py: mixed_float16 on several replicas",
+    "tasks/test_published_steps.py": "whole steps, against published numbers",
+    "tasks/test_replicas.py": "whole steps, on several replicas",
+    "tasks/test_stages.py": "pretraining.py, finetuning.py and distillation.py",
+    "tasks/test_unlabeled_rows.py": "every accuracy, without some labels",
+    "training/test_damaged_model_dir.py": "the folder model_dir, each file damaged",
+    "training/test_disk_full.py": "saving where there is no room",
+    "training/test_labeled_stream.py": "distillation with two streams",
+    "training/test_loop.py": "whole runs",
+    "training/test_odd_directories.py": "paths of every kind",
+    "training/test_other_images.py": "a run that resumes with other images",
+    "training/test_resume.py": "every stage, stopped and resumed",
+    "training/test_run_lock.py": "model_dir/lock.py, between two programs",
 }
 
 
@@ -61,3 +114,18 @@ def test_a_test_uses_the_folder_that_it_tests(folder):
         name for path, name in files.items() if name not in INDIRECT and folder not in imported_folders(path)
     ]
     assert not elsewhere, f"{elsewhere} import nothing of tf_simclrv2/{folder}; move them to what they test"
+
+
+def test_a_test_has_the_name_of_a_module_or_a_reason():
+    unnamed = {
+        str(path.relative_to(TESTS))
+        for folder in FOLDERS
+        for path in (TESTS / folder).glob("test_*.py")
+        if not any((LIBRARY / folder).rglob(f"{path.stem.removeprefix('test_')}.py"))
+    }
+    unnamed |= {
+        path.name
+        for path in TESTS.glob("test_*.py")
+        if not (LIBRARY / f"{path.stem.removeprefix('test_')}.py").exists()
+    }
+    assert unnamed == NOT_OF_ONE_MODULE.keys()
