@@ -49,6 +49,11 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
     return _mirrored_strategy() if kind == "mirrored" else _one_device_strategy()
 
 
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether this worker writes files; the others only take part in what is computed."""
+    return bool(strategy.extended.should_checkpoint)
+
+
 def input_workers(strategy: tf.distribute.Strategy) -> int:
     """Returns the number of processes of a strategy that run this program; the hosts of a TPU do not."""
     several = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

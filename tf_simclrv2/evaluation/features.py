@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.distribution.collectives import cross_replica_concat
 from tf_simclrv2.distribution.compilation import compile_mode, compiled
+from tf_simclrv2.distribution.strategy import is_chief
 from tf_simclrv2.evaluation.feature_rows import FeatureRows
 from tf_simclrv2.models.simclr import SimCLR
 
@@ -64,11 +65,11 @@ class FeatureExtractor:
         Raises:
             RunError: Neither memory nor the disk for temporary files has room for so many.
         """
-        keeps = self.strategy.extended.should_checkpoint
-        rows = {name: FeatureRows(most if keeps else 0) for name in (*self.endpoints, "label")}
+        chief = is_chief(self.strategy)
+        rows = {name: FeatureRows(most if chief else 0) for name in (*self.endpoints, "label")}
         for batch in batches:
             features, label, mask = self.of_batch(batch)
-            if keeps:
+            if chief:
                 for name, values in (*features.items(), ("label", label)):
                     rows[name].append(values[mask])
         labels = rows.pop("label").filled.astype(np.int64, copy=False)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, ModelConfig
 from tf_simclrv2.data import SkippedImages, Source, draw_per_class
+from tf_simclrv2.distribution.strategy import is_chief
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.evaluation.class_accuracy import BALANCED, TOP_1, ClassAccuracy
 from tf_simclrv2.evaluation.features import RAW_PIXELS, FeatureExtractor, Features
@@ -115,7 +116,7 @@ def run_frozen_protocols(
     with phase("building the networks to evaluate", say):
         extractors = _extractors(network, train, config, strategy)
     fitted, tested = (_split(extractors, source, config, say) for source in (train, test))
-    if not strategy.extended.should_checkpoint:
+    if not is_chief(strategy):
         return NOTHING
     for source, split in ((train, fitted), (test, tested)):
         if not len(split.labels):

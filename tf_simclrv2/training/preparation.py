@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import ServiceClient, SkippedImages
 from tf_simclrv2.distribution.device_errors import cures_of_building, device_errors_explained
+from tf_simclrv2.distribution.strategy import is_chief
 from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Say, phase, say_at_once
@@ -56,8 +57,8 @@ class PreparedRun:
 
     @property
     def chief(self) -> bool:
-        """Whether this worker writes files; the others only take part in what is computed."""
-        return bool(self.strategy.extended.should_checkpoint)
+        """Whether this worker writes files."""
+        return is_chief(self.strategy)
 
 
 def prepare(
