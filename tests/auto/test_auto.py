@@ -172,7 +172,7 @@ def test_pretraining_without_a_checkpoint_ends_the_job_and_is_continued(rehearse
 def test_a_network_that_was_not_fine_tuned_is_replaced_by_the_best_layer(rehearse, folder):
     names, last = rehearse("16_labels.csv", **LAYERS, unsaved=("finetuned",))
     assert names == ["pretrained", *LAYERS, "model"]
-    assert last.startswith("layer_2 in ") and "top-1 1.0000 on 4 labels that were held out" in last
+    assert last.startswith("layer_2 in ") and "top-1 1.0000 on 4 held-out labels" in last
     again, last = rehearse("16_labels.csv", "4h", **LAYERS, finetuned=0.8, student=0.5)
     assert again[-3:] == ["finetuned", "student", "model"] and last.startswith("finetuned in ")
     record = json.loads((folder / "job" / "auto.json").read_text())
@@ -282,7 +282,7 @@ def test_a_job_in_small(folder):
     assert f"top-1 {result['eval/label_top_1_accuracy']:.4f} on the test pictures" in last
     report = (folder / "job" / "report.html").read_text()
     assert f"linear classifier {100 * linear:.1f} %" in report
-    assert "How it came about" in report and "40 images without classes" in report
+    assert "How the model was made" in report and "40 images without classes" in report
     (names,) = (folder / "job" / "model").rglob("labels.txt")  # In the folder of its version.
     assert names.read_text().split() == ["blue", "red"]
     again = subprocess.run(

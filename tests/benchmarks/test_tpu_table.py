@@ -35,6 +35,8 @@ def test_every_step_can_be_asked_for() -> None:
     for name, typed in asked.items():
         tpu, *of_the_run = (flag for flag in typed if not flag.startswith("--classes="))
         with flagsaver.flagsaver():
+            for flag in flags.FLAGS:  # What another test has typed.
+                flags.FLAGS[flag].unparse()
             assert flags.FLAGS(["rehearse", *of_the_run])[1:] == []
             batch = batch_size(config_from_flags())
         assert batch == Settings().images * parse_slice(tpu.removeprefix("--tpu=")).replicas, name

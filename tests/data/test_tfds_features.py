@@ -155,7 +155,7 @@ REFUSED = {
     "no such label": (
         ("front", "mood"),
         {"label_key": "moods"},
-        ["'moods', which is no feature", "--label_key=mood"],
+        ["'moods', which faces does not have", "--label_key=mood"],
     ),
     "a number as image": (
         ("front", "age"),

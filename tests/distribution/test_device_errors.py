@@ -127,7 +127,9 @@ def test_a_network_that_does_not_fit_has_its_own_cures(changes: dict, cures: str
 
 def test_a_network_that_does_not_fit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "build_task", lambda *_: tf.zeros([2**45]))
-    with pytest.raises(RunError, match=r"memory ran out \(OOM .*; lower --resnet_depth \(50\), or end other"):
+    with pytest.raises(
+        RunError, match=r"ran out of memory \(OOM .*; lower --resnet_depth \(50\), or end other"
+    ):
         execute(config_for(tmp_path / "run", resnet_depth=50))
 
 

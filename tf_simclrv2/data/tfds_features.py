@@ -112,7 +112,7 @@ def _refuse_unless(
     flag, key, kind = asked
     if key in usable:
         return
-    what = f"is {_type_of(features[key])}" if key in features else "is not one of its features"
+    what = f"is {_type_of(features[key])} in {name}" if key in features else f"{name} does not have"
     others = _flags(flag, usable) if usable else ""
     if usable:
         cure = f"use {others}, or leave it out"
@@ -120,7 +120,7 @@ def _refuse_unless(
         cure = "store the label as a tfds.features.ClassLabel with names, or pretrain without it"
     else:
         cure = "store one image for each example as a tfds.features.Image, or choose another dataset"
-    raise DataError(f"{flag} is {key!r}, which {what} in {name}, but it must be {kind}; {cure}.")
+    raise DataError(f"{flag} is {key!r}, which {what}, but it must be {kind}; {cure}.")
 
 
 def _no_image(features: Mapping[str, _Feature], name: str) -> str:
