@@ -247,7 +247,7 @@ def test_memory_that_runs_out_is_a_sentence(model_dir, pictures, tmp_path, monke
     monkeypatch.setattr(embed_module, "FeatureExtractor", lambda *_, **__: tf.zeros([2**45]))
     config = config_for(model_dir, tmp_path / "all.npz", data_dir=str(pictures), batch_size=64)
     with pytest.raises(
-        RunError, match=r"ran out of memory \(OOM .*; lower --batch_size \(64\), or end other"
+        RunError, match=r"out of memory \(OOM .*; lower --batch_size \(64\), or end other"
     ):
         embed(config, print)
 
