@@ -127,9 +127,7 @@ def test_a_network_that_does_not_fit_has_its_own_cures(changes: dict, cures: str
 
 def test_a_network_that_does_not_fit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "build_task", lambda *_: tf.zeros([2**45]))
-    with pytest.raises(
-        RunError, match=r"out of memory \(OOM .*; lower --resnet_depth \(50\), or end other"
-    ):
+    with pytest.raises(RunError, match=r"out of memory \(OOM .*; lower --resnet_depth \(50\), or end other"):
         execute(config_for(tmp_path / "run", resnet_depth=50))
 
 
@@ -139,7 +137,5 @@ def test_a_run_ends_with_the_sentence(tmp_path, monkeypatch: pytest.MonkeyPatch)
         return {"total_loss": tf.reduce_sum(tf.fill([size], 0.0))}
 
     monkeypatch.setattr(Task, "train_step", too_much)
-    with pytest.raises(
-        RunError, match=r"out of memory \(OOM .*; lower --train_batch_size \(16\), compute"
-    ):
+    with pytest.raises(RunError, match=r"out of memory \(OOM .*; lower --train_batch_size \(16\), compute"):
         execute(config_for(tmp_path / "run", mode="train"))

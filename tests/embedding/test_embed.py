@@ -246,9 +246,7 @@ def test_what_is_compiled_is_kept(monkeypatch, module, first, start):
 def test_memory_that_runs_out_is_a_sentence(model_dir, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(embed_module, "FeatureExtractor", lambda *_, **__: tf.zeros([2**45]))
     config = config_for(model_dir, tmp_path / "all.npz", data_dir=str(pictures), batch_size=64)
-    with pytest.raises(
-        RunError, match=r"out of memory \(OOM .*; lower --batch_size \(64\), or end other"
-    ):
+    with pytest.raises(RunError, match=r"out of memory \(OOM .*; lower --batch_size \(64\), or end other"):
         embed(config, print)
 
 

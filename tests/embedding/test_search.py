@@ -50,9 +50,7 @@ def test_the_nearest_are_found(made_up):
 def test_memory_that_runs_out_is_a_sentence(made_up, monkeypatch):
     all_file, query_file = made_up
     monkeypatch.setattr(search_module, "nearest_rows", lambda *_: tf.zeros([2**45]))
-    with pytest.raises(
-        RunError, match=r"out of memory \(OOM .*; compute on the CPU \(CUDA_VISIBLE_DEVICES"
-    ):
+    with pytest.raises(RunError, match=r"out of memory \(OOM .*; compute on the CPU \(CUDA_VISIBLE_DEVICES"):
         search(SearchConfig(all_file, (query_file,)), print)
 
 
