@@ -26,7 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks.measuring.measured_page import NOTHING, rewrite
 from benchmarks.measuring.results_file import ResultsFile
 from tf_simclrv2.files import read_json
-from tf_simclrv2.rehearsal.tpu_slice import GENERATIONS, GIB
+from tf_simclrv2.rehearsal.tpu_slice import GIB, parse_slice
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 NETWORKS = {
@@ -114,22 +114,19 @@ def table(measured: Measured) -> str:
     for network, stage in itertools.product(NETWORKS, STAGES):
         found = [known.get((network, stage, tpu)) for tpu in tpus]
         if any(found):
-            cells = (
-                _cell(each, tpu.split("-")[0]) if each else "" for each, tpu in zip(found, tpus, strict=True)
-            )
+            cells = (_cell(each, tpu) if each else "" for each, tpu in zip(found, tpus, strict=True))
             lines.append(f"| {network} | {stage} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(found: dict[str, Any], kind: str) -> str:
+def _cell(found: dict[str, Any], tpu: str) -> str:
     """The largest batch of a core that fits, its memory, and the lower bound of its step."""
     largest = found["largest_images_per_core"]
     if largest == 0:
         return "does not fit"
     step = found["step"] if largest is None else found["largest_step"]
     images = found["images_per_core"] if largest is None else largest
-    generation = GENERATIONS[kind]
-    seconds = max(step["flops"] / generation.flops, step["accessed"] / generation.bandwidth)
+    seconds = parse_slice(tpu).generation.least_seconds(step["flops"], step["accessed"])
     return f"{images}: {step['used'] / GIB:.1f} GiB, {1000 * seconds:,.0f} ms"
 
 

@@ -69,9 +69,9 @@ class Replicas:
     replica gets its own examples' views.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, strategy: tf.distribute.Strategy | None = None) -> None:
         self.count = count
-        self.strategy = _strategy(count)
+        self.strategy = strategy or _strategy(count)
 
     def scope(self) -> Any:
         """Where models and optimizers have to be built."""

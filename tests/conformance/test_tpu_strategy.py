@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -48,26 +47,12 @@ def tpu_variables() -> TPUVariablesStrategy:
     return TPUVariablesStrategy(CORES)
 
 
-class Cores:
-    """Gives each replica of a strategy its part."""
-
-    def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        self.strategy = strategy
-        self.scope = strategy.scope
-
-    def distribute(self, array: np.ndarray) -> Any:
-        parts = np.split(array, CORES)
-        return self.strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
-        )
-
-    def dataset(self, batch: dict[str, np.ndarray]) -> tf.data.Dataset:
-        share = {
-            name: np.split(array, self.strategy.num_replicas_in_sync)[0] for name, array in batch.items()
-        }
-        return self.strategy.distribute_datasets_from_function(
-            lambda context: tf.data.Dataset.from_tensors(share).repeat()
-        )
+def dataset_for(strategy: tf.distribute.Strategy, batch: dict[str, np.ndarray]) -> tf.data.Dataset:
+    """The same share of a batch again and again, on every replica."""
+    share = {name: np.split(array, CORES)[0] for name, array in batch.items()}
+    return strategy.distribute_datasets_from_function(
+        lambda context: tf.data.Dataset.from_tensors(share).repeat()
+    )
 
 
 def _operations(traced: tf.types.experimental.ConcreteFunction) -> list[tf.Operation]:
@@ -79,8 +64,10 @@ def _types(traced: tf.types.experimental.ConcreteFunction) -> set[str]:
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_a_step_is_traced_and_nothing_in_it_refused(stage: Stage, tpu: TracingTPUStrategy) -> None:
-    traced = Running(stage, Cores(tpu), "mixed_bfloat16").traced
+def test_a_step_is_traced_and_nothing_in_it_refused(
+    stage: Stage, replicas: Callable, tpu: TracingTPUStrategy
+) -> None:
+    traced = Running(stage, replicas(CORES, tpu), "mixed_bfloat16").traced
     summed = [op for op in _operations(traced) if op.type == "CrossReplicaSum"]
     assert summed and {op.inputs[0].dtype.size for op in summed} <= {2, 4}  # Bytes: a TPU sums no more.
     refused = [line for line in tpu_refusals(traced) if line.split()[0] not in OF_A_TPU]
@@ -93,7 +80,7 @@ def test_a_step_is_traced_and_nothing_in_it_refused(stage: Stage, tpu: TracingTP
 def test_a_loop_of_steps_is_traced(tpu: TracingTPUStrategy, stop: StopFlag | None) -> None:
     stage = STAGES[1]  # With a memory: `merge_call`.
     assert stage.name == "pretrain_memory"
-    batches = Cores(tpu).dataset(stage.batch("float32"))
+    batches = dataset_for(tpu, stage.batch("float32"))
     performance = Performance(batch_size=8)
     with tpu.scope():
         trainer = Trainer(stage.task("mixed_bfloat16"), batches, tpu, performance=performance, stop=stop)
@@ -112,7 +99,7 @@ def test_what_is_measured_after_a_loop_is_traced(tpu: TracingTPUStrategy) -> Non
 def test_evaluation_is_traced(tpu: TracingTPUStrategy) -> None:
     stage = next(stage for stage in STAGES if stage.name == "supervised")
     batch = {**stage.batch("float32"), "mask": np.ones(8, bool)}
-    batches = Cores(tpu).dataset({name: batch[name] for name in ("image", "label", "mask")})
+    batches = dataset_for(tpu, {name: batch[name] for name in ("image", "label", "mask")})
     with tpu.scope():
         task = stage.task("mixed_bfloat16")
         evaluator = ClassificationEvaluator(task, batches, tpu, Progress("", 1, lambda line: None))
@@ -136,9 +123,7 @@ def test_its_variables_learn_the_same(
 ) -> None:
     """`on_write` and `on_read` variables of a TPU against those of MirroredStrategy, to the last bit."""
     stage = next(stage for stage in STAGES if stage.name == name)
-    mirrored, like = (
-        Running(stage, Cores(strategy)) for strategy in (replicas(CORES).strategy, tpu_variables)
-    )
+    mirrored, like = (Running(stage, replicas(CORES, strategy)) for strategy in (None, tpu_variables))
     variables = [variable.value for variable in like.task.network.variables]
     assert all(isinstance(variable, TPUDistributedVariable) for variable in variables)
     assert_equal(_state_after(like, 2), _state_after(mirrored, 2))

@@ -330,7 +330,7 @@ def counted_name(dataset: str, split: str, index: int | str) -> str:
 
 
 def _refuse_unknown_names(
-    labels: LabelsFile, builder: tfds.core.DatasetBuilder, dataset: str, counts: dict[str, int]
+    labels: LabelsFile, builder: tfds.core.DatasetBuilder, dataset: str, split: str, count: int
 ) -> None:
     """Refuses labels of images that a dataset does not have.
 
@@ -338,15 +338,16 @@ def _refuse_unknown_names(
         labels: The labels.
         builder: The dataset.
         dataset: How images call it.
-        counts: Examples of the splits, or slices of them, that have been counted.
+        split: The split, or a slice of one, whose examples have been counted.
+        count: How many they are.
     """
     for name in labels.class_of:
         place, _, index = name.rpartition(" #")
-        split = place.removeprefix(f"{dataset}/")
-        base = re.match(r"\w*", split)
-        known = place != split and base and base[0] in builder.info.splits and index.isdecimal()
-        if not known or int(index) >= counts.get(split, int(index) + 1):
-            example = counted_name(dataset, next(iter(counts)), 0)
+        named = place.removeprefix(f"{dataset}/")
+        base = re.match(r"\w*", named)
+        known = place != named and base and base[0] in builder.info.splits and index.isdecimal()
+        if not known or (named == split and int(index) >= count):
+            example = counted_name(dataset, split, 0)
             raise DataError(
                 f"{labels.path!r} names {name!r}, which {dataset} does not have; names are like {example!r}."
             )
@@ -376,7 +377,7 @@ def _tfds_source(
     if config.labels_from and listed is None:
         names = [counted_name(name, split, index) for index in range(num_examples)]
         chosen_labels = LabelsFile.read(config.labels_from)
-        _refuse_unknown_names(chosen_labels, builder, config.dataset, {split: num_examples})
+        _refuse_unknown_names(chosen_labels, builder, name, split, num_examples)
         numbered = chosen_labels.number(names, class_names)
     if numbered is not None:
         class_names = numbered[1]

@@ -60,7 +60,7 @@ class Rehearsal:
     @property
     def lower_bound(self) -> float:
         """Seconds that a step takes at least."""
-        return max(self.seconds_of_arithmetic, self.seconds_of_memory)
+        return self.tpu.generation.least_seconds(self.step.flops, self.step.accessed)
 
 
 def rehearse(

@@ -31,6 +31,10 @@ class Generation:
     flops: float
     bandwidth: float
 
+    def least_seconds(self, flops: float, accessed: float) -> float:
+        """Returns the least time for some operations, and for bytes read from and written to memory."""
+        return max(flops / self.flops, accessed / self.bandwidth)
+
 
 # From https://cloud.google.com/tpu/docs, the page of each generation. Up to v4, each of a chip's two cores is
 # a device with half of what the chip has.
