@@ -55,6 +55,7 @@ class Settings:
     precision: str = "mixed_bfloat16"
     classes: int = 1000
     compiler: str = "libtpu 0.0.42.1"
+    effort: str = "quick"
 
 
 Measured = ResultsFile[Settings]
@@ -89,6 +90,7 @@ def steps(settings: Settings) -> dict[str, list[str]]:
             f"--image_size={settings.image_size}",
             f"--precision={settings.precision}",
             f"--classes={settings.classes}",
+            f"--effort={settings.effort}",
             *NETWORKS[network],
             *STAGES[stage],
         ]

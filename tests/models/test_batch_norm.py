@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_simclrv2.distribution import devices
 from tf_simclrv2.models.batch_norm import EPSILON, BatchNormRelu
+from tf_simclrv2.models.compiled_batch_norm import batch_norm_relu
 
 RNG = np.random.default_rng(3)
 X = 2.0 + 3.0 * RNG.standard_normal((8, 3, 5, 6))
@@ -196,3 +197,20 @@ def test_gamma_starts_at_one_or_zero_and_beta_at_zero() -> None:
         layer.build((None, 4))
         np.testing.assert_array_equal(layer.gamma, np.full(4, 0.0 if init_zero else 1.0))
         np.testing.assert_array_equal(layer.beta, np.zeros(4))
+
+
+def test_a_map_that_is_widened_has_one_reader() -> None:
+    """A float32 copy of a bfloat16 map that two operations read is written to memory by XLA for TPUs."""
+
+    @tf.function
+    def gradient(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y, *_ = batch_norm_relu(x, tf.ones([8]), tf.zeros([8]), EPSILON, True, across_replicas=False)
+        return tape.gradient(y, x)
+
+    graph = gradient.get_concrete_function(tf.TensorSpec([4, 6, 6, 8], tf.bfloat16)).graph
+    casts = [op for op in graph.get_operations() if op.type == "Cast" and op.inputs[0].dtype == tf.bfloat16]
+    maps = [op.outputs[0] for op in casts if op.outputs[0].shape.rank == 4]
+    assert len(maps) >= 4  # For the moments, the output, and the two passes of the gradient.
+    assert [len(each.consumers()) for each in maps] == [1] * len(maps)

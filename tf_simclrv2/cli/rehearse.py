@@ -30,7 +30,7 @@ def define_all() -> None:
 
 def _help() -> str:
     purpose = "Compiles the step of a run for a TPU slice: whether it fits, and how fast it can be at most."
-    groups = {"the slice": ("tpu", "classes", "rehearsal_cache", "json"), **help_page.RUN}
+    groups = {"the slice": ("tpu", "classes", "effort", "rehearsal_cache", "json"), **help_page.RUN}
     return help_page.help_page(sys.argv[0], purpose, groups, help_page.run_footer())
 
 
@@ -47,7 +47,8 @@ def _rehearse() -> None:
         from tf_simclrv2.rehearsal.tpu_slice import parse_slice
 
     tpu = parse_slice(FLAGS.tpu)
-    found = rehearse(_adopted(asked), tpu, FLAGS.classes, as_path("rehearsal_cache", FLAGS.rehearsal_cache))
+    cache = as_path("rehearsal_cache", FLAGS.rehearsal_cache)
+    found = rehearse(_adopted(asked), tpu, FLAGS.classes, cache, FLAGS.effort)
     say_at_once(printout(found))
     if FLAGS.json:
         write_json(as_json(found), FLAGS.json)

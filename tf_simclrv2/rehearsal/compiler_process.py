@@ -1,4 +1,4 @@
-"""Compiles a program with the TPU's compiler: `python compiler_process.py PROGRAM TOPOLOGY REPLICAS RESULT`.
+"""Compiles a program with the TPU's compiler: `python compiler_process.py PROGRAM TOPOLOGY REPLICAS EFFORT RESULT`.
 
 It is a process of its own, because the compiler writes its messages straight to the terminal, and may end the
 process that it runs in. It needs JAX and libtpu, and neither TensorFlow nor this package.
@@ -25,6 +25,8 @@ os.environ.update(
 )
 
 CHIPS_PER_HOST = 4
+# How long the compiler looks for a faster program, on its own scale: 0 is what a TPU's run uses.
+EFFORTS = {"full": 0.0, "quick": -1.0}
 _SHAPE = re.compile(r"(pred|bf16|[fsu]\d+)\[([\d,]*)\]")
 # `%sum = (f32[8]{0}, f32[4]{0}) all-reduce(…)`. One that overlaps with other work has a start and an end.
 _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
@@ -32,18 +34,19 @@ _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
 
 def main() -> None:
     """Compiles, and writes what the compiler says of the result, or why it refuses, as JSON."""
-    program, topology, replicas, result = sys.argv[1:]
-    found = compile_program(pathlib.Path(program).read_text(), topology, int(replicas))
+    program, topology, replicas, effort, result = sys.argv[1:]
+    found = compile_program(pathlib.Path(program).read_text(), topology, int(replicas), effort)
     pathlib.Path(result).write_text(json.dumps(found))
 
 
-def compile_program(text: str, topology: str, replicas: int) -> dict[str, float | str]:
+def compile_program(text: str, topology: str, replicas: int, effort: str) -> dict[str, float | str]:
     """Compiles StableHLO for the first devices of a topology.
 
     Args:
         text: The program of one device.
         topology: For example `v5e:2x4`.
         replicas: Devices.
+        effort: A key of `EFFORTS`.
 
     Returns:
         Numbers by name: bytes (`arguments`, `outputs`, `shared` by both, `temporaries`, `code`), `flops`,
@@ -60,6 +63,7 @@ def compile_program(text: str, topology: str, replicas: int) -> dict[str, float 
     options = xla_client.CompileOptions()
     options.num_replicas, options.num_partitions = replicas, 1
     options.device_assignment = xla_client.DeviceAssignment.create(np.arange(replicas).reshape(replicas, 1))
+    options.executable_build_options.exec_time_optimization_effort = EFFORTS[effort]
     start = time.perf_counter()
     try:
         devices = get_topology_desc(topology, platform="tpu", **_of_less_than_a_host(topology)).devices

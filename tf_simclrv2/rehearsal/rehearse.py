@@ -64,7 +64,12 @@ class Rehearsal:
 
 
 def rehearse(
-    config: ExperimentConfig, tpu: TpuSlice, classes: int, cache: str, say: Say = say_at_once
+    config: ExperimentConfig,
+    tpu: TpuSlice,
+    classes: int,
+    cache: str,
+    effort: str = "full",
+    say: Say = say_at_once,
 ) -> Rehearsal:
     """Compiles what each core of a slice would run, and looks for a smaller batch if that does not fit.
 
@@ -75,6 +80,7 @@ def rehearse(
         tpu: The slice.
         classes: How many classes the labels have.
         cache: The directory in which results are kept, so that the same step is compiled once.
+        effort: Of the compiler, `full` or `quick`; see `compile_step`.
         say: Receives a line now and then; prints it by default.
 
     Raises:
@@ -92,7 +98,9 @@ def rehearse(
     config = with_classes(config, classes)
 
     def compiled(images: int) -> CompiledStep:
-        return _compile(with_batch(config, images * tpu.replicas), tpu, cache, say)
+        program = _traced(with_batch(config, images * tpu.replicas), tpu, say)
+        with phase(f"compiling the step with {images} images per core for {tpu.name}", say):
+            return compile_step(program, tpu, cache, effort)
 
     images = batch_size(config) // tpu.replicas
     step = compiled(images)
@@ -168,12 +176,9 @@ def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
     return dataclasses.replace(config, training=training, distillation=distillation)
 
 
-def _compile(config: ExperimentConfig, tpu: TpuSlice, cache: str, say: Say) -> CompiledStep:
+def _traced(config: ExperimentConfig, tpu: TpuSlice, say: Say) -> str:
     images = batch_size(config) // tpu.replicas
     with phase(f"tracing the step with {images} images per core", say):
         strategy = CompileOnlyStrategy(tpu.replicas)
         run = run_step(config, strategy)
-        program = step_program(run.step, run.specs, strategy)
-        del run
-    with phase(f"compiling the step with {images} images per core for {tpu.name}", say):
-        return compile_step(program.text, tpu, cache)
+        return step_program(run.step, run.specs, strategy).text
