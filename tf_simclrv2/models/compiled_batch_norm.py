@@ -87,8 +87,8 @@ def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the mean and the population variance of each channel, in one pass.
 
     The values are taken relative to the first one of their channel: E[x²] - E[x]² would lose digits where the
-    mean is large compared to the spread. That value is read from x rather than from x in float32: a conversion
-    that two operations use is written to memory by the TPU's compiler, as a map twice as large as x.
+    mean is large compared to the spread. That value is read from x rather than from x in float32: the TPU's
+    compiler writes a conversion that two operations use to memory, as a map twice as large as x.
     """
     full, axes = full_precision(x), list(range(x.shape.rank - 1))
     origin = full_precision(tf.stop_gradient(x[(0,) * len(axes)]))

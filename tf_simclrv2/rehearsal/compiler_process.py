@@ -1,4 +1,6 @@
-"""Compiles a program with the TPU's compiler: `python compiler_process.py PROGRAM TOPOLOGY REPLICAS EFFORT RESULT`.
+"""Compiles a program with the TPU's compiler.
+
+    python compiler_process.py PROGRAM TOPOLOGY REPLICAS EFFORT RESULT
 
 It is a process of its own, because the compiler writes its messages straight to the terminal, and may end the
 process that it runs in. It needs JAX and libtpu, and neither TensorFlow nor this package.
