@@ -31,15 +31,17 @@ def test_every_step_can_be_asked_for() -> None:
     if "train_mode" not in flags.FLAGS:  # Flags can be defined once a process.
         define_flags()
     asked = steps(Settings())
-    assert len(asked) == len(tpu_table.NETWORKS) * len(tpu_table.STAGES) * len(tpu_table.SLICES)
+    papers = {"/".join((*tpu_table.PAPER, tpu)) for tpu in ("v3-128", "v5e-64")}
+    assert len(asked) == len(tpu_table.NETWORKS) * len(tpu_table.STAGES) * len(tpu_table.SLICES) + len(papers)
     for name, typed in asked.items():
-        tpu, *of_the_run = (flag for flag in typed if not flag.startswith("--classes="))
+        tpu, *of_the_run = (flag for flag in typed if not flag.startswith(("--classes=", "--effort=")))
         with flagsaver.flagsaver():
             for flag in flags.FLAGS:  # What another test has typed.
                 flags.FLAGS[flag].unparse()
             assert flags.FLAGS(["rehearse", *of_the_run])[1:] == []
             batch = batch_size(config_from_flags())
-        assert batch == Settings().images * parse_slice(tpu.removeprefix("--tpu=")).replicas, name
+        full = Settings().images * parse_slice(tpu.removeprefix("--tpu=")).replicas
+        assert batch == (tpu_table.PAPER_BATCH if name in papers else full), name
         assert tpu.endswith(name.split("/")[-1])
 
 
