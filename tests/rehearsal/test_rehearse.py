@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable
 
 import pytest
+import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES
+from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.rehearsal import compiled_step
+from tf_simclrv2.rehearsal import rehearse as rehearse_module
 from tf_simclrv2.rehearsal.compiled_step import CompiledStep
 from tf_simclrv2.rehearsal.rehearse import ATTEMPTS, batch_size, largest_that_fits, rehearse, with_batch
+from tf_simclrv2.rehearsal.run_step import RunStep
+from tf_simclrv2.rehearsal.run_step import run_step as run_step_of_a_run
 from tf_simclrv2.rehearsal.tpu_slice import parse_slice
 
 LIMIT = 1000.0
@@ -59,6 +65,25 @@ def test_all_batches_change_in_proportion(stage) -> None:
     assert batch_size(half) == 4
     assert 2 * half.training.microbatch_size == config.training.microbatch_size
     assert 2 * half.labeled_batch_size == config.labeled_batch_size
+
+
+def test_weights_are_gone_when_the_program_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the largest networks, of one batch after another, do not fit into memory together."""
+    made: list[weakref.ref] = []
+
+    def run_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> RunStep:
+        run = run_step_of_a_run(config, strategy)
+        made.extend(weakref.ref(variable) for variable in run.task.trainable_variables)
+        return run
+
+    def compile_step(*_) -> CompiledStep:
+        assert made and not [one for one in made if one() is not None]
+        return CompiledStep(True, 1.0, LIMIT)
+
+    monkeypatch.setattr(rehearse_module, "refuse_without_compiler", lambda: None)
+    monkeypatch.setattr(rehearse_module, "run_step", run_step)
+    monkeypatch.setattr(rehearse_module, "compile_step", compile_step)
+    rehearse(STAGES[0].config("float32"), parse_slice("v5e-4"), 10, "")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable
 
 from tf_simclrv2.config import ExperimentConfig
@@ -181,4 +182,8 @@ def _traced(config: ExperimentConfig, tpu: TpuSlice, say: Say) -> str:
     with phase(f"tracing the step with {images} images per core", say):
         strategy = CompileOnlyStrategy(tpu.replicas)
         run = run_step(config, strategy)
-        return step_program(run.step, run.specs, strategy).text
+        text = step_program(run.step, run.specs, strategy).text
+    # The weights, which may be gigabytes, are in cycles that Python would find at its leisure.
+    del run
+    gc.collect()
+    return text
