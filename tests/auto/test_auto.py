@@ -15,6 +15,7 @@ from PIL import Image
 from tests.programs import ROOT, finished
 from tf_simclrv2 import ConfigError
 from tf_simclrv2.auto import auto as job
+from tf_simclrv2.auto import schedule
 from tf_simclrv2.auto.auto import auto
 from tf_simclrv2.auto.auto_config import AutoConfig
 from tf_simclrv2.auto.commands import Choices
@@ -75,12 +76,21 @@ class Rehearsed(Conductor):
 
 @pytest.fixture
 def rehearse(folder, monkeypatch):
-    """Returns a function that does a job whose stages reach certain accuracies; it returns their names."""
+    """Returns a function that does a job whose stages reach certain accuracies; it returns their names.
+
+    The four labels that are held out of 16 are enough to compare by, unless `few`.
+    """
 
     def do(
-        labels: str | None, budget: str = "2h", unsaved: tuple[str, ...] = (), dry_run=False, **reached: float
+        labels: str | None,
+        budget: str = "2h",
+        unsaved: tuple[str, ...] = (),
+        dry_run: bool = False,
+        few: bool = False,
+        **reached: float,
     ) -> tuple[list[str], str]:
         do.lines = lines = []
+        monkeypatch.setattr(schedule, "FEWEST_TO_COMPARE", 5 if few else 4)
         monkeypatch.setattr(Rehearsed, "reached", reached, raising=False)
         monkeypatch.setattr(Rehearsed, "unsaved", unsaved, raising=False)
         monkeypatch.setattr(job, "Conductor", Rehearsed)
@@ -122,6 +132,31 @@ def test_a_student_of_the_paper_s_layer_where_there_is_no_time_for_all_layers(re
     names, last = rehearse("16_labels.csv", "270s", layer_1=0.5, finetuned=0.8, student=1.0, distilled=0.9)
     assert names == ["pretrained", "finetuned", "layer_1", "student", "distilled", "model"]
     assert last.startswith("distilled in ")
+
+
+def test_few_held_out_labels_choose_nothing(rehearse, folder):
+    """The paper's layer is distilled, and nothing else is trained."""
+    names, last = rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
+    assert names == ["pretrained", "finetuned", "distilled", "model"]
+    stages = json.loads((folder / "job" / "auto.json").read_text())["stages"]
+    assert all("--ft_proj_selector=1" in stages[name]["command"] for name in ("finetuned", "distilled"))
+    assert all("labeled.csv" in stages[name]["command"] for name in names[:-1])
+    assert last.startswith("distilled in ") and "top-1 0.7500 on the test pictures" in last
+
+
+def test_without_test_pictures_few_held_out_labels_measure_the_layer(rehearse, folder):
+    shutil.rmtree(folder / "pictures" / "test")
+    names, last = rehearse("16_labels.csv", few=True, layer_1=0.5)
+    assert names == ["pretrained", "layer_1", "finetuned", "distilled", "model"]
+    assert "top-1 0.5000 on 4 held-out labels, before it was trained on them" in last
+
+
+def test_planned_commands_are_those_that_run_where_nothing_is_chosen(rehearse, folder):
+    shutil.rmtree(folder / "pictures" / "test")
+    rehearse("16_labels.csv", few=True, dry_run=True)
+    planned = [line for line in rehearse.lines if line.startswith("$ ")]
+    rehearse("16_labels.csv", few=True, layer_1=0.5)
+    assert [line for line in rehearse.lines if line.startswith("$ ")][: len(planned)] == planned
 
 
 def test_a_student_that_does_not_pay(rehearse):
@@ -215,7 +250,7 @@ def test_a_job_without_an_output_is_named_after_its_pictures(tmp_path):
 
 def test_one_label_of_a_class_is_not_held_out(rehearse):
     names, _ = rehearse("2_labels.csv", finetuned=0.8)
-    assert names == ["pretrained", "finetuned", "model"]
+    assert names == ["pretrained", "finetuned", "distilled", "model"]
 
 
 def test_a_finished_job_ends_with_the_same_words(rehearse, folder):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from tf_simclrv2.auto.commands import label_batch, label_epochs
-from tf_simclrv2.auto.schedule import Measured, least_s, schedule
+from tf_simclrv2.auto.schedule import Labels, Measured, least_s, schedule
 
 MEASURED = Measured(images=1_000, start_s=20.0, image_s=0.002)
 
@@ -26,7 +26,8 @@ def test_few_labels_are_seen_more_often(labels, batch, epochs):
 
 
 def test_more_time_allows_more_stages():
-    plans = [schedule(MEASURED, 70, 52, seconds, pretrained=True) for seconds in (60, 130, 230, 260, 380)]
+    labels = Labels(300, 225)
+    plans = [schedule(MEASURED, labels, seconds, pretrained=True) for seconds in (60, 200, 250, 300, 400)]
     assert [(plan.layers, plan.distills) for plan in plans] == [
         ((1,), False),
         ((1,), False),
@@ -34,23 +35,36 @@ def test_more_time_allows_more_stages():
         ((1,), True),
         ((0, 1, 2), True),
     ]
-    assert all(plan.seconds <= left for plan, left in zip(plans[1:], (130, 230, 260, 380), strict=True))
+    assert all(plan.seconds <= left for plan, left in zip(plans[1:], (200, 250, 300, 400), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("labels", "measures"),
+    [(Labels(70, 50, tested=True), False), (Labels(70, 50, tested=False), True), (Labels(10), False)],
+    ids=["tested", "not_tested", "none_held_out"],
+)
+def test_few_held_out_labels_compare_nothing(labels: Labels, measures: bool):
+    """They measure, if nothing else can; distilling is worth more."""
+    plans = [schedule(MEASURED, labels, seconds, pretrained=True) for seconds in (60, 10_000)]
+    assert [(plan.layers, plan.distills, plan.measures) for plan in plans] == [
+        ((1,), False, False),
+        ((1,), True, measures),
+    ]
+    trained = MEASURED.finetune_s(labels.count) + MEASURED.distill_s() + MEASURED.closing_s
+    assert plans[1].seconds == pytest.approx(trained + (MEASURED.finetune_s(50) if measures else 0.0))
+    assert schedule(MEASURED, labels, trained, pretrained=True).distills
 
 
 def test_pretraining_keeps_half_of_the_time():
-    plan = schedule(MEASURED, 70, 52, 500.0, pretrained=False)
-    assert plan.seconds <= 250.0
-    assert schedule(MEASURED, 70, 52, 500.0, pretrained=True).seconds > 250.0
+    labels = Labels(300, 225)
+    plan = schedule(MEASURED, labels, 600.0, pretrained=False)
+    assert plan.seconds <= 300.0
+    assert schedule(MEASURED, labels, 600.0, pretrained=True).seconds > 300.0
 
 
 def test_without_labels_only_the_end_is_left():
-    plan = schedule(MEASURED, 0, 0, 500.0, pretrained=False)
+    plan = schedule(MEASURED, Labels(0), 500.0, pretrained=False)
     assert plan.seconds == pytest.approx(1.2 * MEASURED.closing_s) and not plan.distills
-
-
-def test_without_labels_to_spare_no_layers_are_compared():
-    plan = schedule(MEASURED, 10, 0, 10_000.0, pretrained=True)
-    assert plan.layers == (1,) and not plan.distills
 
 
 def test_the_least_is_an_epoch_and_what_cannot_be_left_out():

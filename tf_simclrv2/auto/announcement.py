@@ -16,7 +16,7 @@ from tf_simclrv2.auto.commands import (
     Stage,
 )
 from tf_simclrv2.auto.pictures import Pictures
-from tf_simclrv2.auto.schedule import Schedule
+from tf_simclrv2.auto.schedule import Labels, Schedule
 from tf_simclrv2.data.some_names import some_names
 
 
@@ -51,9 +51,7 @@ def _labels(pictures: Pictures) -> str:
     return f"{words}, none yet of {some_names(missing)}, so nothing is compared" if missing else words
 
 
-def planned_lines(
-    commands: Commands, plan: Schedule, pictures: Pictures, learn: int, pretraining: Stage
-) -> list[str]:
+def planned_lines(commands: Commands, plan: Schedule, labels: Labels, pretraining: Stage) -> list[str]:
     """Returns the commands that will be typed if all takes as long as estimated, one a line.
 
     What depends on a result that is not there yet is said in a comment behind the command.
@@ -61,31 +59,31 @@ def planned_lines(
     Args:
         commands: Of the job.
         plan: The stages that fit.
-        pictures: Of the job.
-        learn: How many pictures are learned from while layers are compared.
+        labels: Of the job.
         pretraining: The first stage.
     """
     stages = [(pretraining, "")]
-    if pictures.labeled:
-        stages += _stages_with_labels(commands, plan, pictures, learn)
+    if labels.count:
+        stages += _stages_with_labels(commands, plan, labels)
     last, _ = stages[-1]
-    stages.append((commands.export(last.name), "or finetuned" if last.name == "distilled" else ""))
+    judged = labels.compare and last.name == "distilled"
+    stages.append((commands.export(last.name), "or finetuned" if judged else ""))
     return [f"$ {stage.text}{f'  # {note}' if note else ''}" for stage, note in stages]
 
 
-def _stages_with_labels(
-    commands: Commands, plan: Schedule, pictures: Pictures, learn: int
-) -> list[tuple[Stage, str]]:
-    test, first, best = TEST if pictures.test_folder else None, plan.layers[0], ""
+def _stages_with_labels(commands: Commands, plan: Schedule, labels: Labels) -> list[tuple[Stage, str]]:
+    test, first, best = TEST if labels.tested else None, plan.layers[0], ""
     stages: list[tuple[Stage, str]] = []
-    if len(plan.layers) > 1 or plan.distills:
-        tried = (commands.finetune(f"layer_{i}", i, learn, LEARN, CHOOSE) for i in plan.layers)
+    if plan.measures:
+        tried = (commands.finetune(f"layer_{i}", i, labels.learn, LEARN, CHOOSE) for i in plan.layers)
         stages += [(stage, "") for stage in tried]
     if len(plan.layers) > 1:
         best = f"layer {first} stands for the best of {', '.join(map(str, plan.layers))}"
-    stages.append((commands.finetune("finetuned", first, pictures.label_count, LABELED, test), best))
-    if plan.distills:
+    stages.append((commands.finetune("finetuned", first, labels.count, LABELED, test), best))
+    if plan.distills and labels.compare:
         stages.append((commands.distill("student", f"layer_{first}", first, LEARN, CHOOSE), best))
-        pays = "; ".join(filter(None, (best, "if the student is no worse than its teacher")))
-        stages.append((commands.distill("distilled", "finetuned", first, LABELED, test), pays))
+    if plan.distills:
+        pays = "if the student is no worse than its teacher" if labels.compare else ""
+        note = "; ".join(filter(None, (best, pays)))
+        stages.append((commands.distill("distilled", "finetuned", first, LABELED, test), note))
     return stages

@@ -32,7 +32,7 @@ from tf_simclrv2.auto.conductor import Conductor, Record
 from tf_simclrv2.auto.linked_folders import link_classes, link_folder, write_labels
 from tf_simclrv2.auto.outcome import accuracy, best_layer, percent, probe_accuracies
 from tf_simclrv2.auto.pictures import Pictures, count_labels, look_at, split_labels
-from tf_simclrv2.auto.schedule import Measured, Schedule, least_s, schedule
+from tf_simclrv2.auto.schedule import Labels, Measured, Schedule, least_s, schedule
 from tf_simclrv2.auto.trials import choose_network, run_trial
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.progress import Say, phase, say_at_once
@@ -95,8 +95,8 @@ class _Job:
         commands = Commands(self._config.folder, choices, self._config.flags)
         self._link(self._config.folder)
         self._conductor.note()
-        plan, learn = self._schedule(measured, False), count_labels(self._learn)
-        planned = planned_lines(commands, plan, self._pictures, learn, self._pretraining(commands))
+        plan = self._schedule(measured, False)
+        planned = planned_lines(commands, plan, self._labels, self._pretraining(commands))
         for line in (*self._found_lines(choices), *planned):
             self._say(line)
         if self._config.dry_run:
@@ -187,9 +187,11 @@ class _Job:
         self._conductor.run(stage, spare_s, measured.start_s)
 
     def _schedule(self, measured: Measured, pretrained: bool) -> Schedule:
-        return schedule(
-            measured, self._pictures.label_count, count_labels(self._learn), self._clock.left_s, pretrained
-        )
+        return schedule(measured, self._labels, self._clock.left_s, pretrained)
+
+    @property
+    def _labels(self) -> Labels:
+        return Labels(self._pictures.label_count, count_labels(self._learn), self._test_split is not None)
 
     def _decided(self, name: str, decide: Callable[[], Any]) -> Any:
         """Decides once: a job that continues has less time left, by which it might decide otherwise."""
@@ -202,26 +204,43 @@ class _Job:
         """Fine-tunes, and distills if that pays; returns the name of the stage that is taken."""
         if not self._pictures.labeled:
             return PRETRAINED
-        labels = self._pictures.label_count
+        labels = self._labels
         layers = self._decided("layers", lambda: [*self._schedule(measured, pretrained=True).layers])
         layer = layers[0]
         if len(layers) > 1:
             layer = self._decided("layer", lambda: self._compare_layers(commands, measured))
-        stage = commands.finetune("finetuned", layer, labels, LABELED, self._test_split)
+        elif self._decided("measures", lambda: self._measures(measured)):
+            rest = measured.closing_s + measured.finetune_s(labels.count)
+            self._run(commands.finetune(f"layer_{layer}", layer, labels.learn, LEARN, CHOOSE), measured, rest)
+        stage = commands.finetune("finetuned", layer, labels.count, LABELED, self._test_split)
         self._run(stage, measured, measured.closing_s)
         if self._conductor.done(stage.name):
-            return self._distill_if_it_pays(commands, measured, layer)
+            distill = self._distill_if_it_pays if labels.compare else self._distill
+            return distill(commands, measured, layer)
         best = next(name for name in (f"layer_{layer}", PRETRAINED) if self._conductor.done(name))
         self._say(f"{best} is taken instead; the same command with a larger --budget continues")
         return best
 
+    def _measures(self, measured: Measured) -> bool:
+        """Whether the held-out labels, too few to compare by, say how good the result is."""
+        return self._labels.measure and self._schedule(measured, pretrained=True).measures
+
+    def _distill(self, commands: Commands, measured: Measured, layer: int) -> str:
+        """Distills if there is time; returns the name of the stage that is taken."""
+        needed = measured.closing_s + measured.distill_s()
+        if not self._decided("distills", lambda: self._clock.left_s > needed):
+            return "finetuned"
+        stage = commands.distill("distilled", "finetuned", layer, LABELED, self._test_split)
+        self._run(stage, measured, measured.closing_s)
+        return "distilled" if self._conductor.whole("distilled") else "finetuned"
+
     def _distill_if_it_pays(self, commands: Commands, measured: Measured, layer: int) -> str:
         """Tries a student on the held-out labels first; returns the name of the stage that is taken."""
-        learn, teacher = count_labels(self._learn), f"layer_{layer}"
+        learn, teacher = self._labels.learn, f"layer_{layer}"
         last = measured.closing_s + measured.distill_s()
         both = last + measured.distill_s()
         needed = both + (0.0 if self._conductor.done(teacher) else measured.finetune_s(learn))
-        if not learn or not self._decided("distills", lambda: self._clock.left_s > needed):
+        if not self._decided("distills", lambda: self._clock.left_s > needed):
             return "finetuned"
         self._run(commands.finetune(teacher, layer, learn, LEARN, CHOOSE), measured, both)
         if not self._conductor.done(teacher):
@@ -233,13 +252,11 @@ class _Job:
         if found < before:
             self._say(f"distillation did not help: {percent(found)}, its teacher {percent(before)}")
             return "finetuned"
-        stage = commands.distill("distilled", "finetuned", layer, LABELED, self._test_split)
-        self._run(stage, measured, measured.closing_s)
-        return "distilled" if self._conductor.whole("distilled") else "finetuned"
+        return self._distill(commands, measured, layer)
 
     def _compare_layers(self, commands: Commands, measured: Measured) -> int:
-        learn = count_labels(self._learn)
-        needed = measured.closing_s + measured.finetune_s(self._pictures.label_count)
+        learn = self._labels.learn
+        needed = measured.closing_s + measured.finetune_s(self._labels.count)
         found: dict[int, float | None] = {}
         for layer in range(HEAD_LAYERS):
             name = f"layer_{layer}"
