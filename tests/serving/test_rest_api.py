@@ -9,8 +9,9 @@ import math
 import pathlib
 import runpy
 import struct
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from tests.programs import ROOT
-from tests.serving.local_server import Client, base64_of, serving
+from tests.serving.local_server import Answer, Client, base64_of, serving
 from tests.serving.toy_modules import png, save_toy
 from tests.small_module import encoded, picture, relative
 from tf_simclrv2.data.request_images import MAX_PIXELS
@@ -300,6 +301,26 @@ def test_a_body_of_unknown_length_is_read_up_to_the_limit(client: Client) -> Non
     chunk = b"2710\r\n" + b"[" * 10_000 + b"\r\n"
     with client.begin(head + 3 * chunk) as connection:
         assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_waiting_requests_hold_a_limited_number_of_bytes(toy: pathlib.Path) -> None:
+    """One that would exceed it is told to come back, and is answered when the others are gone."""
+    small = {"inputs": [[1, 2]]}
+    with serving(toy, max_body=MAX_BODY, max_held=10_000) as client:
+        head = f"POST {client.base}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n".encode()
+        with client.begin(head + 9_998 * b"["):
+            answer = until(lambda: client.predict(small), lambda answer: answer.status != 200)
+            assert answer.status == 503
+            assert "of 10000 bytes; send this one again later" in answer.body["error"]
+        assert until(lambda: client.predict(small), lambda answer: answer.status != 503).status == 200
+
+
+def until(ask: Callable[[], Answer], wanted: Callable[[Answer], bool]) -> Answer:
+    """Asks until the answer is the one that is wanted, for a while: another request is on its way."""
+    end = time.monotonic() + 30.0
+    while not wanted(answer := ask()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return answer
 
 
 def test_a_fault_of_the_server_is_an_answer_too(

@@ -53,7 +53,8 @@ def auto(config: AutoConfig, say: Say = say_at_once) -> str:
 
     Every stage is a command of its own, which is printed before it runs and can be repeated or continued by
     hand. The layer of the projection head to fine-tune from, and whether to distill, are chosen on a quarter
-    of the labels, which is held back for that. Pictures in `test` serve the final accuracy alone.
+    of the labels, which is held out for that, if it has `schedule.FEWEST_TO_COMPARE` pictures. Pictures in
+    `test` serve the final accuracy alone.
 
     Args:
         config: The job.

@@ -19,9 +19,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tf_simclrv2.serving.batcher import Batcher
+from tf_simclrv2.serving.held_bodies import HeldBodies
 from tf_simclrv2.serving.predict_answer import answer_of
 from tf_simclrv2.serving.predict_request import RequestLimits, parse_request
-from tf_simclrv2.serving.refusal import NOT_FOUND, TIMED_OUT, TOO_LARGE, UNSUPPORTED, Refusal
+from tf_simclrv2.serving.refusal import BUSY, NOT_FOUND, TIMED_OUT, TOO_LARGE, UNSUPPORTED, Refusal
 from tf_simclrv2.serving.serve_config import ServeConfig
 from tf_simclrv2.serving.served_model import ModelVersion, ServedModel
 
@@ -78,6 +79,7 @@ class RestApi:
         self._model = model
         self._config = config
         self._limits = RequestLimits(config.max_images, config.max_pixels)
+        self._bodies = HeldBodies(config.max_held)
         # Reading and writing JSON takes milliseconds, in which the event loop must keep running.
         self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="json")
         base = "/v1/models/{name:model_name}"
@@ -126,10 +128,11 @@ class RestApi:
 
     async def _predict(self, request: Request) -> Response:
         version = self._version(request)
-        body = await _body(request, self._config.max_body)
-        asked = await self._in_thread(parse_request, body, version, self._limits)
-        outputs = await self._batcher.compute(asked.signature, asked.inputs)
-        answer = await self._in_thread(answer_of, outputs, asked.by_rows)
+        with self._bodies.request() as hold:
+            body = await _body(request, self._config.max_body, hold)
+            asked = await self._in_thread(parse_request, body, version, self._limits)
+            outputs = await self._batcher.compute(asked.signature, asked.inputs)
+            answer = await self._in_thread(answer_of, outputs, asked.by_rows)
         return Response(answer, media_type="application/json")
 
     def _version(self, request: Request) -> ModelVersion:
@@ -146,8 +149,8 @@ class RestApi:
         return await loop.run_in_executor(self._threads, functools.partial(function, *arguments))
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """Reads a body, unless it is or becomes too large."""
+async def _body(request: Request, most: int, hold: Callable[[int], None]) -> bytes:
+    """Reads a body, unless it is or becomes too large, or `hold` has no room for it."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise Refusal(f"the body is encoded as {encoding}; send it as it is.", UNSUPPORTED)
@@ -158,6 +161,7 @@ async def _body(request: Request, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise _too_large(most)
+        hold(len(part))
         parts.append(part)
     return b"".join(parts)
 
@@ -182,7 +186,8 @@ def _too_large(most: int) -> Refusal:
 
 async def _refused(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refusal)
-    return JSONResponse({"error": str(refusal)}, refusal.status)
+    later = {"Retry-After": "1"} if refusal.status == BUSY else None
+    return JSONResponse({"error": str(refusal)}, refusal.status, later)
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:

@@ -35,6 +35,11 @@ class ServeConfig:
     max_body: int = setting(
         64 * MEBIBYTE, "Maximum bytes per request; a larger one is refused unread.", minimum=1
     )
+    max_held: int = setting(
+        1024 * MEBIBYTE,
+        "Maximum bytes of all requests that are not answered yet; with more, new ones are told to come back.",
+        minimum=1,
+    )
     max_images: int = setting(256, "Maximum examples per request.", minimum=1)
     max_pixels: int = setting(
         50_000_000,
