@@ -27,6 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from benchmarks.claims import figures
 from benchmarks.claims.claim import LETTERS, claims
+from benchmarks.claims.estimate import piece_seconds
 from benchmarks.claims.execute import execute
 from benchmarks.claims.page import measured_part, sentence, table
 from benchmarks.claims.plan import IMAGES, needed, pieces, plan
@@ -124,7 +125,11 @@ def main() -> None:
         parser.error(f"--seed is {unknown.pop()}, but the scale repeats with {scale.seeds}.")
     parts = pieces(plan(scale, arguments.output))
     if arguments.pieces:
-        print("\n".join(f"{name}: {', '.join(stage.name for stage in parts[name])}" for name in parts))
+        for name, stages in parts.items():
+            minutes = piece_seconds(stages, scale) / 60
+            print(
+                f"{name}: {', '.join(stage.name for stage in stages)}; about {minutes:.1f} minutes on an H200"
+            )
         return
     if arguments.piece not in (None, *parts):
         parser.error(f"--piece is {arguments.piece!r}; it must be one that --pieces lists.")

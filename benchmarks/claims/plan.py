@@ -196,7 +196,7 @@ def _distillation(scale: Scale) -> Iterator[Stage]:
             for seed in scale.seeds:
                 yield Stage(
                     f"distilled_{student}_alpha{alpha}_{seed}",
-                    f"distilled_{student}_{seed}",
+                    f"distilled_{student}_alpha{alpha}_{seed}",
                     "digits_distill",
                     {
                         **length,

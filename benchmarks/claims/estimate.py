@@ -1,0 +1,49 @@
+"""How long the runs of a measurement take on one GPU, estimated from the step that was measured on one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.claims.plan import Stage
+from benchmarks.claims.scale import Scale
+
+# Of an H200 (docs/performance.md): ResNet-18 at 32 pixels, pretraining step of 512 images, compiled. The other
+# two are assumptions: a small step lasts as long as it takes to launch its kernels, and a run starts, compiles,
+# evaluates and saves.
+SECONDS_PER_PAIR = 0.0123 / 512
+LEAST_STEP, START = 0.004, 45.0
+# Multiplications relative to ResNet-18's.
+_DEPTHS = {18: 1.0, 34: 2.0, 50: 2.25}
+# Relative to pretraining, which trains on two views of an image. A forward pass is a third of training.
+_ONE_VIEW, _FORWARD = 1 / 2, 1 / 6
+
+
+def piece_seconds(stages: Sequence[Stage], scale: Scale) -> float:
+    """Returns the seconds of a part of a measurement, nothing of which is there yet."""
+    return sum(stage_seconds(stage, scale) for stage in stages)
+
+
+def stage_seconds(stage: Stage, scale: Scale) -> float:
+    """Returns the seconds of a run."""
+    own = _DEPTHS[_number(stage, "resnet_depth")]
+    batch = _number(stage, "train_batch_size", scale.pretrain_batch_size)
+    if "train_steps" in stage.flags:
+        steps = _number(stage, "train_steps")
+    else:
+        steps = _number(stage, "train_epochs") * (scale.train_images // batch)
+    return START + steps * max(LEAST_STEP, batch * SECONDS_PER_PAIR * _work(stage, scale, own))
+
+
+def _work(stage: Stage, scale: Scale, own: float) -> float:
+    """The work of a step per image, relative to pretraining a ResNet-18."""
+    if stage.recipe == "digits_pretrain":  # A memory's momentum encoder passes one view forward, at most.
+        return own * (1.0 + (_FORWARD if "memory_size" in stage.flags else 0.0))
+    if stage.recipe == "digits_distill":
+        return _ONE_VIEW * own + _FORWARD * _DEPTHS[scale.big_depth]
+    return _ONE_VIEW * own
+
+
+def _number(stage: Stage, flag: str, default: int = 0) -> int:
+    value = stage.flags.get(flag, default)
+    assert isinstance(value, int)
+    return value
