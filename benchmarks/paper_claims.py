@@ -127,9 +127,8 @@ def main() -> None:
     if arguments.pieces:
         for name, stages in parts.items():
             minutes = piece_seconds(stages, scale) / 60
-            print(
-                f"{name}: {', '.join(stage.name for stage in stages)}; about {minutes:.1f} minutes on an H200"
-            )
+            runs = ", ".join(stage.name for stage in stages)
+            print(f"{name}: {runs}; about {minutes:.1f} minutes on an H200")
         return
     if arguments.piece not in (None, *parts):
         parser.error(f"--piece is {arguments.piece!r}; it must be one that --pieces lists.")

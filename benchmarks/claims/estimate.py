@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from benchmarks.claims.plan import Stage
 from benchmarks.claims.scale import Scale
 
-# Of an H200 (docs/performance.md): ResNet-18 at 32 pixels, pretraining step of 512 images, compiled. The other
-# two are assumptions: a small step lasts as long as it takes to launch its kernels, and a run starts, compiles,
-# evaluates and saves.
+# Of an H200 (docs/performance.md): ResNet-18 at 32 pixels, a pretraining step of 512 images, compiled. The
+# rest is assumed: that launching its kernels bounds a small step, and what a run takes beside its steps.
 SECONDS_PER_PAIR = 0.0123 / 512
 LEAST_STEP, START = 0.004, 45.0
 # Multiplications relative to ResNet-18's.
