@@ -19,7 +19,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,7 +30,7 @@ from benchmarks.claims.claim import LETTERS, claims
 from benchmarks.claims.estimate import piece_seconds
 from benchmarks.claims.execute import execute
 from benchmarks.claims.page import measured_part, sentence, table
-from benchmarks.claims.plan import IMAGES, needed, pieces, plan
+from benchmarks.claims.plan import IMAGES, Stage, needed, pieces, plan
 from benchmarks.claims.record import Record, read_records
 from benchmarks.claims.results import Results, unpack
 from benchmarks.claims.scale import SCALES, Scale
@@ -91,6 +91,14 @@ def write_docs() -> None:
     rewrite(DOCS / "claims.md", measured_part(records))
 
 
+def print_pieces(parts: Mapping[str, Sequence[Stage]], scale: Scale) -> None:
+    """Prints the parts of a measurement, a line each."""
+    for name, stages in parts.items():
+        minutes = piece_seconds(stages, scale) / 60
+        runs = ", ".join(stage.name for stage in stages)
+        print(f"{name}: {runs}; about {minutes:.1f} minutes on an H200")
+
+
 def main() -> None:
     """Measures, or writes the documentation of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -125,10 +133,7 @@ def main() -> None:
         parser.error(f"--seed is {unknown.pop()}, but the scale repeats with {scale.seeds}.")
     parts = pieces(plan(scale, arguments.output))
     if arguments.pieces:
-        for name, stages in parts.items():
-            minutes = piece_seconds(stages, scale) / 60
-            runs = ", ".join(stage.name for stage in stages)
-            print(f"{name}: {runs}; about {minutes:.1f} minutes on an H200")
+        print_pieces(parts, scale)
         return
     if arguments.piece not in (None, *parts):
         parser.error(f"--piece is {arguments.piece!r}; it must be one that --pieces lists.")

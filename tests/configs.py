@@ -9,6 +9,7 @@ from tf_simclrv2.embedding.search_config import SearchConfig
 from tf_simclrv2.embedding.select_config import SelectConfig
 from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.export.export_config import ExportConfig
+from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
 from tf_simclrv2.serving.serve_config import ServeConfig
 
 OF_PROGRAMS = {
@@ -19,6 +20,7 @@ OF_PROGRAMS = {
     "duplicates": DuplicatesConfig,
     "embed": EmbedConfig,
     "export": ExportConfig,
+    "rehearse": RehearsalConfig,
     "search": SearchConfig,
     "select": SelectConfig,
     "serve": ServeConfig,

@@ -123,6 +123,7 @@ NEEDED = {
     "duplicates": {"embeddings": ("a.npz",)},
     "embed": {"network": "runs/a", "output": "new.npz"},
     "export": {"model_dir": "runs/a", "output": "new"},
+    "rehearse": {"tpu": "v5e-8"},
     "search": {"embeddings": "a.npz", "queries": ("b.png",)},
     "select": {"embeddings": "a.npz", "output": "new.csv", "budget": 1},
     "serve": {"module": "module"},

@@ -14,8 +14,8 @@ from tests.programs import SMALL_PROGRAM, finished
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.rehearsal import compiled_step
 from tf_simclrv2.rehearsal.printout import as_json, printout
+from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
 from tf_simclrv2.rehearsal.rehearse import rehearse
-from tf_simclrv2.rehearsal.tpu_slice import parse_slice
 
 
 def _stage(name: str, **model) -> Stage:
@@ -25,7 +25,9 @@ def _stage(name: str, **model) -> Stage:
 
 @pytest.mark.parametrize("tpu", ["v3-8", "v4-8", "v5e-8", "v6e-8"])
 def test_a_step_compiles_for_every_generation(tpu: str, tmp_path: pathlib.Path) -> None:
-    found = rehearse(_stage("finetune").config("mixed_bfloat16"), parse_slice(tpu), 10, str(tmp_path))
+    found = rehearse(
+        _stage("finetune").config("mixed_bfloat16"), RehearsalConfig(tpu, 10, cache=str(tmp_path))
+    )
     assert found.step.fits and found.largest_batch is None
     assert found.step.all_reduces > 1 and found.lower_bound > 0
     assert "fits            yes" in printout(found)
@@ -37,21 +39,22 @@ def test_every_stage_compiles(stage: Stage, tmp_path: pathlib.Path) -> None:
         stage = dataclasses.replace(
             stage, flags={**stage.flags, "train_batch_size": 32, "microbatch_size": 16}
         )
-    tpu = parse_slice("v5e-4")
-    found = rehearse(stage.config("float32"), tpu, 10, str(tmp_path))
+    asked = RehearsalConfig("v5e-4", 10, cache=str(tmp_path))
+    found = rehearse(stage.config("float32"), asked)
     assert found.step.fits and found.step.all_reduces > 1
 
 
 def test_nothing_is_compiled_twice(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, tpu = _stage("supervised").config("float32"), parse_slice("v5e-4")
-    first = rehearse(config, tpu, 10, str(tmp_path))
+    config = _stage("supervised").config("float32")
+    asked = RehearsalConfig("v5e-4", 10, cache=str(tmp_path))
+    first = rehearse(config, asked)
     monkeypatch.setattr(compiled_step, "_in_a_process", None)
-    assert as_json(rehearse(config, tpu, 10, str(tmp_path))) == as_json(first)
+    assert as_json(rehearse(config, asked)) == as_json(first)
 
 
 def test_what_does_not_fit_is_made_smaller(tmp_path: pathlib.Path) -> None:
     stage = _stage("finetune", image_size=224, train_batch_size=16384)
-    found = rehearse(stage.config("float32"), parse_slice("v5e-4"), 10, str(tmp_path))
+    found = rehearse(stage.config("float32"), RehearsalConfig("v5e-4", 10, cache=str(tmp_path)))
     assert not found.step.fits and found.largest_batch
     assert found.largest_step.fits and found.largest_step.used > 0.7 * found.step.limit
     assert f"no; {found.largest_batch} images per core do" in printout(found)
@@ -63,7 +66,8 @@ def test_a_slice_that_the_compiler_does_not_know_is_refused(tmp_path: pathlib.Pa
         config = config.config("float32")
         evaluation = dataclasses.replace(config.evaluation, eval_batch_size=12)
         rehearse(
-            dataclasses.replace(config, evaluation=evaluation), parse_slice("v5e:2x3"), 10, str(tmp_path)
+            dataclasses.replace(config, evaluation=evaluation),
+            RehearsalConfig("v5e:2x3", 10, cache=str(tmp_path)),
         )
 
 

@@ -15,10 +15,10 @@ from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.rehearsal import compiled_step
 from tf_simclrv2.rehearsal import rehearse as rehearse_module
 from tf_simclrv2.rehearsal.compiled_step import CompiledStep
+from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
 from tf_simclrv2.rehearsal.rehearse import ATTEMPTS, batch_size, largest_that_fits, rehearse, with_batch
 from tf_simclrv2.rehearsal.run_step import RunStep
 from tf_simclrv2.rehearsal.run_step import run_step as run_step_of_a_run
-from tf_simclrv2.rehearsal.tpu_slice import parse_slice
 
 LIMIT = 1000.0
 
@@ -83,7 +83,7 @@ def test_weights_are_gone_when_the_program_is_compiled(monkeypatch: pytest.Monke
     monkeypatch.setattr(rehearse_module, "refuse_without_compiler", lambda: None)
     monkeypatch.setattr(rehearse_module, "run_step", run_step)
     monkeypatch.setattr(rehearse_module, "compile_step", compile_step)
-    rehearse(STAGES[0].config("float32"), parse_slice("v5e-4"), 10, "")
+    rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=""))
 
 
 @pytest.fixture
@@ -93,17 +93,17 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_the_cores_cannot_share_is_refused(monkeypatch, compiler) -> None:
     with pytest.raises(ConfigError, match="train_batch_size is 8, which 32 replicas cannot share evenly"):
-        rehearse(STAGES[0].config("float32"), parse_slice("v5e-32"), 10, "")
+        rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-32", 10, cache=""))
 
 
 def test_float64_is_refused(compiler) -> None:
     config = STAGES[0].config("float64")
     with pytest.raises(ConfigError, match="precision is 'float64', in which TPUs cannot sum; use float32"):
-        rehearse(config, parse_slice("v5e-8"), 10, "")
+        rehearse(config, RehearsalConfig("v5e-8", 10, cache=""))
 
 
 def test_a_compiler_that_is_not_installed_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_step, "_NEEDED", ("json", "no_such_compiler"))
     config = dataclasses.replace(STAGES[0].config("float32"))
     with pytest.raises(ConfigError, match=r"no_such_compiler cannot be imported.*\[tpu-rehearsal\]"):
-        rehearse(config, parse_slice("v5e-8"), 10, "")
+        rehearse(config, RehearsalConfig("v5e-8", 10, cache=""))

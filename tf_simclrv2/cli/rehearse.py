@@ -9,12 +9,14 @@ from absl.flags import FLAGS
 
 from tf_simclrv2.backend import quiet_tensorflow
 from tf_simclrv2.cli import help_page
-from tf_simclrv2.cli.flags import config_from_flags, define_flags, explicit_fields, rehearsal
+from tf_simclrv2.cli.flags import config_from_flags, define_flags, explicit_fields
+from tf_simclrv2.cli.flags.rehearsal import define
+from tf_simclrv2.cli.flags.settings import values_in
 from tf_simclrv2.cli.program import start
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.errors import CheckpointError, ConfigError
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.progress import phase, say_at_once
-from tf_simclrv2.setting import as_path
+from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
 
 
 def main() -> None:
@@ -25,7 +27,7 @@ def main() -> None:
 def define_all() -> None:
     """Defines the flags of a run and of the slice."""
     define_flags()
-    rehearsal.define()
+    define()
 
 
 def _help() -> str:
@@ -36,19 +38,15 @@ def _help() -> str:
 
 def _rehearse() -> None:
     asked = config_from_flags()
-    if not FLAGS.tpu:
-        raise ConfigError("tpu is not set; pass the slice to compile for, as in --tpu=v5e-8.")
+    rehearsal = RehearsalConfig(**values_in(RehearsalConfig))
     quiet_tensorflow()
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # What is traced is for TPUs.
     with phase("starting TensorFlow", say_at_once):
         from tf_simclrv2.doctor.command import write_json
         from tf_simclrv2.rehearsal.printout import as_json, printout
         from tf_simclrv2.rehearsal.rehearse import rehearse
-        from tf_simclrv2.rehearsal.tpu_slice import parse_slice
 
-    tpu = parse_slice(FLAGS.tpu)
-    cache = as_path("rehearsal_cache", FLAGS.rehearsal_cache)
-    found = rehearse(_adopted(asked), tpu, FLAGS.classes, cache, FLAGS.effort)
+    found = rehearse(_adopted(asked), rehearsal)
     say_at_once(printout(found))
     if FLAGS.json:
         write_json(as_json(found), FLAGS.json)

@@ -17,6 +17,7 @@ import tempfile
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.files import write_atomically
 from tf_simclrv2.rehearsal import compiler_process
+from tf_simclrv2.rehearsal.rehearsal_config import Effort
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
 
 EXTRA = "pip install 'tf_simclrv2[tpu-rehearsal]'"
@@ -75,7 +76,7 @@ def refuse_without_compiler() -> None:
         )
 
 
-def compile_step(text: str, tpu: TpuSlice, cache: str, effort: str = "full") -> CompiledStep:
+def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") -> CompiledStep:
     """Compiles a core's program for all cores of a slice, which takes minutes.
 
     The compiler is there: `refuse_without_compiler` was called.

@@ -11,6 +11,7 @@ from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.rehearsal.compiled_step import CompiledStep, compile_step, refuse_without_compiler
+from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
 from tf_simclrv2.rehearsal.run_step import run_step
 from tf_simclrv2.rehearsal.step_program import step_program
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
@@ -64,24 +65,14 @@ class Rehearsal:
         return self.tpu.generation.least_seconds(self.step.flops, self.step.accessed)
 
 
-def rehearse(
-    config: ExperimentConfig,
-    tpu: TpuSlice,
-    classes: int,
-    cache: str,
-    effort: str = "full",
-    say: Say = say_at_once,
-) -> Rehearsal:
+def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at_once) -> Rehearsal:
     """Compiles what each core of a slice would run, and looks for a smaller batch if that does not fit.
 
     It needs minutes and no data. Only the shapes matter: weights are as initialized.
 
     Args:
         config: The run.
-        tpu: The slice.
-        classes: How many classes the labels have.
-        cache: The directory in which results are kept, so that the same step is compiled once.
-        effort: Of the compiler, `full` or `quick`; see `compile_step`.
+        asked: The slice, the number of classes, and how to compile.
         say: Receives a line now and then; prints it by default.
 
     Raises:
@@ -90,6 +81,7 @@ def rehearse(
         RunError: The compiler refuses the step for another reason.
     """
     refuse_without_compiler()
+    tpu, classes = asked.slice, asked.classes
     refuse_uneven_batches(config, tpu.replicas)
     training = config.training
     if training.precision == "float64":
@@ -101,7 +93,7 @@ def rehearse(
     def compiled(images: int) -> CompiledStep:
         program = _traced(with_batch(config, images * tpu.replicas), tpu, say)
         with phase(f"compiling the step with {images} images per core for {tpu.name}", say):
-            return compile_step(program, tpu, cache, effort)
+            return compile_step(program, tpu, asked.cache, asked.effort)
 
     images = batch_size(config) // tpu.replicas
     step = compiled(images)
