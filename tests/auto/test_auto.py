@@ -248,6 +248,20 @@ def test_a_job_without_an_output_is_named_after_its_pictures(tmp_path):
     assert AutoConfig("holiday", "elsewhere").folder == "elsewhere"
 
 
+def test_a_larger_budget_distills_what_there_was_no_time_for(rehearse, folder):
+    """And what has ended without distillation ends so again, whatever time is left."""
+    rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
+    path = str(folder / "job" / "auto.json")
+    record = json.loads((folder / "job" / "auto.json").read_text())
+    del record["stages"]["distilled"], record["stages"]["model"]
+    write_json(path, {**record, "facts": {**record["facts"], "distills": False}})
+    names, _ = rehearse("16_labels.csv", few=True)
+    assert names == ["pretrained", "finetuned", "model"]
+    shutil.rmtree(folder / "job" / "distilled")
+    names, last = rehearse("16_labels.csv", "3h", few=True, distilled=0.75)
+    assert names == ["pretrained", "finetuned", "distilled", "model"] and last.startswith("distilled in ")
+
+
 def test_one_label_of_a_class_is_not_held_out(rehearse):
     names, _ = rehearse("2_labels.csv", finetuned=0.8)
     assert names == ["pretrained", "finetuned", "distilled", "model"]

@@ -103,6 +103,7 @@ class _Job:
         if self._config.dry_run:
             return "nothing was trained; the same command without --dry_run continues, or type its commands"
         self._pretrain(commands, measured)
+        self._reopen()
         final = self._use_labels(commands, measured)
         self._export(commands.export(final))
         self._report(final)
@@ -200,6 +201,13 @@ class _Job:
             self._record.facts[name] = decide()
             self._conductor.note()
         return self._record.facts[name]
+
+    def _reopen(self) -> None:
+        """Forgets that there was no time to distill, if the budget has grown since."""
+        facts, budget = self._record.facts, self._clock.budget_s
+        if not facts.get("distills", True) and budget > facts.get("decided_with_s", 0.0):
+            del facts["distills"]
+        facts["decided_with_s"] = budget
 
     def _use_labels(self, commands: Commands, measured: Measured) -> str:
         """Fine-tunes, and distills if that pays; returns the name of the stage that is taken."""
