@@ -44,10 +44,10 @@ STAGES = {
     "evaluate": ("--mode=eval",),
 }
 SLICES = {"v3-8": 8, "v3-128": 128, "v4-8": 8, "v5e-8": 8, "v5e-64": 64}
-# Of the paper's largest network, with its memory, on the slices that leave a core 128 images or fewer.
+# The paper's largest network with its memory and its batch, on slices of the size that these need.
 PAPER = ("ResNet-152 3x+SK", "the paper's batch of 4,096")
-PAPER_BATCH = 4096
-PAPER_FLAGS = ("--memory_size=65536", "--rematerialize")
+PAPER_FLAGS = ("--train_batch_size=4096", "--memory_size=65536", "--rematerialize")
+PAPER_SLICES = ("v3-128", "v3-256", "v5e-64", "v5e-256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +95,8 @@ def steps(settings: Settings) -> dict[str, list[str]]:
         ]
         for network, stage, (tpu, cores) in itertools.product(NETWORKS, STAGES, SLICES.items())
     }
-    network, stage = PAPER
-    for tpu, cores in SLICES.items():
-        if settings.images * cores >= PAPER_BATCH:
-            batch = f"--train_batch_size={PAPER_BATCH}"
-            found[f"{network}/{stage}/{tpu}"] = [batch, *NETWORKS[network], *PAPER_FLAGS]
+    for tpu in PAPER_SLICES:
+        found["/".join((*PAPER, tpu))] = [*NETWORKS[PAPER[0]], *PAPER_FLAGS]
     common = [
         f"--image_size={settings.image_size}",
         f"--precision={settings.precision}",
@@ -122,7 +119,7 @@ def table(measured: Measured) -> str:
     known = {tuple(name.split("/")): result for name, result in measured.results.items()}
     if not known:
         return NOTHING
-    tpus = [tpu for tpu in SLICES if any(tpu == of for *_, of in known)]
+    tpus = [tpu for tpu in {**SLICES, **dict.fromkeys(PAPER_SLICES)} if any(tpu == of for *_, of in known)]
     lines = [f"| network | stage | {' | '.join(tpus)} |", "|---|---|" + "---|" * len(tpus)]
     for network, stage in [*itertools.product(NETWORKS, STAGES), PAPER]:
         found = [known.get((network, stage, tpu)) for tpu in tpus]

@@ -31,7 +31,7 @@ def test_every_step_can_be_asked_for() -> None:
     if "train_mode" not in flags.FLAGS:  # Flags can be defined once a process.
         define_flags()
     asked = steps(Settings())
-    papers = {"/".join((*tpu_table.PAPER, tpu)) for tpu in ("v3-128", "v5e-64")}
+    papers = {"/".join((*tpu_table.PAPER, tpu)) for tpu in tpu_table.PAPER_SLICES}
     assert len(asked) == len(tpu_table.NETWORKS) * len(tpu_table.STAGES) * len(tpu_table.SLICES) + len(papers)
     for name, typed in asked.items():
         tpu, *of_the_run = (flag for flag in typed if not flag.startswith(("--classes=", "--effort=")))
@@ -41,7 +41,7 @@ def test_every_step_can_be_asked_for() -> None:
             assert flags.FLAGS(["rehearse", *of_the_run])[1:] == []
             batch = batch_size(config_from_flags())
         full = Settings().images * parse_slice(tpu.removeprefix("--tpu=")).replicas
-        assert batch == (tpu_table.PAPER_BATCH if name in papers else full), name
+        assert batch == (4096 if name in papers else full), name
         assert tpu.endswith(name.split("/")[-1])
 
 
