@@ -61,6 +61,11 @@ def times_table(measured: Measured) -> str:
     every = _runs(measured)
     before = max(run[0]["linear"] for _, runs in every for run in runs)
     goals = [goal for goal in _GOALS if goal > before and any(_minutes(runs, goal) for _, runs in every)]
+    if not goals:
+        return (
+            "Pretraining is too short to compare times: no program's linear probe is clearly above that of "
+            f"the best untrained network, {100 * before:.1f} %."
+        )
     head = " | ".join(f"{goal:.0%}" for goal in goals)
     lines = [f"| minutes to a linear probe of | {head} |", "|---|" + "---|" * len(goals)]
     for name, runs in every:

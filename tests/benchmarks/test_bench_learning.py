@@ -171,6 +171,14 @@ def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
     np.testing.assert_allclose(drawn, [[10.0, 78.0, 82.0], [10.0, 79.0, 83.0], [79.0, 70.0, 81.0]])
 
 
+def test_no_times_are_compared_where_nobody_beats_an_untrained_network(tmp_path):
+    measured = Measured(tmp_path / "learning.json", TINY)
+    measured.add("ours/0", piece(0.1, 0.78, 0.82))
+    measured.add("lightly/0", piece(0.83, 0.7, 0.81))
+    said = page.times_table(measured)
+    assert "too short to compare times" in said and "untrained network, 83.0 %" in said
+
+
 def test_ours_learns_as_a_contender(folder, tmp_path):
     output = tmp_path / "ours"
     output.mkdir()
