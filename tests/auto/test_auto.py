@@ -317,14 +317,14 @@ def test_a_job_in_small(folder):
     assert dry.returncode == 0, dry.stderr
     assert sorted(os.listdir(folder / "job")) == ["auto.json", "data"]
     promised = [line.removeprefix("$ ") for line in dry.stdout.splitlines() if line.startswith("$ ")]
-    assert [line.split()[1] for line in promised] == ["run", "run", "export"]
+    assert [line.split()[1] for line in promised] == ["run", "run", "run", "export"]
     done = finished(command(folder, *short), 600)
     assert done.returncode == 0, done.stderr
     typed = [line.removeprefix("$ ") for line in done.stdout.splitlines() if line.startswith("$ ")]
-    assert promised == typed[:3] == typed[3:]
+    assert promised == typed[:4] == typed[4:]
     assert all("--seed=3" in line for line in typed if " run " in line)
     last = done.stdout.splitlines()[-1]
-    result = json.loads((folder / "job" / "finetuned" / "result.json").read_text())
+    result = json.loads((folder / "job" / "distilled" / "result.json").read_text())
     probed = json.loads((folder / "job" / "pretrained" / "result.json").read_text())
     linear = probed["linear/final_avg_pool/top_1_accuracy"]
     assert f"linear classifier {100 * linear:.1f} %" in done.stdout
