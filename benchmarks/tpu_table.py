@@ -119,7 +119,7 @@ def table(measured: Measured) -> str:
     known = {tuple(name.split("/")): result for name, result in measured.results.items()}
     if not known:
         return NOTHING
-    tpus = [tpu for tpu in {**SLICES, **dict.fromkeys(PAPER_SLICES)} if any(tpu == of for *_, of in known)]
+    tpus = [tpu for tpu in dict.fromkeys((*SLICES, *PAPER_SLICES)) if any(tpu == of for *_, of in known)]
     lines = [f"| network | stage | {' | '.join(tpus)} |", "|---|---|" + "---|" * len(tpus)]
     for network, stage in [*itertools.product(NETWORKS, STAGES), PAPER]:
         found = [known.get((network, stage, tpu)) for tpu in tpus]

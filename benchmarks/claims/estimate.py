@@ -24,25 +24,25 @@ def piece_seconds(stages: Sequence[Stage], scale: Scale) -> float:
 
 def stage_seconds(stage: Stage, scale: Scale) -> float:
     """Returns the seconds of a run."""
-    own = _DEPTHS[_number(stage, "resnet_depth")]
-    batch = _number(stage, "train_batch_size", scale.pretrain_batch_size)
     if "train_steps" in stage.flags:
         steps = _number(stage, "train_steps")
     else:
-        steps = _number(stage, "train_epochs") * (scale.train_images // batch)
-    return START + steps * max(LEAST_STEP, batch * SECONDS_PER_PAIR * _work(stage, scale, own))
+        steps = _number(stage, "train_epochs") * (scale.train_images // _number(stage, "train_batch_size"))
+    return START + steps * max(LEAST_STEP, SECONDS_PER_PAIR * _work(stage, scale))
 
 
-def _work(stage: Stage, scale: Scale, own: float) -> float:
-    """The work of a step per image, relative to pretraining a ResNet-18."""
+def _work(stage: Stage, scale: Scale) -> float:
+    """The work of a step, in that of pretraining a ResNet-18 on an image."""
+    batch, own = _number(stage, "train_batch_size"), _DEPTHS[_number(stage, "resnet_depth")]
     if stage.recipe == "digits_pretrain":  # A memory's momentum encoder passes one view forward, at most.
-        return own * (1.0 + (_FORWARD if "memory_size" in stage.flags else 0.0))
-    if stage.recipe == "digits_distill":
-        return _ONE_VIEW * own + _FORWARD * _DEPTHS[scale.big_depth]
-    return _ONE_VIEW * own
+        return batch * own * (1.0 + (_FORWARD if "memory_size" in stage.flags else 0.0))
+    if stage.recipe == "digits_distill":  # With the teacher's forward pass, and labeled images in addition.
+        images = batch * (_ONE_VIEW * own + _FORWARD * _DEPTHS[scale.big_depth])
+        return images + _number(stage, "labeled_batch_size") * _ONE_VIEW * own
+    return batch * _ONE_VIEW * own
 
 
-def _number(stage: Stage, flag: str, default: int = 0) -> int:
-    value = stage.flags.get(flag, default)
+def _number(stage: Stage, flag: str) -> int:
+    value = stage.flags[flag]
     assert isinstance(value, int)
     return value

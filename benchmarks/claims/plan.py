@@ -14,7 +14,7 @@ from benchmarks.claims.scale import Scale
 
 IMAGES = "images"
 # At temperature 1, as in the recipe, which also says why a temperature of 0.1 asks for a hundredth of it.
-DISTILL_RATE = 4.0
+DISTILL_RATE, DISTILL_BATCH = 4.0, 64
 # Of the labels that there are, where the steps of a scale come to fewer.
 FEWEST_EPOCHS = 10
 
@@ -200,6 +200,7 @@ def _distillation(scale: Scale) -> Iterator[Stage]:
                     "digits_distill",
                     {
                         **length,
+                        "train_batch_size": DISTILL_BATCH,
                         "resnet_depth": depth,
                         "distill_alpha": alpha,
                         "distill_temperature": temperature,

@@ -205,4 +205,8 @@ def test_parts_of_the_full_scale_take_minutes_on_a_gpu():
     assert stage_seconds(stages["finetuned_small_100pct_0"], FULL) == pytest.approx(
         45 + 4_688 * 0.004, rel=1e-3
     )
+    # 64 images and 128 with labels, in one view, through two ResNet-34 and through one: twice a ResNet-18.
+    distilled = stage_seconds(stages["distilled_big_alpha0.5_0"], FULL)
+    assert distilled == pytest.approx(45 + 9_370 * (64 * (1 + 1 / 3) + 128) * 0.0123 / 512)
+    assert config("distilled_big_alpha0.5_0", FULL).training.train_batch_size == 64
     assert max(piece_seconds(part, FULL) for part in pieces(list(stages.values())).values()) < 8 * 60

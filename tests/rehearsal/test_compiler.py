@@ -23,11 +23,15 @@ def _stage(name: str, **model) -> Stage:
     return dataclasses.replace(stage, flags={**stage.flags, **model})
 
 
+def _quickly(tpu: str, folder: pathlib.Path) -> RehearsalConfig:
+    return RehearsalConfig(tpu, 10, "quick", str(folder))
+
+
 @pytest.mark.parametrize("tpu", ["v3-8", "v4-8", "v5e-8", "v6e-8"])
 def test_a_step_compiles_for_every_generation(tpu: str, tmp_path: pathlib.Path) -> None:
     found = rehearse(
         _stage("finetune").config("mixed_bfloat16"),
-        RehearsalConfig(tpu, 10, effort="quick", cache=str(tmp_path)),
+        _quickly(tpu, tmp_path),
     )
     assert found.step.fits and found.largest_batch is None
     assert found.step.all_reduces > 1 and found.lower_bound > 0
@@ -40,7 +44,7 @@ def test_every_stage_compiles(stage: Stage, tmp_path: pathlib.Path) -> None:
         stage = dataclasses.replace(
             stage, flags={**stage.flags, "train_batch_size": 32, "microbatch_size": 16}
         )
-    asked = RehearsalConfig("v5e-4", 10, effort="quick", cache=str(tmp_path))
+    asked = _quickly("v5e-4", tmp_path)
     found = rehearse(stage.config("float32"), asked)
     assert found.step.fits and found.step.all_reduces > 1
 
@@ -58,7 +62,7 @@ def test_quick_compiles_the_same_work_in_less_time(tmp_path: pathlib.Path) -> No
 
 def test_nothing_is_compiled_twice(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = _stage("supervised").config("float32")
-    asked = RehearsalConfig("v5e-4", 10, effort="quick", cache=str(tmp_path))
+    asked = _quickly("v5e-4", tmp_path)
     first = rehearse(config, asked)
     monkeypatch.setattr(compiled_step, "_in_a_process", None)
     assert as_json(rehearse(config, asked)) == as_json(first)
@@ -66,9 +70,7 @@ def test_nothing_is_compiled_twice(tmp_path: pathlib.Path, monkeypatch: pytest.M
 
 def test_what_does_not_fit_is_made_smaller(tmp_path: pathlib.Path) -> None:
     stage = _stage("finetune", image_size=224, train_batch_size=16384)
-    found = rehearse(
-        stage.config("float32"), RehearsalConfig("v5e-4", 10, effort="quick", cache=str(tmp_path))
-    )
+    found = rehearse(stage.config("float32"), _quickly("v5e-4", tmp_path))
     assert not found.step.fits and found.largest_batch
     assert found.largest_step.fits and found.largest_step.used > 0.7 * found.step.limit
     assert f"no; {found.largest_batch} images per core do" in printout(found)
@@ -81,7 +83,7 @@ def test_a_slice_that_the_compiler_does_not_know_is_refused(tmp_path: pathlib.Pa
         evaluation = dataclasses.replace(config.evaluation, eval_batch_size=12)
         rehearse(
             dataclasses.replace(config, evaluation=evaluation),
-            RehearsalConfig("v5e:2x3", 10, effort="quick", cache=str(tmp_path)),
+            _quickly("v5e:2x3", tmp_path),
         )
 
 
