@@ -43,7 +43,7 @@ STAGES = {
     "distill": ("--train_mode=distill", "--teacher=teacher"),
     "evaluate": ("--mode=eval",),
 }
-SLICES = {"v3-8": 8, "v3-128": 128, "v4-8": 8, "v5e-8": 8, "v5e-64": 64}
+SLICES = {"v3-8": 8, "v3-128": 128, "v4-8": 8, "v5e-8": 8, "v5e-64": 64, "v6e-8": 8}
 # The paper's largest network with its memory and its batch, on slices of the size that these need.
 PAPER = ("ResNet-152 3x+SK", "the paper's batch of 4,096")
 PAPER_FLAGS = ("--train_batch_size=4096", "--memory_size=65536", "--rematerialize")

@@ -52,12 +52,13 @@ def test_every_stage_compiles(stage: Stage, tmp_path: pathlib.Path) -> None:
 def test_quick_compiles_the_same_work_in_less_time(tmp_path: pathlib.Path) -> None:
     config = _stage("finetune").config("mixed_bfloat16")
     full, quick = (
-        rehearse(config, RehearsalConfig("v5e-4", 10, effort, str(tmp_path))).step
-        for effort in ("full", "quick")
+        rehearse(config, RehearsalConfig("v5e-4", 10, effort, str(tmp_path))) for effort in ("full", "quick")
     )
-    assert quick.fits and quick.arguments == full.arguments
-    assert quick.flops == pytest.approx(full.flops, rel=0.1)
-    assert quick.seconds < full.seconds
+    assert quick.step.fits and quick.step.arguments == full.step.arguments
+    assert quick.step.flops == pytest.approx(full.step.flops, rel=0.1)
+    assert quick.step.seconds < full.step.seconds
+    assert "--effort=quick" in printout(quick) and "--effort" not in printout(full)
+    assert [as_json(found)["effort"] for found in (full, quick)] == ["full", "quick"]
 
 
 def test_nothing_is_compiled_twice(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

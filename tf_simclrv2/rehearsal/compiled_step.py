@@ -21,6 +21,8 @@ from tf_simclrv2.rehearsal.rehearsal_config import Effort
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
 
 EXTRA = "pip install 'tf_simclrv2[tpu-rehearsal]'"
+# On the compiler's own scale.
+EFFORTS: dict[Effort, float] = {"full": 0.0, "quick": -1.0}
 _NEEDED = ("jax", "libtpu")
 # All that is said of a program that does not fit: "Used 27.47G of 15.75G hbm", or "the total memory required
 # for HLO temporaries (16.07G) exceeds available HBM (15.75G)".
@@ -86,7 +88,7 @@ def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") 
         tpu: The slice.
         cache: A directory, made if need be, in which results are kept and looked for.
         effort: `full` compiles as a TPU's run does; `quick` takes a tenth of the time for a program that is
-            slower, and whose memory differs by about 1 %.
+            slower, and whose memory differs by a few percent.
 
     Raises:
         ConfigError: The compiler knows no such slice.
@@ -96,7 +98,7 @@ def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") 
     path = pathlib.Path(cache) / f"{_key(text, tpu, [*versions, effort])}.json"
     if path.exists():
         return CompiledStep(**json.loads(path.read_text()))
-    step = _step(_in_a_process(text, tpu, effort), tpu)
+    step = _step(_in_a_process(text, tpu, EFFORTS[effort]), tpu)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(str(path), json.dumps(dataclasses.asdict(step)))
     return step
@@ -113,11 +115,11 @@ def _nameless(text: str) -> str:
     return _FUNCTIONS.sub(lambda found: names.setdefault(found[0], f"@{len(names)}"), text)
 
 
-def _in_a_process(text: str, tpu: TpuSlice, effort: str) -> dict[str, float | str]:
+def _in_a_process(text: str, tpu: TpuSlice, effort: float) -> dict[str, float | str]:
     with tempfile.TemporaryDirectory() as folder:
         program, result = os.path.join(folder, "step.mlir"), os.path.join(folder, "result.json")
         pathlib.Path(program).write_text(text)
-        arguments = [program, tpu.topology, str(tpu.replicas), effort, result]
+        arguments = [program, tpu.topology, str(tpu.replicas), str(effort), result]
         words = [sys.executable, compiler_process.__file__, *arguments]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if not os.path.exists(result):

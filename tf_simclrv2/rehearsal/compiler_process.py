@@ -27,8 +27,6 @@ os.environ.update(
 )
 
 CHIPS_PER_HOST = 4
-# How long the compiler looks for a faster program, on its own scale: 0 is what a TPU's run uses.
-EFFORTS = {"full": 0.0, "quick": -1.0}
 _SHAPE = re.compile(r"(pred|bf16|[fsu]\d+)\[([\d,]*)\]")
 # `%sum = (f32[8]{0}, f32[4]{0}) all-reduce(…)`. One that overlaps with other work has a start and an end.
 _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
@@ -37,18 +35,19 @@ _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
 def main() -> None:
     """Compiles, and writes what the compiler says of the result, or why it refuses, as JSON."""
     program, topology, replicas, effort, result = sys.argv[1:]
-    found = compile_program(pathlib.Path(program).read_text(), topology, int(replicas), effort)
+    found = compile_program(pathlib.Path(program).read_text(), topology, int(replicas), float(effort))
     pathlib.Path(result).write_text(json.dumps(found))
 
 
-def compile_program(text: str, topology: str, replicas: int, effort: str) -> dict[str, float | str]:
+def compile_program(text: str, topology: str, replicas: int, effort: float) -> dict[str, float | str]:
     """Compiles StableHLO for the first devices of a topology.
 
     Args:
         text: The program of one device.
         topology: For example `v5e:2x4`.
         replicas: Devices.
-        effort: A key of `EFFORTS`.
+        effort: How long the compiler looks for a faster program, on its own scale from -1 to 1; 0 is what a
+            TPU's run uses.
 
     Returns:
         Numbers by name: bytes (`arguments`, `outputs`, `shared` by both, `temporaries`, `code`), `flops`,
@@ -65,7 +64,7 @@ def compile_program(text: str, topology: str, replicas: int, effort: str) -> dic
     options = xla_client.CompileOptions()
     options.num_replicas, options.num_partitions = replicas, 1
     options.device_assignment = xla_client.DeviceAssignment.create(np.arange(replicas).reshape(replicas, 1))
-    options.executable_build_options.exec_time_optimization_effort = EFFORTS[effort]
+    options.executable_build_options.exec_time_optimization_effort = effort
     start = time.perf_counter()
     try:
         devices = get_topology_desc(topology, platform="tpu", **_of_less_than_a_host(topology)).devices

@@ -8,6 +8,7 @@ from tf_simclrv2.rehearsal.rehearse import Rehearsal, batch_size
 from tf_simclrv2.rehearsal.tpu_slice import GIB
 
 INDENT = 18
+_QUICK = ", with --effort=quick: a TPU runs a faster program, whose memory differs by a few percent"
 
 
 def printout(found: Rehearsal) -> str:
@@ -35,6 +36,7 @@ def as_json(found: Rehearsal) -> dict[str, Any]:
         "tpu": found.tpu.name,
         "topology": found.tpu.topology,
         "cores": found.tpu.replicas,
+        "effort": found.effort,
         "images_per_core": found.images_per_core,
         "largest_images_per_core": found.largest_batch,
         "lower_bound_seconds": found.lower_bound,
@@ -60,7 +62,7 @@ def _speed(found: Rehearsal) -> list[str]:
         ),
         _line("speed", f"at most {images:,.0f} images/s on the whole slice"),
         _line("exchange", f"{step.all_reduces} sums over cores, {step.all_reduced / 2**20:,.1f} MiB a step"),
-        _line("compiling", f"took {step.seconds:,.0f} s"),
+        _line("compiling", f"took {step.seconds:,.0f} s{_QUICK if found.effort == 'quick' else ''}"),
     ]
 
 

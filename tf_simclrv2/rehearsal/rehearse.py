@@ -11,7 +11,7 @@ from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.rehearsal.compiled_step import CompiledStep, compile_step, refuse_without_compiler
-from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
+from tf_simclrv2.rehearsal.rehearsal_config import Effort, RehearsalConfig
 from tf_simclrv2.rehearsal.run_step import run_step
 from tf_simclrv2.rehearsal.step_program import step_program
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
@@ -32,6 +32,7 @@ class Rehearsal:
     Attributes:
         tpu: The slice.
         config: The run, with its number of classes.
+        effort: How hard the compiler worked.
         step: The compiled step.
         largest_batch: The images of a core in the largest batch for which a program was found to fit; None
             if the batch that was asked for fits, 0 if none was found.
@@ -40,6 +41,7 @@ class Rehearsal:
 
     tpu: TpuSlice
     config: ExperimentConfig
+    effort: Effort
     step: CompiledStep
     largest_batch: int | None = None
     largest_step: CompiledStep | None = None
@@ -98,9 +100,9 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     images = batch_size(config) // tpu.replicas
     step = compiled(images)
     if step.fits:
-        return Rehearsal(tpu, config, step)
+        return Rehearsal(tpu, config, asked.effort, step)
     largest = largest_that_fits(compiled, images, step)
-    return Rehearsal(tpu, config, step, *(largest or (0, None)))
+    return Rehearsal(tpu, config, asked.effort, step, *(largest or (0, None)))
 
 
 def largest_that_fits(
