@@ -38,10 +38,10 @@ class Settings:
     image_size: int = 33
     head_layers: int = 3
     out_dim: int = 128
-    epochs: int = 6
-    measured: tuple[int, ...] = (0, 1, 2, 3, 4, 6)
+    epochs: int = 10
+    measured: tuple[int, ...] = (0, 1, 2, 4, 6, 8, 10)
     batch_size: int = 64
-    temperature: float = 0.5
+    temperature: float = 0.1
     learning_rate: float = 0.6
     warmup_epochs: int = 1
     weight_decay: float = 1e-4
