@@ -39,10 +39,13 @@ STAGES = {
     "pretrain": (),
     "pretrain, rematerialized": ("--rematerialize",),
     "pretrain, memory of 65,536": ("--memory_size=65536",),
+    "pretrain, micro-batches of 32": ("--microbatch_size={micro}",),
     "finetune": ("--train_mode=finetune", "--ft_proj_selector=1"),
+    "supervised": ("--train_mode=supervised",),
     "distill": ("--train_mode=distill", "--teacher=teacher"),
     "evaluate": ("--mode=eval",),
 }
+MICRO_BATCH = 32
 SLICES = {"v3-8": 8, "v3-128": 128, "v4-8": 8, "v5e-8": 8, "v5e-64": 64, "v6e-8": 8}
 # The paper's largest network with its memory and its batch, on slices of the size that these need.
 PAPER = ("ResNet-152 3x+SK", "the paper's batch of 4,096")
@@ -91,7 +94,7 @@ def steps(settings: Settings) -> dict[str, list[str]]:
         f"{network}/{stage}/{tpu}": [
             f"--{'eval' if stage == 'evaluate' else 'train'}_batch_size={settings.images * cores}",
             *NETWORKS[network],
-            *STAGES[stage],
+            *(flag.format(micro=MICRO_BATCH * cores) for flag in STAGES[stage]),
         ]
         for network, stage, (tpu, cores) in itertools.product(NETWORKS, STAGES, SLICES.items())
     }
@@ -124,20 +127,26 @@ def table(measured: Measured) -> str:
     for network, stage in [*itertools.product(NETWORKS, STAGES), PAPER]:
         found = [known.get((network, stage, tpu)) for tpu in tpus]
         if any(found):
-            cells = (_cell(each, tpu) if each else "" for each, tpu in zip(found, tpus, strict=True))
+            of_any_batch = stage != PAPER[1]
+            cells = (
+                _cell(each, tpu, of_any_batch) if each else "" for each, tpu in zip(found, tpus, strict=True)
+            )
             lines.append(f"| {network} | {stage} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(found: dict[str, Any], tpu: str) -> str:
-    """The largest batch of a core that fits, its memory, and the lower bound of its step."""
+def _cell(found: dict[str, Any], tpu: str, of_any_batch: bool) -> str:
+    """The largest batch of a core that fits, its memory, and the lower bound of its step, if one is known."""
     largest = found["largest_images_per_core"]
-    if largest == 0:
+    if largest == 0 or not (largest is None or of_any_batch):
         return "does not fit"
     step = found["step"] if largest is None else found["largest_step"]
     images = found["images_per_core"] if largest is None else largest
+    memory = f"{images}: {step['used'] / GIB:.1f} GiB"
+    if found.get("least_seconds", 0) is None:
+        return memory
     seconds = parse_slice(tpu).generation.least_seconds(step["flops"], step["accessed"])
-    return f"{images}: {step['used'] / GIB:.1f} GiB, {1000 * seconds:,.0f} ms"
+    return f"{memory}, {1000 * seconds:,.0f} ms"
 
 
 if __name__ == "__main__":

@@ -54,13 +54,19 @@ def test_cells_say_what_fits_and_how_fast_it_is_at_most() -> None:
             step=step(99, 1, 1), largest_images_per_core=24, largest_step=step(15, 98.5e12, 1)
         ),
         "ResNet-152 3x+SK/pretrain/v3-8": found(step=step(99, 1, 1), largest_images_per_core=0),
+        "ResNet-50/pretrain, micro-batches of 32/v5e-8": found(step=step(3, 1, 1), least_seconds=None),
+        "/".join((*tpu_table.PAPER, "v3-8")): found(
+            step=step(99, 1, 1), largest_images_per_core=24, largest_step=step(15, 1, 1)
+        ),
     }
     assert table(measured).splitlines() == [
         "| network | stage | v3-8 | v5e-8 |",
         "|---|---|---|---|",
         # 105 GB at 819 GB/s; 98.5 TFLOP at 197 TFLOP/s.
         "| ResNet-50 | pretrain |  | 128: 9.2 GiB, 128 ms |",
+        "| ResNet-50 | pretrain, micro-batches of 32 |  | 128: 3.0 GiB |",
         "| ResNet-152 3x+SK | pretrain | does not fit | 24: 15.0 GiB, 500 ms |",
+        "| ResNet-152 3x+SK | the paper's batch of 4,096 | does not fit |  |",
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import keras
 import pytest
 import tensorflow as tf
@@ -9,8 +11,9 @@ import tensorflow as tf
 from tf_simclrv2.distribution.collectives import cross_replica_mean
 from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.errors import ConfigError, RunError
-from tf_simclrv2.rehearsal.compiled_step import _key, _step
-from tf_simclrv2.rehearsal.compiler_process import _ALL_REDUCE, _bytes
+from tf_simclrv2.rehearsal import compiled_step
+from tf_simclrv2.rehearsal.compiled_step import _key, _step, compile_step, make_cache
+from tf_simclrv2.rehearsal.compiler_process import _ALL_REDUCE, _bytes, memory_traffic
 from tf_simclrv2.rehearsal.step_program import step_program
 from tf_simclrv2.rehearsal.tpu_slice import GIB, parse_slice
 
@@ -30,12 +33,18 @@ V5E = parse_slice("v5e-8")
             "Used 27.47G of 15.75G hbm. Exceeded hbm capacity by 11.72G.",
             27.47,
         ),
+        ("RESOURCE_EXHAUSTED: Used 1.20T of 15.75G hbm. Exceeded hbm capacity by 1.18T.", 1.2 * 1024),
     ],
 )
 def test_a_program_that_is_too_large(error: str, used: float) -> None:
     step = _step({"error": error}, V5E)
     assert not step.fits
-    assert (step.used, step.limit) == (used * GIB, 15.75 * GIB)
+    assert (step.used, step.limit) == (pytest.approx(used * GIB), 15.75 * GIB)
+
+
+def test_another_memory_than_the_devices_is_another_reason() -> None:
+    with pytest.raises(RunError, match=r"refuses the step \(RESOURCE_EXHAUSTED: Used 28.95M of 16.00M vmem"):
+        _step({"error": "RESOURCE_EXHAUSTED: Used 28.95M of 16.00M vmem. Exceeded by 12.95M."}, V5E)
 
 
 def test_a_slice_that_the_compiler_does_not_know() -> None:
@@ -51,7 +60,7 @@ def test_anything_else_is_said_in_one_line() -> None:
 def test_memory_counts_once_what_arguments_and_outputs_share() -> None:
     found = {"arguments": 100, "outputs": 90, "shared": 80, "temporaries": 50, "code": 7, "flops": 1.0}
     step = _step({**found, "accessed": 2.0, "all_reduces": 3, "all_reduced": 4, "seconds": 5.0}, V5E)
-    assert (step.fits, step.used, step.limit) == (True, 167, 16 * GIB)
+    assert (step.fits, step.used, step.limit) == (True, 167, 15.75 * GIB)
 
 
 def _traced(factor: float) -> str:
@@ -84,6 +93,62 @@ def test_a_program_is_known_again_whatever_tensorflow_called_its_parts() -> None
         _key(first, V5E, ["0.2"]),
     )
     assert key not in others
+
+
+def test_what_another_program_calls_is_another_program() -> None:
+    calls = [f"%0 = stablehlo.custom_call @{name}(%arg0) : f32[4,4]" for name in ("Cholesky", "Qr")]
+    assert _key(calls[0], V5E, []) != _key(calls[1], V5E, [])
+
+
+def test_the_compilers_own_settings_belong_to_a_result(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(compiled_step, "_NEEDED", ())
+    monkeypatch.setattr(
+        compiled_step, "_in_a_process", lambda text, *_: asked.append(text) or {"error": "Used 2G of 1G hbm"}
+    )
+    for settings in ("", "", "--xla_tpu_scoped_vmem_limit_kib=8192"):
+        monkeypatch.setenv("LIBTPU_INIT_ARGS", settings)
+        assert compile_step("module", V5E, str(tmp_path)).used == 2 * GIB
+    assert len(asked) == 2
+
+
+def test_a_cache_that_is_no_directory_is_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"rehearsal_cache is .*file', which cannot be a directory"):
+        make_cache(str(tmp_path / "file"))
+
+
+# Two matrices of 8 KiB are multiplied and kept in the core, and a loop writes 256 bytes.
+TRAFFIC = """
+%fused (a: bf16[64,64]) -> bf16[64,64] {
+  %a = bf16[64,64]{1,0:T(8,128)} parameter(0)
+  ROOT %square = bf16[64,64]{1,0:T(8,128)} multiply(%a, %a)
+}
+
+%body (state: (f32[64], s32[])) -> (f32[64], s32[]) {
+  %state = (f32[64]{0:T(256)}, s32[]{:T(128)}) parameter(0)
+  %x = f32[64]{0:T(256)} get-tuple-element(%state), index=0
+  %y = f32[64]{0:T(256)} add(%x, %x)
+  ROOT %next = (f32[64]{0:T(256)}, s32[]{:T(128)}) tuple(%y, %i)
+}
+
+ENTRY %main (p: bf16[64,64], q: bf16[64,64]) -> f32[64] {
+  %p = bf16[64,64]{1,0:T(8,128)(2,1)} parameter(0)
+  %start = (bf16[64,64]{1,0:T(8,128)(2,1)S(1)}, bf16[64,64]{1,0:T(8,128)(2,1)}, u32[]{:S(2)}) copy-start(%p)
+  %near = bf16[64,64]{1,0:T(8,128)(2,1)S(1)} copy-done(%start)
+  %r = bf16[64,64]{1,0:T(8,128)(2,1)S(1)} fusion(%near, %near), kind=kOutput, calls=%fused
+  %out = bf16[64,64]{1,0:T(8,128)(2,1)} fusion(%r), kind=kLoop, calls=%fused, control-predecessors={%p}
+  %loop = (f32[64]{0:T(256)}, s32[]{:T(128)}) while(%init), condition=%less, body=%body
+  ROOT %end = f32[64]{0:T(256)} get-tuple-element(%loop), index=0
+}
+"""
+
+
+def test_only_what_leaves_the_core_is_traffic() -> None:
+    copied, written, loop = 64 * 64 * 2 + 4, 64 * 64 * 2, 3 * 64 * 4
+    assert memory_traffic(TRAFFIC) == copied + written + loop
 
 
 PROGRAM = """

@@ -41,6 +41,7 @@ def test_the_program_of_a_core_makes_tensorflows_step(stage: Stage, cores: int, 
     with spread.scope():
         task = stage.task("float32")
         trainer = Trainer(task, None, spread.strategy)
+    before = {path: variable.numpy() for path, variable in _variables(task, trainer).items()}
     shared = {name: spread.distribute(array) for name, array in batch.items()}
     tf.function(lambda: spread.strategy.run(trainer.replica_step, (shared,)))()
     wanted = {path: variable.numpy() for path, variable in _variables(task, trainer).items()}
@@ -59,6 +60,7 @@ def test_the_program_of_a_core_makes_tensorflows_step(stage: Stage, cores: int, 
     handles = [id(tensor) for tensor in program.captured]
     variables = _variables(task, trainer)
     used = {path: variable for path, variable in variables.items() if id(variable.handle) in handles}
+    assert {path for path, value in wanted.items() if not np.array_equal(value, before[path])} <= set(used)
     for path, variable in used.items():
         got = [state[handles.index(id(variable.handle))] for state in run.state]
         want = wanted[path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import weakref
 from collections.abc import Callable
 
@@ -16,9 +17,17 @@ from tf_simclrv2.rehearsal import compiled_step
 from tf_simclrv2.rehearsal import rehearse as rehearse_module
 from tf_simclrv2.rehearsal.compiled_step import CompiledStep
 from tf_simclrv2.rehearsal.rehearsal_config import RehearsalConfig
-from tf_simclrv2.rehearsal.rehearse import ATTEMPTS, batch_size, largest_that_fits, rehearse, with_batch
+from tf_simclrv2.rehearsal.rehearse import (
+    ATTEMPTS,
+    batch_size,
+    largest_that_fits,
+    parts_of_a_batch,
+    rehearse,
+    with_images,
+)
 from tf_simclrv2.rehearsal.run_step import RunStep
 from tf_simclrv2.rehearsal.run_step import run_step as run_step_of_a_run
+from tf_simclrv2.training.plan import refuse_uneven_batches
 
 LIMIT = 1000.0
 
@@ -58,16 +67,45 @@ def test_nothing_is_found_where_the_weights_alone_are_too_large(asked: int) -> N
     assert len(tried) <= 1 + ATTEMPTS
 
 
+@pytest.mark.parametrize("asked, parts, largest", [(7, 1, 4), (8, 1, 4), (2, 1, 1), (120, 3, 72), (12, 6, 6)])
+def test_a_batch_stays_divisible_and_may_be_small(asked: int, parts: int, largest: int) -> None:
+    compiled, _ = _compiler(lambda images: LIMIT * images / (largest + 0.5))
+    found = largest_that_fits(compiled, asked, compiled(asked), parts)
+    assert found is not None and found[0] == largest
+
+
+@pytest.mark.parametrize("images", [8, 16, 104, 112, 400])
+@pytest.mark.parametrize(
+    "batch, micro, labeled", [(1536, 512, 0), (4096, 0, 8), (4096, 512, 256), (8192, 0, 16)]
+)
+def test_every_batch_that_is_tried_could_be_asked_for(
+    images: int, batch: int, micro: int, labeled: int
+) -> None:
+    stage = next(stage for stage in STAGES if stage.name == ("distill_labeled" if labeled else "pretrain"))
+    config = stage.config("float32")
+    training = dataclasses.replace(config.training, train_batch_size=batch, microbatch_size=micro)
+    distillation = dataclasses.replace(config.distillation, labeled_batch_size=labeled)
+    config = dataclasses.replace(config, training=training, distillation=distillation)
+    images *= parts_of_a_batch(config)
+    changed = with_images(config, images, 8)
+    refuse_uneven_batches(changed, 8)
+    assert batch_size(changed) == 8 * images
+    assert parts_of_a_batch(changed) == parts_of_a_batch(config)
+    assert bool(changed.labeled_batch_size) == bool(config.labeled_batch_size)
+
+
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_all_batches_change_in_proportion(stage) -> None:
     config = stage.config("float32")
-    half = with_batch(config, batch_size(config) // 2)
+    half = with_images(config, batch_size(config) // 2, 1)
     assert batch_size(half) == 4
     assert 2 * half.training.microbatch_size == config.training.microbatch_size
     assert 2 * half.labeled_batch_size == config.labeled_batch_size
 
 
-def test_weights_are_gone_when_the_program_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_gone_when_the_program_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
     """Those of the largest networks, of one batch after another, do not fit into memory together."""
     made: list[weakref.ref] = []
 
@@ -83,7 +121,7 @@ def test_weights_are_gone_when_the_program_is_compiled(monkeypatch: pytest.Monke
     monkeypatch.setattr(rehearse_module, "refuse_without_compiler", lambda: None)
     monkeypatch.setattr(rehearse_module, "run_step", run_step)
     monkeypatch.setattr(rehearse_module, "compile_step", compile_step)
-    rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=""))
+    rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=str(tmp_path)))
 
 
 @pytest.fixture
@@ -91,15 +129,15 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_step, "_NEEDED", ())
 
 
-def test_a_batch_that_the_cores_cannot_share_is_refused(monkeypatch, compiler) -> None:
+def test_a_batch_that_the_cores_cannot_share_is_refused(compiler, tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigError, match="train_batch_size is 8, which 32 replicas cannot share evenly"):
-        rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-32", 10, cache=""))
+        rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-32", 10, cache=str(tmp_path)))
 
 
-def test_float64_is_refused(compiler) -> None:
+def test_float64_is_refused(compiler, tmp_path: pathlib.Path) -> None:
     config = STAGES[0].config("float64")
     with pytest.raises(ConfigError, match="precision is 'float64', in which TPUs cannot sum; use float32"):
-        rehearse(config, RehearsalConfig("v5e-8", 10, cache=""))
+        rehearse(config, RehearsalConfig("v5e-8", 10, cache=str(tmp_path)))
 
 
 def test_a_compiler_that_is_not_installed_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:

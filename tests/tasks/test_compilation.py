@@ -20,6 +20,7 @@ from tf_simclrv2 import LARS
 from tf_simclrv2.distribution import compilation, compilation_cache, devices
 from tf_simclrv2.distribution.compilation import compile_mode, compiled, fused_on_gpu
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
+from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.evaluation.classification import ClassificationEvaluator
 from tf_simclrv2.progress import Progress
@@ -43,6 +44,13 @@ def test_auto_chooses_by_device(
         assert compile_mode("auto", exchanges=False) == ("xla" if gpu else "none")
         for asked in ("none", "cluster"):
             assert compile_mode(asked) == asked
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("asked", ["auto", "none", "xla", "cluster"])
+def test_a_tpu_compiles_by_itself(asked: str, cores: int) -> None:
+    with CompileOnlyStrategy(cores).scope():
+        assert compile_mode(asked) == "none"
 
 
 def test_several_replicas_are_not_compiled_as_a_whole(strategy: Callable) -> None:

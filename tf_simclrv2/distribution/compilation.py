@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import tensorflow as tf
 
 from tf_simclrv2.distribution.collectives import num_replicas
-from tf_simclrv2.distribution.devices import on_gpu
+from tf_simclrv2.distribution.devices import on_gpu, on_tpu
 from tf_simclrv2.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -41,6 +41,8 @@ def compile_mode(asked: str, exchanges: bool = True) -> CompileMode:
         >>> compile_mode("auto")  # On a CPU.
         'none'
     """
+    if on_tpu():  # It compiles the whole step in any case, and refuses a compiled function within it.
+        return "none"
     several = exchanges and num_replicas() > 1
     if asked == "xla" and several:
         raise ConfigError(

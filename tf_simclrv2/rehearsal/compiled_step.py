@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 from tf_simclrv2.errors import ConfigError, RunError
-from tf_simclrv2.files import write_atomically
+from tf_simclrv2.files import read_json, write_json
 from tf_simclrv2.rehearsal import compiler_process
 from tf_simclrv2.rehearsal.rehearsal_config import Effort
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
@@ -26,11 +26,17 @@ EFFORTS: dict[Effort, float] = {"full": 0.0, "quick": -1.0}
 _NEEDED = ("jax", "libtpu")
 # All that is said of a program that does not fit: "Used 27.47G of 15.75G hbm", or "the total memory required
 # for HLO temporaries (16.07G) exceeds available HBM (15.75G)".
-_TOO_LARGE = re.compile(r"(?:[Uu]sed |temporaries \()([\d.]+)([KMG]?)\D+([\d.]+)([KMG]?)\)?(?: hbm|\.)")
+_TOO_LARGE = (
+    re.compile(r"[Uu]sed ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
+    re.compile(r"temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
+)
 # Where each operation of StableHLO comes from, and the functions in it.
 _PLACES = re.compile(r"^#loc.*\n|\s*loc\((?:#loc\d*|\"[^\"]*\"(?:\(#loc\d*\))?)\)", re.MULTILINE)
-_FUNCTIONS = re.compile(r"@[\w.$]+")
-_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30}
+_FUNCTIONS = re.compile(r"(?<!custom_call )@[\w.$]+")
+_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+# What is cached is what the compiler says in this format, and depends on these variables.
+_FORMAT = "2"
+_VARIABLES = ("LIBTPU_INIT_ARGS", "XLA_FLAGS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +46,12 @@ class CompiledStep:
     Attributes:
         fits: Whether it fits into a core's memory.
         used: Bytes of that memory in use at most.
-        limit: Bytes that a program may use; by the generation's memory if the compiler does not say it.
+        limit: Bytes that a program may use.
         arguments: Bytes of the batch, the weights and the optimizer's state.
         temporaries: Bytes of activations and other intermediate results.
         code: Bytes of the program.
         flops: Floating-point operations of a step.
-        accessed: Bytes that a step reads from and writes to memory.
+        accessed: Bytes that a step reads from and writes to this memory.
         all_reduces: Sums over all cores in a step.
         all_reduced: Bytes of a core in these sums.
         seconds: How long compiling took.
@@ -78,6 +84,20 @@ def refuse_without_compiler() -> None:
         )
 
 
+def make_cache(path: str) -> None:
+    """Makes the directory in which results are kept.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"rehearsal_cache is {path!r}, which cannot be a directory ({error.strerror}); pass another."
+        ) from error
+
+
 def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") -> CompiledStep:
     """Compiles a core's program for all cores of a slice, which takes minutes.
 
@@ -86,7 +106,7 @@ def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") 
     Args:
         text: StableHLO.
         tpu: The slice.
-        cache: A directory, made if need be, in which results are kept and looked for.
+        cache: A directory in which results are kept and looked for.
         effort: `full` compiles as a TPU's run does; `quick` takes a tenth of the time for a program that is
             slower, and whose memory differs by a few percent.
 
@@ -95,12 +115,13 @@ def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") 
         RunError: It refuses the program, or it crashed.
     """
     versions = [importlib.metadata.version(name) for name in _NEEDED]
-    path = pathlib.Path(cache) / f"{_key(text, tpu, [*versions, effort])}.json"
-    if path.exists():
-        return CompiledStep(**json.loads(path.read_text()))
-    step = _step(_in_a_process(text, tpu, EFFORTS[effort]), tpu)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(str(path), json.dumps(dataclasses.asdict(step)))
+    settings = [os.environ.get(name, "") for name in _VARIABLES]
+    path = os.path.join(cache, f"{_key(text, tpu, [*versions, *settings, effort, _FORMAT])}.json")
+    if os.path.exists(path):
+        return _step(read_json(path), tpu)
+    found = _in_a_process(text, tpu, EFFORTS[effort])
+    step = _step(found, tpu)
+    write_json(path, found)
     return step
 
 
@@ -138,10 +159,10 @@ def _step(found: dict, tpu: TpuSlice) -> CompiledStep:
         used = found["arguments"] + outputs - shared + found["temporaries"] + found["code"]
         known = {field.name: found[field.name] for field in dataclasses.fields(CompiledStep)[3:]}
         return CompiledStep(used <= limit, used, limit, **known)
-    too_large = _TOO_LARGE.search(found["error"])
-    if too_large:
-        used, unit, limit, unit_of_limit = too_large.groups()
-        return CompiledStep(False, float(used) * _UNITS[unit], float(limit) * _UNITS[unit_of_limit])
+    for pattern in _TOO_LARGE:
+        if too_large := pattern.search(found["error"]):
+            used, unit, limit, unit_of_limit = too_large.groups()
+            return CompiledStep(False, float(used) * _UNITS[unit], float(limit) * _UNITS[unit_of_limit])
     reason = found["error"].splitlines()[0]
     if "opology" in reason:
         raise ConfigError(

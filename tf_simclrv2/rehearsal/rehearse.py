@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 from collections.abc import Callable
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say, phase, say_at_once
-from tf_simclrv2.rehearsal.compiled_step import CompiledStep, compile_step, refuse_without_compiler
+from tf_simclrv2.rehearsal.compiled_step import (
+    CompiledStep,
+    compile_step,
+    make_cache,
+    refuse_without_compiler,
+)
 from tf_simclrv2.rehearsal.rehearsal_config import Effort, RehearsalConfig
 from tf_simclrv2.rehearsal.run_step import run_step
 from tf_simclrv2.rehearsal.step_program import step_program
@@ -52,19 +58,22 @@ class Rehearsal:
         return batch_size(self.config) // self.tpu.replicas
 
     @property
-    def seconds_of_arithmetic(self) -> float:
-        """The least time of a step if only its arithmetic took time."""
-        return self.step.flops / self.tpu.generation.flops
+    def fitting(self) -> tuple[int, CompiledStep] | None:
+        """Images of a core in the largest batch that was found to fit, and its step; None if none was."""
+        if self.step.fits:
+            return self.images_per_core, self.step
+        return (self.largest_batch, self.largest_step) if self.largest_batch and self.largest_step else None
 
     @property
-    def seconds_of_memory(self) -> float:
-        """The least time of a step if only reading and writing memory took time."""
-        return self.step.accessed / self.tpu.generation.bandwidth
+    def least_seconds(self) -> float | None:
+        """Seconds that the step of `fitting` takes at least.
 
-    @property
-    def lower_bound(self) -> float:
-        """Seconds that a step takes at least."""
-        return self.tpu.generation.least_seconds(self.step.flops, self.step.accessed)
+        None if there is none, or a part of the step is repeated: the compiler counts its work once.
+        """
+        if self.fitting is None or parts_of_a_batch(self.config) > 1:
+            return None
+        step = self.fitting[1]
+        return self.tpu.generation.least_seconds(step.flops, step.accessed)
 
 
 def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at_once) -> Rehearsal:
@@ -83,6 +92,7 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
         RunError: The compiler refuses the step for another reason.
     """
     refuse_without_compiler()
+    make_cache(asked.cache)
     tpu, classes = asked.slice, asked.classes
     refuse_uneven_batches(config, tpu.replicas)
     training = config.training
@@ -93,7 +103,7 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     config = with_classes(config, classes)
 
     def compiled(images: int) -> CompiledStep:
-        program = _traced(with_batch(config, images * tpu.replicas), tpu, say)
+        program = _traced(with_images(config, images, tpu.replicas), tpu, say)
         with phase(f"compiling the step with {images} images per core for {tpu.name}", say):
             return compile_step(program, tpu, asked.cache, asked.effort)
 
@@ -101,14 +111,16 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     step = compiled(images)
     if step.fits:
         return Rehearsal(tpu, config, asked.effort, step)
-    largest = largest_that_fits(compiled, images, step)
+    largest = largest_that_fits(compiled, images, step, parts_of_a_batch(config))
     return Rehearsal(tpu, config, asked.effort, step, *(largest or (0, None)))
 
 
 def largest_that_fits(
-    compiled: Callable[[int], CompiledStep], images: int, step: CompiledStep
+    compiled: Callable[[int], CompiledStep], images: int, step: CompiledStep, parts: int = 1
 ) -> tuple[int, CompiledStep] | None:
-    """Finds the largest batch that fits, as a multiple of 8 images, from a few programs.
+    """Finds the largest batch that fits from a few programs.
+
+    It is a multiple of 8 images, unless fewer than that were asked for.
 
     The memory of a program is close to a linear function of its batch, so each attempt follows the line
     through the two programs whose memory is closest to the limit.
@@ -117,15 +129,18 @@ def largest_that_fits(
         compiled: Compiles the step for a number of images.
         images: A number that does not fit.
         step: Its step.
+        parts: What the number must be a multiple of.
 
     Returns:
         The largest number of images that was found to fit, and its step; None if there is none.
     """
     known = [(images, step.used)]
     best, too_large = None, images
+    unit = math.lcm(ROWS, parts)
+    unit = unit if unit < images else parts
     for _ in range(ATTEMPTS):
-        smallest, largest = (best[0] if best else 0) + ROWS, (too_large - 1) // ROWS * ROWS
-        guess = int(_images_for(step.limit, known)) // ROWS * ROWS
+        smallest, largest = (best[0] if best else 0) + unit, (too_large - 1) // unit * unit
+        guess = int(_images_for(step.limit, known)) // unit * unit
         if largest < smallest or (best and guess < smallest):
             break
         guess = min(max(guess, smallest), largest)
@@ -154,20 +169,31 @@ def batch_size(config: ExperimentConfig) -> int:
     return config.training.train_batch_size
 
 
-def with_batch(config: ExperimentConfig, batch: int) -> ExperimentConfig:
-    """Returns the config with another batch, and the labeled and the micro-batches in proportion."""
+def parts_of_a_batch(config: ExperimentConfig) -> int:
+    """Returns how many micro-batches a step computes one after the other."""
+    training = config.training
+    if config.run.mode == "eval" or not training.microbatch_size:
+        return 1
+    return training.train_batch_size // training.microbatch_size
+
+
+def with_images(config: ExperimentConfig, images: int, cores: int) -> ExperimentConfig:
+    """Returns the config with another batch; the labeled and the micro-batches change in proportion.
+
+    Args:
+        config: A run.
+        images: Of a core, a multiple of `parts_of_a_batch`.
+        cores: Each has as many, and in each part of a labeled batch at least one.
+    """
+    batch = images * cores
     if config.run.mode == "eval":
         evaluation = dataclasses.replace(config.evaluation, eval_batch_size=batch)
         return dataclasses.replace(config, evaluation=evaluation)
-    old = config.training.train_batch_size
-    training = dataclasses.replace(
-        config.training,
-        train_batch_size=batch,
-        microbatch_size=config.training.microbatch_size * batch // old,
-    )
-    distillation = dataclasses.replace(
-        config.distillation, labeled_batch_size=config.labeled_batch_size * batch // old
-    )
+    parts, old = parts_of_a_batch(config), config.training.train_batch_size
+    micro = batch // parts if config.training.microbatch_size else 0
+    training = dataclasses.replace(config.training, train_batch_size=batch, microbatch_size=micro)
+    labeled = config.labeled_batch_size and max(config.labeled_batch_size * images // old // parts, 1)
+    distillation = dataclasses.replace(config.distillation, labeled_batch_size=labeled * parts * cores)
     return dataclasses.replace(config, training=training, distillation=distillation)
 
 

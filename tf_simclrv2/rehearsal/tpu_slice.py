@@ -19,9 +19,10 @@ class Generation:
         cores_per_chip: Devices that a program sees on each chip.
         counts_cores: Whether a slice's name, such as v4-16, counts two cores for each chip.
         bounds: Axes of a slice: 2 in a plane, 3 in a cube.
-        hbm: Bytes of memory of a device.
+        hbm: Bytes of a device's memory that a program may use.
         flops: Most bfloat16 operations per second of a device.
         bandwidth: Bytes per second between a device and its memory.
+        most_chips: Of a slice; those named by a size have a power of two.
     """
 
     cores_per_chip: int
@@ -30,6 +31,14 @@ class Generation:
     hbm: float
     flops: float
     bandwidth: float
+    most_chips: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of slices by which they are named: from four chips, or one where names count chips."""
+        smallest = 4 if self.counts_cores else 1
+        chips = [2**n for n in range(self.most_chips.bit_length()) if 2**n >= smallest and 2**n != 2]
+        return tuple(number * (2 if self.counts_cores else 1) for number in chips)
 
     def least_seconds(self, flops: float, accessed: float) -> float:
         """Returns the least time for some operations, and for bytes read from and written to memory."""
@@ -37,14 +46,14 @@ class Generation:
 
 
 # From https://cloud.google.com/tpu/docs, the page of each generation. Up to v4, each of a chip's two cores is
-# a device with half of what the chip has.
+# a device with half of what the chip has. Of the memory, what the compiler names as available.
 GENERATIONS = {
-    "v2": Generation(2, True, 2, 8 * GIB, 46e12 / 2, 700e9 / 2),
-    "v3": Generation(2, True, 2, 16 * GIB, 123e12 / 2, 900e9 / 2),
-    "v4": Generation(2, True, 3, 16 * GIB, 275e12 / 2, 1228e9 / 2),
-    "v5e": Generation(1, False, 2, 16 * GIB, 197e12, 819e9),
-    "v5p": Generation(1, True, 3, 95 * GIB, 459e12, 2765e9),
-    "v6e": Generation(1, False, 2, 32 * GIB, 918e12, 1640e9),
+    "v2": Generation(2, True, 2, 7.48 * GIB, 46e12 / 2, 700e9 / 2, 256),
+    "v3": Generation(2, True, 2, 15.48 * GIB, 123e12 / 2, 900e9 / 2, 1024),
+    "v4": Generation(2, True, 3, 15.25 * GIB, 275e12 / 2, 1228e9 / 2, 2048),
+    "v5e": Generation(1, False, 2, 15.75 * GIB, 197e12, 819e9, 256),
+    "v5p": Generation(1, True, 3, 95.74 * GIB, 459e12, 2765e9, 4096),
+    "v6e": Generation(1, False, 2, 31.25 * GIB, 918e12, 1640e9, 256),
 }
 _BY_COUNT = re.compile(r"(v\w+?)-(\d+)")
 _BY_SHAPE = re.compile(r"(v\w+?):(\d+(?:x\d+){1,2})")
@@ -91,7 +100,8 @@ def parse_slice(name: str) -> TpuSlice:
     Raises:
         ConfigError: There is no such generation, or no slice of that size.
     """
-    by_count, by_shape = _BY_COUNT.fullmatch(name), _BY_SHAPE.fullmatch(name)
+    alias = name.replace("v5litepod", "v5e")
+    by_count, by_shape = _BY_COUNT.fullmatch(alias), _BY_SHAPE.fullmatch(alias)
     found = by_count or by_shape
     if found is None or found[1] not in GENERATIONS:
         raise ConfigError(
@@ -107,21 +117,23 @@ def parse_slice(name: str) -> TpuSlice:
                 f"tpu is {name!r}, but a slice of {found[1]} has {generation.bounds} axes of at least one "
                 f"chip; use, for example, {found[1]}:{example}."
             )
+        if math.prod(shape) > generation.most_chips:
+            raise ConfigError(
+                f"tpu is {name!r}, but a slice of {found[1]} has at most {generation.most_chips} chips; use "
+                "a smaller shape."
+            )
         return TpuSlice(name, found[1], shape)
-    return TpuSlice(name, found[1], _shape(name, int(found[2]), generation))
+    size = int(found[2])
+    if size not in generation.sizes:
+        known = ", ".join(f"{found[1]}-{each}" for each in generation.sizes)
+        raise ConfigError(f"tpu is {name!r}, which is no size of a slice; use one of {known}, or its shape.")
+    return TpuSlice(name, found[1], _shape(size, generation))
 
 
-def _shape(name: str, size: int, generation: Generation) -> tuple[int, ...]:
+def _shape(size: int, generation: Generation) -> tuple[int, ...]:
     """The shape of a slice of that size that is as square as possible, in powers of two."""
     chips = size // (2 if generation.counts_cores else 1)
     doublings = chips.bit_length() - 1
-    if chips < 1 or chips != 2**doublings or (generation.counts_cores and size % 2):
-        smaller = 2 ** max(size.bit_length() - 1, 1)
-        kind = name.rpartition("-")[0]
-        raise ConfigError(
-            f"tpu is {name!r}, but slices have a power of two of chips; use {kind}-{smaller}, or give the "
-            "shape in chips."
-        )
     # Of the doublings, the last axis gets what the others do not share evenly.
     axes = [doublings // generation.bounds] * generation.bounds
     for i in range(doublings % generation.bounds):
