@@ -262,6 +262,29 @@ def test_a_larger_budget_distills_what_there_was_no_time_for(rehearse, folder):
     assert names == ["pretrained", "finetuned", "distilled", "model"] and last.startswith("distilled in ")
 
 
+def test_a_larger_budget_continues_what_was_cut_short(rehearse, folder):
+    rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
+    path = str(folder / "job" / "auto.json")
+    record = json.loads((folder / "job" / "auto.json").read_text())
+    record["stages"]["distilled"]["whole"] = False
+    for name in ("ckpt-7.index", "ckpt-7.data-00000-of-00001"):
+        (folder / "job" / "distilled" / name).touch()
+    write_json(path, record)
+    _, last = rehearse("16_labels.csv", few=True)
+    assert last.startswith("finetuned in ")
+    shutil.rmtree(folder / "job" / "distilled")
+    _, last = rehearse("16_labels.csv", "3h", few=True, distilled=0.85)
+    assert last.startswith("distilled in ")
+
+
+def test_other_labels_are_another_job(rehearse, folder):
+    rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
+    rows = (folder / "16_labels.csv").read_text().splitlines()
+    (folder / "16_labels.csv").write_text("\n".join(rows[:-1]) + "\n")
+    with pytest.raises(ConfigError, match=r"pictures is '\d+ pictures with 15 labels \(.*with 16 labels"):
+        rehearse("16_labels.csv", few=True)
+
+
 def test_one_label_of_a_class_is_not_held_out(rehearse):
     names, _ = rehearse("2_labels.csv", finetuned=0.8)
     assert names == ["pretrained", "finetuned", "distilled", "model"]
@@ -299,6 +322,21 @@ def test_a_job_that_goes_on_repeats_nothing(rehearse, folder):
 def test_impossible_jobs_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         AutoConfig(**{"data_dir": "pictures", "output": "job", **changes})
+
+
+def test_a_home_directory_is_expanded_everywhere(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = AutoConfig("~/pictures", "~/job", labels_from="~/labels.csv")
+    assert config.folder == "/home/me/job"
+    assert config.identity["data_dir"] == "/home/me/pictures"
+    assert config.identity["labels_from"] == "/home/me/labels.csv"
+
+
+def test_a_job_among_its_pictures_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"output is '.*runs/job', which is among the pictures"):
+        AutoConfig(str(tmp_path), str(tmp_path / "runs" / "job"))
+    (tmp_path / "train").mkdir()
+    AutoConfig(str(tmp_path), str(tmp_path / "runs" / "job"))
 
 
 def command(folder, *words: str) -> list[str]:

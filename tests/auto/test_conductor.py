@@ -1,6 +1,12 @@
 """Stages run once, within their time, and a job that continues knows what is done."""
 
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -15,6 +21,26 @@ ASKED = {"data_dir": "/pictures", "flags": ["--seed=1"]}
 QUICK = Stage("quick", ("--version",))
 # A training that ends only if it is stopped; a server would call being stopped a success.
 ENDLESS = ("run", "--mode=train", *SMALL_RUN, "--train_steps=1000000", "--checkpoint_steps=1000000")
+
+
+# Needs a while to save when it is asked to end, and does not hear Ctrl-C.
+STAGE = """#!/bin/sh
+trap 'sleep 3; echo saved > saved; exit 0' TERM
+trap '' INT
+echo $$ > unfinished
+mv unfinished pid
+while :; do sleep 0.1; done
+"""
+JOB = """
+import sys
+from tf_simclrv2.auto.budget import Clock
+from tf_simclrv2.auto.commands import Stage
+from tf_simclrv2.auto.conductor import Conductor, Record
+from tf_simclrv2.interruption import CONTINUE, CtrlC
+sys.executable = "./stage"
+with CtrlC(CONTINUE):
+    Conductor(Record("auto.json", {}), Clock(600.0, 0.0), print).run(Stage("quick", ()))
+"""
 
 
 def conductor_of(folder, lines, seconds=600.0) -> Conductor:
@@ -117,3 +143,27 @@ def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(ConfigError, match=r"auto\.json' cannot be read"):
         Record.open(str(tmp_path), ASKED)
+
+
+@pytest.mark.parametrize(
+    "number, code", [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_a_job_that_is_stopped_lets_its_stage_save_and_leaves_nothing_running(
+    tmp_path: pathlib.Path, number: signal.Signals, code: int
+) -> None:
+    (tmp_path / "stage").write_text(STAGE)
+    (tmp_path / "stage").chmod(0o755)
+    path = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).resolve().parents[2])}
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB], cwd=tmp_path, env=path, stdout=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "pid").exists():
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.send_signal(number)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode == code and "type the same command to continue" in said
+    assert (tmp_path / "saved").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert json.loads((tmp_path / "auto.json").read_text())["used_s"] > 0

@@ -131,6 +131,21 @@ def test_written_labels_are_read_as_labels_from(folder, tmp_path):
     assert found == {'a "b", c.png': 0, names[1]: 1}
 
 
+@pytest.mark.parametrize("name", ["cat/dog", "../cat", ".cat", "/tmp/cat"])
+def test_a_class_that_cannot_be_a_folder_is_refused(folder, name):
+    names = sorted(os.listdir(folder / "train"))
+    shutil.rmtree(folder / "test")
+    with pytest.raises(DataError, match=f"names the class {name!r}, but auto sorts"):
+        look_at(str(folder), labels_file(folder, dog=names[:3], **{name: names[3:5]}))
+
+
+def test_an_empty_class_folder_may_be_ignored(folder):
+    (folder / "test" / "bird").mkdir()
+    with pytest.raises(DataError, match="--ignore_empty_classes"):
+        look_at(str(folder / "test"))
+    assert look_at(str(folder / "test"), ignore_empty_classes=True).label_count == 20
+
+
 def test_what_cannot_be_used_is_refused(folder):
     write_images(folder / "few", 5)
     with pytest.raises(DataError, match="holds 5 pictures, but pretraining contrasts at least 16"):

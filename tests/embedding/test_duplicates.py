@@ -80,9 +80,10 @@ def test_groups_join_what_is_linked(tmp_path):
     assert find_duplicates(DuplicatesConfig((path,), above=0.999), print).groups == ()
 
 
-def test_the_same_file_in_two_embeddings_is_no_duplicate(tmp_path):
+@pytest.mark.parametrize("folder", ["/pictures", ""], ids=["folder", "dataset"])
+def test_the_same_file_in_two_embeddings_is_no_duplicate(tmp_path, folder):
     vectors = RNG.standard_normal([5, WIDTH])
-    one = dataclasses.replace(embeddings_of(vectors), origin=Origin(folder="/pictures"))
+    one = dataclasses.replace(embeddings_of(vectors), origin=Origin(folder=folder))
     paths = tuple(written(one, tmp_path / f"{name}.npz") for name in ("a", "b"))
     found = find_duplicates(DuplicatesConfig(paths), print)
     assert found.groups == () and found.summary == "no near-duplicates among 5 images"
@@ -100,3 +101,5 @@ def test_settings_that_cannot_be_used(files):
         DuplicatesConfig(files, above=1.0)
     with pytest.raises(ConfigError, match="there is no embedding file"):
         DuplicatesConfig(())
+    with pytest.raises(ConfigError, match="which is read too; choose another name"):
+        DuplicatesConfig(("features.csv",), outputs=("features.csv",))

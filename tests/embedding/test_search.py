@@ -103,6 +103,7 @@ def test_embeddings_of_another_network_are_refused(made_up, tmp_path):
         ({"index": "fast"}, "index is 'fast'; choose one of exact, approximate"),
         ({"outputs": ("hits.txt",)}, "ends in .html, .csv, .json"),
         ({"outputs": ("/nowhere/hits.csv",)}, "the folder '/nowhere' does not exist"),
+        ({"queries": ("./hits.csv",), "outputs": ("hits.csv",)}, "output is 'hits.csv', which is read too"),
     ],
 )
 def test_settings_that_cannot_be_used(made_up, changes, message):
@@ -133,6 +134,27 @@ def test_what_is_not_there(made_up, tmp_path):
     (tmp_path / "notes.txt").write_text("image 1\n")
     with pytest.raises(DataError, match=r"notes\.txt' is not an embedding file, which ends in \.parquet"):
         search(SearchConfig(str(tmp_path / "notes.txt"), ("image 1",)), print)
+
+
+def test_another_file_of_a_dataset_has_the_same_images(made_up, tmp_path):
+    """They have names, but no folder."""
+    all_file, _ = made_up
+    for query, found in search(SearchConfig(all_file, (all_file,), k=2), print):
+        assert query not in [hit for hit, _, _ in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [("empty.npz", b""), ("array.npz", None), ("quote.csv", b'path,class\n"' + b"x" * 200_000)],
+)
+def test_a_file_of_another_kind_is_refused_by_name(tmp_path, name, contents):
+    if contents is None:
+        with (tmp_path / name).open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        (tmp_path / name).write_bytes(contents)
+    with pytest.raises(DataError, match=f"{name}' is not a complete embedding file"):
+        read_embeddings(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("extension", [".parquet", ".npz", ".csv"])

@@ -64,6 +64,7 @@ def test_labels_are_never_overwritten_unasked(made_up, tmp_path):
         ({"strategy": "best"}, "choose one of typical, coverage, margin, uniform"),
         ({"output": "list.txt"}, "the list is a .csv file"),
         ({"output": "nowhere/list.csv"}, "but the folder 'nowhere' does not exist"),
+        ({"labeled": "./list.csv", "overwrite": True}, "output is 'list.csv', which is read too"),
     ],
 )
 def test_settings_that_cannot_be_used(made_up, changes, message):

@@ -78,6 +78,15 @@ def test_a_damaged_module_is_refused_in_a_sentence(tmp_path: pathlib.Path) -> No
         load_model(find_versions(str(tmp_path / "damaged")))
 
 
+def test_a_folder_whose_name_cannot_be_in_an_address_is_refused(tmp_path: pathlib.Path) -> None:
+    put(tmp_path, "run_10:30")
+    found = find_versions(str(tmp_path / "run_10:30"))
+    with pytest.raises(ConfigError, match=r"name is 'run_10:30'.*pass another --name"):
+        load_model(found)
+    with pytest.raises(ExportError, match="cannot be loaded"):  # It is no real one, but its name would do.
+        load_model(found, "run")
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

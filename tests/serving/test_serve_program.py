@@ -67,6 +67,7 @@ def test_a_port_in_use(tmp_path: pathlib.Path) -> None:
     ("host", "sentence"),
     [
         ("no such host", "host is 'no such host', which is not found"),
+        ("a..b", r"host is 'a\.\.b', which is not found"),
         ("192.0.2.1", r"port 0 of 192\.0\.2\.1 cannot be opened \(Cannot assign"),
     ],
 )

@@ -46,6 +46,8 @@ _TRIAL_SHARE = 0.1
 _STEPS_SHARE = 0.9
 # What a budget that is recommended has beyond what is estimated to be needed.
 _SLACK = 1.2
+# The flag of a run that concerns how pictures are listed.
+_IGNORE_EMPTY = "--ignore_empty_classes"
 
 
 def auto(config: AutoConfig, say: Say = say_at_once) -> str:
@@ -71,12 +73,12 @@ def auto(config: AutoConfig, say: Say = say_at_once) -> str:
         >>> auto(AutoConfig(data_dir="pictures", output="runs/auto", budget="2h"))
         'finetuned in 93 min of 2h, top-1 0.9222 on the test pictures; … next: simclrv2 serve runs/auto/model'
     """
-    record = Record.open(config.folder, config.identity)
     # The stages need the accelerators; this process only looks at files.
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
     with phase("looking at the pictures", say):
-        pictures = look_at(config.data_dir, config.labels_from)
+        pictures = look_at(config.data_dir, config.labels_from, _IGNORE_EMPTY in config.flags)
+    record = Record.open(config.folder, {**config.identity, "pictures": pictures.identity})
     return _Job(config, record, pictures, say).do()
 
 
@@ -203,10 +205,13 @@ class _Job:
         return self._record.facts[name]
 
     def _reopen(self) -> None:
-        """Forgets that there was no time to distill, if the budget has grown since."""
-        facts, budget = self._record.facts, self._clock.budget_s
-        if not facts.get("distills", True) and budget > facts.get("decided_with_s", 0.0):
-            del facts["distills"]
+        """If the budget has grown since, forgets for what there was no time, and what was cut short."""
+        facts, stages, budget = self._record.facts, self._record.stages, self._clock.budget_s
+        if budget > facts.get("decided_with_s", budget):
+            if not facts.get("distills", True):
+                del facts["distills"]
+            for name in [name for name in stages if name != PRETRAINED and not stages[name]["whole"]]:
+                del stages[name]  # It continues from its checkpoint.
         facts["decided_with_s"] = budget
 
     def _use_labels(self, commands: Commands, measured: Measured) -> str:

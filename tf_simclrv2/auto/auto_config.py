@@ -20,13 +20,19 @@ class AutoConfig:
         ConfigError: The budget is not a time, or too short; a path is missing.
     """
 
-    data_dir: str = required("The pictures: a folder of them, of class folders, or of train and test.")
+    data_dir: str = required(
+        "The pictures: a folder of them, of class folders, or of train and test.", is_path=True
+    )
     output: str | None = setting(
-        None, "The folder of the job; a job that was stopped continues in it. By default runs/auto_NAME."
+        None,
+        "The folder of the job; a job that was stopped continues in it. By default runs/auto_NAME.",
+        is_path=True,
     )
     budget: str = setting("2h", "The time that it may take, such as 90m.")
     labels_from: str | None = setting(
-        None, "A CSV file with path and label; by default the labels are those of class folders."
+        None,
+        "A CSV file with path and label; by default the labels are those of class folders.",
+        is_path=True,
     )
     dry_run: bool = setting(False, "Measure and print the commands; write only what they read.")
     flags: tuple[str, ...] = setting((), "Further flags for every training.", flag=None)
@@ -37,6 +43,13 @@ class AutoConfig:
         for name in ("data_dir", "output"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; pass --{name}=DIR.")
+
+        train = os.path.join(self.data_dir, "train")
+        pictures = os.path.realpath(train if os.path.isdir(train) else self.data_dir)
+        if os.path.commonpath([os.path.realpath(self.folder), pictures]) == pictures:
+            raise ConfigError(
+                f"output is {self.folder!r}, which is among the pictures; choose a folder outside of them."
+            )
 
     @property
     def folder(self) -> str:

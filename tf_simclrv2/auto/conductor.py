@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -9,18 +10,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 from tf_simclrv2.auto.budget import Clock, duration
 from tf_simclrv2.auto.commands import PRETRAINED, Stage
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.files import read_json, write_json
+from tf_simclrv2.interruption import heard_at_once
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.model_dir.verified_checkpoints import newest_checkpoint
 
 RECORD = "auto.json"
 # Seconds that a stage has to save, after its time is up, before it is ended as it stands.
 _PATIENCE = 120.0
+# What stops a job: a stage gets the chance to save, and is not left running.
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds between two looks at a stage, and between two notes of the time that was used.
 _LOOK, _NOTE = 0.2, 15.0
 
@@ -115,6 +121,8 @@ class Conductor:
 
         Raises:
             RunError: The command failed.
+            KeyboardInterrupt: Ctrl-C stopped it.
+            SystemExit: Another signal did.
         """
         if self.done(stage.name):
             return
@@ -140,27 +148,48 @@ class Conductor:
 
     def _finish(self, stage: Stage, end: float) -> bool:
         """Waits until the stage has ended, or ends it; returns whether it ended by itself."""
-        process = subprocess.Popen([sys.executable, "-m", "tf_simclrv2", *stage.words])
+        # In a group of its own, so that Ctrl-C reaches it once, through this program.
+        process = subprocess.Popen([sys.executable, "-m", "tf_simclrv2", *stage.words], process_group=0)
         asked, noted = False, time.monotonic()
-        try:
+        with _passed_on(process) as stops:
             while process.poll() is None:
                 now = time.monotonic()
+                end = min(end, now) if stops else end
                 if now > end + _PATIENCE:
                     process.kill()
-                elif now > end and not asked:
+                elif now > end and not asked and not stops:
                     asked = True
                     process.send_signal(signal.SIGTERM)
                 elif now > noted + _NOTE:
                     noted = now
                     self.note()
                 time.sleep(_LOOK)
-        finally:
-            if process.poll() is None:  # Ctrl-C reaches it too; it saves, and nothing is left running.
-                self.note()
-                process.wait(_PATIENCE)
+        if stops:
+            self._stop(stops[0])
         if process.returncode and not asked:
             raise RunError(
                 f"{stage.name} failed with exit code {process.returncode}; see its lines above, and type the "
                 "same command to continue."
             )
         return process.returncode == 0
+
+    def _stop(self, number: int) -> None:
+        """Ends the job as a signal asks for."""
+        self.note()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._say("stopped; type the same command to continue")
+        raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Passes on to a stage what stops this program, which saves what the stage has; lists the signals."""
+    heard: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        process.send_signal(signal.SIGTERM)
+
+    with heard_at_once(_STOPS, stop, lambda _: None):
+        yield heard

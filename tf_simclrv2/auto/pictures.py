@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
+import json
 import os
 
 import numpy as np
@@ -46,6 +48,13 @@ class Pictures:
     notes: tuple[str, ...] = ()
 
     @property
+    def identity(self) -> str:
+        """How many pictures and labels there are, and a hash of the labels: what one job is about."""
+        rows = sorted((path, name) for name, paths in self.labeled.items() for path in paths)
+        digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:8]
+        return f"{self.count} pictures with {self.label_count} labels ({digest})"
+
+    @property
     def label_count(self) -> int:
         return count_labels(self.labeled)
 
@@ -60,17 +69,23 @@ def count_labels(labeled: dict[str, tuple[str, ...]]) -> int:
     return sum(map(len, labeled.values()))
 
 
-def look_at(data_dir: str, labels_from: str | None = None) -> Pictures:
+def look_at(data_dir: str, labels_from: str | None = None, ignore_empty_classes: bool = False) -> Pictures:
     """Lists the pictures of a folder, and their labels.
 
     Args:
         data_dir: A folder of pictures, of class folders, or of `train` and perhaps `test`.
         labels_from: As `--labels_from`; None takes the labels of the class folders, if there are any.
+        ignore_empty_classes: As `--ignore_empty_classes`.
 
     Raises:
         DataError: The folder or the labels cannot be used; the labels are not classes of the test pictures.
     """
-    config = DataConfig(dataset="image_folder", data_dir=data_dir, labels_from=labels_from)
+    config = DataConfig(
+        dataset="image_folder",
+        data_dir=data_dir,
+        labels_from=labels_from,
+        ignore_empty_classes=ignore_empty_classes,
+    )
     source = load_source(config, TRAIN)
     if "://" in source.folder:
         raise DataError(
@@ -114,6 +129,13 @@ def _labels_to_learn(source: Source, config: DataConfig) -> dict[str, tuple[str,
             f"labels_from is {config.labels_from!r}, but it names {what} in {config.data_dir!r} that is "
             "trained on; label pictures of two classes at least, with paths relative to --data_dir."
         )
+    for name in labeled:
+        if os.path.basename(name) != name or name.startswith("."):
+            raise DataError(
+                f"labels_from is {config.labels_from!r}, which names the class {name!r}, but auto sorts "
+                "pictures into folders of the classes' names; give it a name without / and without a dot in "
+                "front."
+            )
     return labeled if len(labeled) > 1 else {}  # A single class folder says nothing that could be learned.
 
 

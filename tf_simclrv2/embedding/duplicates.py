@@ -121,10 +121,10 @@ def _distinct(files: Sequence[Embeddings]) -> list[Embeddings]:
     seen: set[str] = set()
     kept = []
     for file in files:
-        folder = file.origin.folder
-        paths = [os.path.join(folder, name) for name in file.names.tolist()] if folder else []
+        # The folder of a dataset's split is "", and its names begin with the dataset's.
+        paths = [os.path.join(file.origin.folder, name) for name in file.names.tolist()]
         new = np.array([path not in seen for path in paths], bool)
-        kept.append(file if not folder or new.all() else file.rows(np.flatnonzero(new)))
+        kept.append(file if new.all() else file.rows(np.flatnonzero(new)))
         seen.update(paths)
     return kept
 

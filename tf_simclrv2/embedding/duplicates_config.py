@@ -31,9 +31,15 @@ class DuplicatesConfig:
     )
 
     def __post_init__(self) -> None:
-        from tf_simclrv2.embedding.outputs import EXTENSIONS, LIST, check_outputs  # It imports TensorFlow.
+        from tf_simclrv2.embedding.outputs import (  # It imports TensorFlow.
+            EXTENSIONS,
+            LIST,
+            check_outputs,
+            refuse_inputs,
+        )
 
         if not self.embeddings:
             raise ConfigError("there is no embedding file; pass what simclrv2 embed wrote.")
         check_settings(self)
         check_outputs(self.outputs, (*EXTENSIONS, LIST))
+        refuse_inputs(self.outputs, self.embeddings)

@@ -30,6 +30,18 @@ EMBEDDING, ORIGIN = "embedding", "origin"
 # Rows that are written and read together.
 ROWS = 4096
 _LOCAL_HEADER = struct.Struct("<26xHH")
+# What reading a file raises that is cut short, or is something else than its name says.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    pyarrow.ArrowException,
+)
 
 
 def extension_of(path: str) -> str:
@@ -85,7 +97,7 @@ def read_embeddings(path: str) -> Embeddings:
         )
     try:
         found = _FORMATS[extension_of(path)][1](path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, pyarrow.ArrowException) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"{path!r} is not a complete embedding file ({reason}); write it again with simclrv2 embed."

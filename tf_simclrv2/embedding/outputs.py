@@ -76,6 +76,18 @@ def check_outputs(outputs: Sequence[str], extensions: Sequence[str] = EXTENSIONS
             )
 
 
+def refuse_inputs(outputs: Sequence[str], inputs: Iterable[str]) -> None:
+    """Refuses outputs that are inputs, which they would replace.
+
+    Raises:
+        ConfigError: One is.
+    """
+    read = {os.path.realpath(as_path("input", path)) for path in inputs}
+    for output in outputs:
+        if os.path.realpath(as_path("output", output)) in read:
+            raise ConfigError(f"output is {output!r}, which is read too; choose another name.")
+
+
 def write_outputs(outputs: Sequence[str], writers: Writers, say: Say) -> None:
     """Writes the outputs, replacing what is there, and says where.
 

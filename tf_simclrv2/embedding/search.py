@@ -132,6 +132,8 @@ def _queries(config: SearchConfig, found: Embeddings, say: Say) -> tuple[list[Em
 
 def _own_row(part: Embeddings, name: str, found: Embeddings, rows: dict[str, int]) -> int:
     """The row of the same file, or -1."""
+    if part.origin.folder == found.origin.folder:  # Both are "" for a split of a dataset.
+        return rows.get(name, -1)
     if not (part.origin.folder and found.origin.folder):
         return -1
     path = os.path.join(part.origin.folder, name)

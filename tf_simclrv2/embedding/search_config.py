@@ -36,7 +36,7 @@ class SearchConfig:
     )
 
     def __post_init__(self) -> None:
-        from tf_simclrv2.embedding.outputs import check_outputs  # It imports TensorFlow.
+        from tf_simclrv2.embedding.outputs import check_outputs, refuse_inputs  # It imports TensorFlow.
 
         if not self.queries:
             raise ConfigError("there is no query; pass the name or the file of an image, or a folder.")
@@ -47,3 +47,4 @@ class SearchConfig:
                 "leave --index out for the exact search."
             )
         check_outputs(self.outputs)
+        refuse_inputs(self.outputs, (self.embeddings, *self.queries))

@@ -33,12 +33,13 @@ class SelectConfig:
     overwrite: bool = setting(False, "Replace existing files, although labels may be in them.")
 
     def __post_init__(self) -> None:
-        from tf_simclrv2.embedding.outputs import check_outputs  # It imports TensorFlow.
+        from tf_simclrv2.embedding.outputs import check_outputs, refuse_inputs  # It imports TensorFlow.
 
         check_settings(self)
         if not self.output.endswith(".csv"):
             raise ConfigError(f"output is {self.output!r}; the list is a .csv file, so pass --output=….csv.")
         check_outputs((self.output,), (".csv",))
+        refuse_inputs((self.output, self.page), filter(None, (self.embeddings, self.labeled)))
         for path in (self.output, self.page):
             if os.path.lexists(as_path("output", path)) and not self.overwrite:
                 raise ConfigError(f"output is {path!r}, which exists; choose another, or pass --overwrite.")

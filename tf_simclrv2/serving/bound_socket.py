@@ -28,9 +28,10 @@ def bound_socket(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         bound = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # No name of a host is spelled in every way.
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"host is {host!r}, which is not found ({error.strerror}); pass an address of this machine."
+            f"host is {host!r}, which is not found ({reason}); pass an address of this machine."
         ) from error
     try:
         # Else the port of a server that has just ended would be refused for a minute.

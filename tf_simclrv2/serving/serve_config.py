@@ -50,10 +50,21 @@ class ServeConfig:
     def __post_init__(self) -> None:
         check_settings(self)
         set_path(self, "module")
-        if self.name is not None and (not self.name or set(self.name) & set("/:?#%")):
-            raise ConfigError(
-                f"name is {self.name!r}; a served model needs a name without any of the characters / : ? # %."
-            )
+        if self.name is not None:
+            check_name(self.name)
+
+
+def check_name(name: str) -> None:
+    """Checks that a model's name can be part of an address.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not name or set(name) & set("/:?#%"):
+        raise ConfigError(
+            f"name is {name!r}; a served model needs a name without any of the characters / : ? # %, so pass "
+            "another --name."
+        )
 
 
 def require_packages() -> None:

@@ -16,6 +16,7 @@ from tf_simclrv2.errors import ExportError
 from tf_simclrv2.literal_path import literal_path
 from tf_simclrv2.serving.module_versions import GRAPH_FILE, ModuleVersions
 from tf_simclrv2.serving.refusal import NOT_FOUND, Refusal
+from tf_simclrv2.serving.serve_config import check_name
 from tf_simclrv2.serving.signature import Signature
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -85,10 +86,13 @@ def load_model(found: ModuleVersions, name: str | None = None) -> ServedModel:
         name: Its name in addresses; None (the default) takes that of the folder.
 
     Raises:
+        ConfigError: The folder's name cannot be part of an address.
         ExportError: A version cannot be loaded or has no signatures.
     """
+    name = name or found.name
+    check_name(name)
     versions = {number: _load(number, path) for number, path in found.paths.items()}
-    return ServedModel(name or found.name, versions)
+    return ServedModel(name, versions)
 
 
 def _load(number: int, path: str) -> ModelVersion:
