@@ -97,7 +97,9 @@ def main() -> None:
     """Measures, or writes the documentation of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, help="default: runs/learning_SCALE")
-    parser.add_argument("--scale", choices=SCALES, default="small", help="gpu: all images, 100 epochs")
+    parser.add_argument(
+        "--scale", choices=SCALES, default="small", help="long: 10 epochs; gpu: all images, 100"
+    )
     parser.add_argument("--seed", type=int, action="append", help="which to run; default: all of the scale")
     parser.add_argument("--contender", action="append", help="default: all that are installed")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
