@@ -29,12 +29,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from benchmarks.measuring.machine import machine
 from benchmarks.measuring.measured_page import NOTHING, rewrite
 from benchmarks.measuring.results_file import ResultsFile, claim_folder
+from tf_simclrv2.data.digits import read_digits
 from tf_simclrv2.files import read_json
 from tf_simclrv2.report.run_record import RESULT_FILE
 
@@ -49,13 +48,11 @@ class Settings:
     """What both are given.
 
     Attributes:
-        test_images: Held back, the same number of each class.
-        labels_per_class: Of the others.
+        labels_per_class: Of the pictures that are trained on.
         draws: Of the labels, each the seed of a generator.
         budget: Of auto.
     """
 
-    test_images: int = 360
     labels_per_class: int = 7
     draws: tuple[int, ...] = (0, 1, 2)
     budget: str = "10m"
@@ -93,26 +90,23 @@ def main() -> None:
 
 def write_pictures(folder: pathlib.Path, settings: Settings) -> None:
     """Writes FOLDER/train, flat, FOLDER/test, by class, and for each draw FOLDER/labels_DRAW.csv."""
-    digits = load_digits()
-    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = train_test_split(
-        np.arange(len(pixels)), test_size=settings.test_images, stratify=digits.target, random_state=0
-    )
+    images, labels, splits = read_digits()
+    train = splits["train"]
     paths = {index: pathlib.Path("train", f"{index:05}.png") for index in train}
     paths |= {
-        index: pathlib.Path("test", class_name(digits.target[index]), f"{index:05}.png") for index in test
+        index: pathlib.Path("test", class_name(labels[index]), f"{index:05}.png") for index in splits["test"]
     }
     for index, path in paths.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels[index]).save(folder / path)
+        Image.fromarray(images[index, ..., 0]).save(folder / path)
     for draw in settings.draws:
         rng = np.random.default_rng(draw)
-        of_class = [train[digits.target[train] == digit] for digit in range(10)]
+        of_class = [train[labels[train] == digit] for digit in range(10)]
         chosen = np.concatenate(
             [rng.choice(each, settings.labels_per_class, replace=False) for each in of_class]
         )
         with (folder / f"labels_{draw}.csv").open("w", newline="") as file:
-            rows = sorted((str(paths[index]), class_name(digits.target[index])) for index in chosen)
+            rows = sorted((str(paths[index]), class_name(labels[index])) for index in chosen)
             csv.writer(file).writerows([("path", "label"), *rows])
 
 
@@ -126,8 +120,7 @@ def by_hand(output: pathlib.Path, pictures: pathlib.Path, draw: int, settings: S
     pretrained, own = output / "by_hand_pretrained", output / f"by_hand_{draw}"
     given = ["--dataset=image_folder", f"--data_dir={pictures}", "--train_split=train"]
     given += ["--labels_per_class=0", f"--labels_from={pictures}/labels_{draw}.csv"]
-    # Its dataset, `digits`, has the same images and holds back the same.
-    run_recipe("pretrain", pretrained)
+    run_recipe("pretrain", pretrained)  # On the dataset `digits`, from which the pictures are.
     run_recipe("finetune", own / "finetuned", f"--checkpoint={pretrained}", "--ft_proj_selector=1", *given)
     run_recipe("distill", own / "distilled", f"--teacher={own}/finetuned", *given)
     return {stage: read_json(str(own / stage / RESULT_FILE))[TOP_1] for stage in ("finetuned", "distilled")}

@@ -513,6 +513,11 @@ class TrainingConfig:
             "train_epochs and train_steps are both 0; set one of them.",
         )
 
+    @property
+    def parts(self) -> int:
+        """Micro-batches that a step computes one after the other; 1 if it computes its batch as a whole."""
+        return self.train_batch_size // (self.microbatch_size or self.train_batch_size)
+
 
 @documented
 @dataclasses.dataclass(frozen=True)

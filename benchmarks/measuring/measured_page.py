@@ -23,6 +23,11 @@ def rewrite(page: pathlib.Path, measured: str) -> None:
     page.write_text(f"{before}{BEGIN}\n\n{measured}\n\n{END}{after}")
 
 
+def shown_part(page: pathlib.Path) -> str:
+    """Returns the text between the two marks of a page."""
+    return page.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+
+
 def percent(values: Sequence[float], sign: str = "") -> str:
     """Mean and, of several values, sample standard deviation, in percent; with the sign `+` even above 0."""
     mean = f"{100 * statistics.mean(values):{sign}.1f}"

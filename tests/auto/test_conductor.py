@@ -12,6 +12,7 @@ import pytest
 
 from tests.programs import SMALL_RUN
 from tf_simclrv2 import ConfigError
+from tf_simclrv2.auto import conductor as conductor_module
 from tf_simclrv2.auto.budget import Clock
 from tf_simclrv2.auto.commands import Stage
 from tf_simclrv2.auto.conductor import RECORD, Conductor, Record
@@ -167,3 +168,21 @@ def test_a_job_that_is_stopped_lets_its_stage_save_and_leaves_nothing_running(
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert json.loads((tmp_path / "auto.json").read_text())["used_s"] > 0
+
+
+def test_a_job_that_fails_ends_its_stage(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stage").write_text(STAGE)
+    (tmp_path / "stage").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", "./stage")
+    monkeypatch.setattr(conductor_module, "_NOTE", 0.0)
+    conductor = conductor_of(tmp_path / "job", [])
+
+    def full_disk() -> None:
+        if (tmp_path / "pid").exists():
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(conductor, "note", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        conductor.run(QUICK)
+    assert (tmp_path / "saved").exists()

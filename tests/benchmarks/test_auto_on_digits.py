@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks import auto_on_digits
 from benchmarks.auto_on_digits import Measured, Settings, table, write_pictures
-from benchmarks.measuring.measured_page import BEGIN, END, NOTHING
+from benchmarks.measuring.measured_page import NOTHING, shown_part
 
 
 def test_pictures_and_labels_are_those_of_the_digits(tmp_path: pathlib.Path) -> None:
@@ -61,6 +61,5 @@ def test_the_table_has_a_column_for_each_draw_and_a_mean_of_complete_lines() -> 
 
 
 def test_the_page_shows_the_committed_results() -> None:
-    page = auto_on_digits.DOCS / "auto.md"
-    shown = page.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    shown = shown_part(auto_on_digits.DOCS / "auto.md")
     assert shown == table(Measured.open(auto_on_digits.DOCS / "measured" / "auto.json", Settings()))

@@ -8,7 +8,7 @@ from absl import flags
 from absl.testing import flagsaver
 
 from benchmarks import tpu_table
-from benchmarks.measuring.measured_page import BEGIN, END, NOTHING
+from benchmarks.measuring.measured_page import NOTHING, shown_part
 from benchmarks.tpu_table import Measured, Settings, steps, table
 from tf_simclrv2.cli.flags import config_from_flags, define_flags
 from tf_simclrv2.rehearsal.rehearse import batch_size
@@ -71,6 +71,5 @@ def test_cells_say_what_fits_and_how_fast_it_is_at_most() -> None:
 
 
 def test_the_page_shows_the_committed_results() -> None:
-    page = tpu_table.DOCS / "tpu.md"
-    shown = page.read_text().partition(BEGIN)[2].partition(END)[0].strip()
+    shown = shown_part(tpu_table.DOCS / "tpu.md")
     assert shown == table(Measured.open(tpu_table.DOCS / "measured" / "tpu.json", Settings()))

@@ -192,4 +192,9 @@ def _passed_on(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         process.send_signal(signal.SIGTERM)
 
     with heard_at_once(_STOPS, stop, lambda _: None):
-        yield heard
+        try:
+            yield heard
+        finally:
+            if process.poll() is None:  # Something failed here, such as writing to a full disk.
+                process.terminate()
+                process.wait(_PATIENCE)

@@ -42,22 +42,34 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager  # Nothing to download.
-        # Imported here, since only the first use of the dataset needs scikit-learn.
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        digits = load_digits()
-        images = np.rint(digits.images[..., None] * (255 / _BRIGHTEST)).astype(np.uint8)
-        train, test = train_test_split(
-            np.arange(len(images)), test_size=_TEST_SIZE, stratify=digits.target, random_state=0
-        )
-        return {
-            name: self._generate_examples(images, digits.target, chosen)
-            for name, chosen in (("train", train), ("test", test))
-        }
+        images, labels, splits = read_digits()
+        return {name: self._generate_examples(images, labels, chosen) for name, chosen in splits.items()}
 
     def _generate_examples(
         self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in chosen:
             yield int(index), {"image": images[index], "label": int(labels[index])}
+
+
+def read_digits() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Reads all digits.
+
+    Returns:
+        Images uint8 [1797, 8, 8, 1], labels int64 [1797], and which of them are in `train` and in `test`.
+
+    Example:
+        >>> images, labels, splits = read_digits()
+        >>> images[splits["test"]].shape
+        (360, 8, 8, 1)
+    """
+    # Imported here, since only the first use of the dataset needs scikit-learn.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = np.rint(digits.images[..., None] * (255 / _BRIGHTEST)).astype(np.uint8)
+    train, test = train_test_split(
+        np.arange(len(images)), test_size=_TEST_SIZE, stratify=digits.target, random_state=0
+    )
+    return images, digits.target, {"train": train, "test": test}

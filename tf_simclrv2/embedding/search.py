@@ -132,12 +132,10 @@ def _queries(config: SearchConfig, found: Embeddings, say: Say) -> tuple[list[Em
 
 def _own_row(part: Embeddings, name: str, found: Embeddings, rows: dict[str, int]) -> int:
     """The row of the same file, or -1."""
-    if part.origin.folder == found.origin.folder:  # Both are "" for a split of a dataset.
-        return rows.get(name, -1)
-    if not (part.origin.folder and found.origin.folder):
+    own, searched = part.origin.folder, found.origin.folder
+    if bool(own) != bool(searched):  # The folder of a dataset's split is "", and its names begin with it.
         return -1
-    path = os.path.join(part.origin.folder, name)
-    return rows.get(os.path.relpath(path, found.origin.folder), -1)
+    return rows.get(os.path.relpath(os.path.join(own, name), searched or os.curdir), -1)
 
 
 def _images(query: str, path: str, found: Embeddings) -> Images:

@@ -170,11 +170,8 @@ def batch_size(config: ExperimentConfig) -> int:
 
 
 def parts_of_a_batch(config: ExperimentConfig) -> int:
-    """Returns how many micro-batches a step computes one after the other."""
-    training = config.training
-    if config.run.mode == "eval" or not training.microbatch_size:
-        return 1
-    return training.train_batch_size // training.microbatch_size
+    """Returns how many parts of its batch a step computes one after the other; an evaluation has one."""
+    return 1 if config.run.mode == "eval" else config.training.parts
 
 
 def with_images(config: ExperimentConfig, images: int, cores: int) -> ExperimentConfig:

@@ -213,8 +213,7 @@ class Task(KerasFileModel):
         return gradients
 
     def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
-        training = self.config.training
-        parts = Microbatches(batch, training.train_batch_size // training.microbatch_size)
+        parts = Microbatches(batch, self.config.training.parts)
         with tf.GradientTape() as tape:
             decay = self.weight_decay()
             scaled = self._scale(decay)

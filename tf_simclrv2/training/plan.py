@@ -247,8 +247,7 @@ def _with_labeled_batch(config: ExperimentConfig) -> ExperimentConfig:
 
 def _refuse_uneven_labeled_batch(config: ExperimentConfig, replicas: int) -> None:
     """Each replica, and each of its micro-batches, takes the same number of labeled images."""
-    training = config.training
-    parts = training.train_batch_size // (training.microbatch_size or training.train_batch_size)
+    parts = config.training.parts
     batch, shares = config.labeled_batch_size, parts * replicas
     if batch % shares:
         raise ConfigError(
