@@ -28,7 +28,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         bound = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # No name of a host is spelled in every way.
+    except (OSError, UnicodeError) as error:  # The latter: no host can have such a name.
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
             f"host is {host!r}, which is not found ({reason}); pass an address of this machine."
