@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.augmentation import contained, evaluation_view, finetune_view, view
+from tf_simclrv2.data.execution import execution_options, in_parallel, run_ahead
 from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.data.seeds import example_seeds
 from tf_simclrv2.data.service_client import ServiceClient
@@ -163,7 +164,7 @@ def distillation_batches(
         named = {"labeled_image": few["image"], "label": few["label"], "labeled_key": few["key"]}
         return batch | named
 
-    return tf.data.Dataset.zip(images, labeled_images).map(join).with_options(_options())
+    return tf.data.Dataset.zip(images, labeled_images).map(join).with_options(execution_options())
 
 
 def evaluation_batches(
@@ -208,15 +209,10 @@ def evaluation_batches(
 
     prepare = decoded_then(whole_view, source.read, source.background)
     batches = num_evaluation_batches(source, batch_size, steps)
-    examples = _in_parallel(share.of(source.records, batch_size), prepare)
+    examples = in_parallel(share.of(source.records, batch_size), prepare)
     rows = _marked(examples, source.named) if keep_unreadable else _readable(examples, skipped, source.named)
-    return (
-        rows.concatenate(_fillers(image_size, source))
-        .take(batches * share.rows(batch_size))
-        .batch(share.batch_size(batch_size), drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(_options())
-    )
+    rows = rows.concatenate(_fillers(image_size, source)).take(batches * share.rows(batch_size))
+    return run_ahead(rows.batch(share.batch_size(batch_size), drop_remainder=True))
 
 
 def num_evaluation_batches(source: Source, batch_size: int, steps: int = 0) -> int:
@@ -272,15 +268,11 @@ def _training_batches(
         buffer = source.num_examples
     shards = source.shards if buffer < source.num_examples else None
     stream = _endless_stream(records, source.num_examples, buffer, options.seed, start, shards)
-    compute = options.service.examples if options.service else _in_parallel
+    compute = options.service.examples if options.service else in_parallel
     prepare = decoded_then(augment, read, source.background)
     examples = compute(share.of(stream, batch_size), prepare)
-    return (
-        _readable(examples, options.skipped, source.named)
-        .batch(share.batch_size(batch_size), drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(_options())
-    )
+    rows = _readable(examples, options.skipped, source.named)
+    return run_ahead(rows.batch(share.batch_size(batch_size), drop_remainder=True))
 
 
 def _endless_stream(
@@ -312,18 +304,11 @@ def _cached(source: Source) -> tuple[tf.data.Dataset, Callable[[Record], tf.Tens
         contents = or_else(source.read, record, tf.constant(b""))  # Nothing is never readable.
         return {"path": record["path"], "label": record["label"], "contents": contents}
 
-    records = source.records.map(with_contents, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return records.cache(), _read_contents
+    return in_parallel(source.records, with_contents).cache(), _read_contents
 
 
 def _read_contents(record: Record) -> tf.Tensor:
     return record["contents"]
-
-
-def _in_parallel(records: tf.data.Dataset, prepare: Callable[[Record], Record]) -> tf.data.Dataset:
-    # Its graph is written without Python's `if`, and AutoGraph would read the source of all that it calls.
-    unconverted = tf.autograph.experimental.do_not_convert(prepare)
-    return records.map(unconverted, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _marked(examples: tf.data.Dataset, named: bool) -> tf.data.Dataset:
@@ -346,11 +331,3 @@ def _readable(examples: tf.data.Dataset, skipped: SkippedImages, named: bool) ->
         )
 
     return examples.filter(is_readable).map(_without_marks(named))
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    # A worker's share is chosen here; a shard by files or by elements would change the batches.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return options

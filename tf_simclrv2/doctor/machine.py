@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 
 import psutil
 import tensorflow as tf
 
+from tf_simclrv2.data.execution import available_cores
 from tf_simclrv2.distribution.driver import unused_gpus
 from tf_simclrv2.distribution.gpu_memory import card_mb
 
@@ -65,7 +65,7 @@ def look_at_machine() -> Machine:
     accelerators = [device for kind in ("GPU", "TPU") for device in tf.config.list_logical_devices(kind)]
     return Machine(
         devices=tuple(device.name for device in accelerators),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=available_cores(),
         memory_mb=memory.total / MEGABYTE,
         free_mb=memory.available / MEGABYTE,
         conv_gflops={precision: _conv_gflops(precision) for precision in PRECISIONS},
