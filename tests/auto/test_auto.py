@@ -65,7 +65,7 @@ class Rehearsed(Conductor):
     def run(self, stage, spare_s=None, start_s=0.0):
         if self.done(stage.name) or stage.name in self.unsaved:
             return
-        self._say(f"$ {stage.text}")
+        self._say(stage.text)
         if stage.name in self.reached:
             folder = os.path.join(os.path.dirname(self._record.path), stage.name)
             os.makedirs(folder)
@@ -154,9 +154,9 @@ def test_without_test_pictures_few_held_out_labels_measure_the_layer(rehearse, f
 def test_planned_commands_are_those_that_run_where_nothing_is_chosen(rehearse, folder):
     shutil.rmtree(folder / "pictures" / "test")
     rehearse("16_labels.csv", few=True, dry_run=True)
-    planned = [line for line in rehearse.lines if line.startswith("$ ")]
+    planned = [line for line in rehearse.lines if line.startswith("simclrv2 ")]
     rehearse("16_labels.csv", few=True, layer_1=0.5)
-    assert [line for line in rehearse.lines if line.startswith("$ ")][: len(planned)] == planned
+    assert [line for line in rehearse.lines if line.startswith("simclrv2 ")][: len(planned)] == planned
 
 
 def test_a_student_that_does_not_pay(rehearse):
@@ -222,7 +222,7 @@ def test_without_any_time_for_labels_there_is_an_encoder(rehearse):
 def test_a_rehearsal_makes_what_its_commands_read_and_the_job_goes_on(rehearse, folder):
     names, last = rehearse("16_labels.csv", dry_run=True)
     assert names == [] and last.startswith("nothing was trained")
-    planned = [line.removeprefix("$ ") for line in rehearse.lines if line.startswith("$ ")]
+    planned = [line for line in rehearse.lines if line.startswith("simclrv2 ")]
     for line in planned:
         paths = re.findall(r"--(?:data_dir|labels_from)=(\S+)", line)
         assert all(os.path.exists(path) for path in paths) and (len(paths) == 2 or "export" in line)
@@ -231,7 +231,7 @@ def test_a_rehearsal_makes_what_its_commands_read_and_the_job_goes_on(rehearse, 
     before = json.loads((folder / "job" / "auto.json").read_text())["used_s"]
     names, _ = rehearse("16_labels.csv", **LAYERS, finetuned=0.8, student=0.5)
     assert names[-1] == "model"
-    typed = [line.removeprefix("$ ") for line in rehearse.lines if line.startswith("$ ")]
+    typed = [line for line in rehearse.lines if line.startswith("simclrv2 ")]
     assert {line.split("  #")[0] for line in planned[:4]} <= set(typed) and before > 0
 
 
@@ -246,6 +246,22 @@ def test_what_was_found_and_chosen_is_said_in_ten_lines_or_so(rehearse, folder):
 def test_a_job_without_an_output_is_named_after_its_pictures(tmp_path):
     assert AutoConfig(f"{tmp_path}/holiday/").folder == "runs/auto_holiday"
     assert AutoConfig("holiday", "elsewhere").folder == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("flags", "ignored"),
+    [
+        ((), False),
+        (("--ignore_empty_classes", "--seed=3"), True),
+        (("--ignore_empty_classes=true",), True),
+        (("-ignore_empty_classes=True",), True),
+        (("--ignore_empty_classes=false",), False),
+        (("--ignore_empty_classes", "--ignore_empty_classes=0"), False),
+        (("--noignore_empty_classes",), False),
+    ],
+)
+def test_empty_classes_are_ignored_if_the_trainings_ignore_them(flags, ignored):
+    assert AutoConfig("pictures", flags=flags).ignores_empty_classes is ignored
 
 
 def test_a_larger_budget_distills_what_there_was_no_time_for(rehearse, folder):
@@ -354,11 +370,11 @@ def test_a_job_in_small(folder):
     dry = finished(command(folder, "--dry_run", *short), 600)
     assert dry.returncode == 0, dry.stderr
     assert sorted(os.listdir(folder / "job")) == ["auto.json", "data"]
-    promised = [line.removeprefix("$ ") for line in dry.stdout.splitlines() if line.startswith("$ ")]
+    promised = [line for line in dry.stdout.splitlines() if line.startswith("simclrv2 ")]
     assert [line.split()[1] for line in promised] == ["run", "run", "run", "export"]
     done = finished(command(folder, *short), 600)
     assert done.returncode == 0, done.stderr
-    typed = [line.removeprefix("$ ") for line in done.stdout.splitlines() if line.startswith("$ ")]
+    typed = [line for line in done.stdout.splitlines() if line.startswith("simclrv2 ")]
     assert promised == typed[:4] == typed[4:]
     assert all("--seed=3" in line for line in typed if " run " in line)
     last = done.stdout.splitlines()[-1]

@@ -194,7 +194,8 @@ def test_a_list_that_is_wrong(model_dir, pictures, tmp_path):
     for text, message in {
         "train/red/nobody.png\n": "nobody.png', which does not exist",
         "\n": "names no images",
-        "train/red/1.png\ntrain/red/1.png\n": "names 'train/red/1.png' more than once",
+        "train/red/1.png\ntrain/red/1.png\n": "train/red/1.png' 2 times; name each image once",
+        "train/red/1.png\n./train//red/1.png\n": "train/red/1.png' 2 times",
     }.items():
         (tmp_path / "list.txt").write_text(text)
         config = config_for(

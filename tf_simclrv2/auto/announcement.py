@@ -68,7 +68,7 @@ def planned_lines(commands: Commands, plan: Schedule, labels: Labels, pretrainin
     last, _ = stages[-1]
     judged = labels.compare and last.name == "distilled"
     stages.append((commands.export(last.name), "or finetuned" if judged else ""))
-    return [f"$ {stage.text}{f'  # {note}' if note else ''}" for stage, note in stages]
+    return [f"{stage.text}{f'  # {note}' if note else ''}" for stage, note in stages]
 
 
 def _stages_with_labels(commands: Commands, plan: Schedule, labels: Labels) -> list[tuple[Stage, str]]:

@@ -46,8 +46,6 @@ _TRIAL_SHARE = 0.1
 _STEPS_SHARE = 0.9
 # What a budget that is recommended has beyond what is estimated to be needed.
 _SLACK = 1.2
-# The flag of a run that concerns how pictures are listed.
-_IGNORE_EMPTY = "--ignore_empty_classes"
 
 
 def auto(config: AutoConfig, say: Say = say_at_once) -> str:
@@ -77,7 +75,7 @@ def auto(config: AutoConfig, say: Say = say_at_once) -> str:
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
     with phase("looking at the pictures", say):
-        pictures = look_at(config.data_dir, config.labels_from, _IGNORE_EMPTY in config.flags)
+        pictures = look_at(config.data_dir, config.labels_from, config.ignores_empty_classes)
     record = Record.open(config.folder, {**config.identity, "pictures": pictures.identity})
     return _Job(config, record, pictures, say).do()
 

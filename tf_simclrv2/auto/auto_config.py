@@ -10,6 +10,9 @@ from tf_simclrv2.auto.budget import seconds_of
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.setting import check_settings, documented, required, setting
 
+# How absl spells that a flag is on, with nothing behind its name among them.
+_TRUE = ("", "true", "t", "1")
+
 
 @documented
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +58,12 @@ class AutoConfig:
     def folder(self) -> str:
         """The folder of the job."""
         return self.output or os.path.join("runs", f"auto_{os.path.basename(os.path.abspath(self.data_dir))}")
+
+    @property
+    def ignores_empty_classes(self) -> bool:
+        """Whether the trainings ignore empty class folders, as listing the pictures then does too."""
+        words = dict(word.lstrip("-").partition("=")[::2] for word in self.flags)
+        return words.get("ignore_empty_classes", "false").lower() in _TRUE
 
     @property
     def identity(self) -> dict[str, Any]:

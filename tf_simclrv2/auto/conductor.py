@@ -129,7 +129,7 @@ class Conductor:
         start, whole = time.monotonic(), False
         limit = math.inf if spare_s is None else max(self._clock.left_s - spare_s, 0.0)
         if limit > start_s:
-            self._say(f"\n$ {stage.text}")
+            self._say(f"\n{stage.text}")
             whole = self._finish(stage, start + limit)
         seconds = time.monotonic() - start
         saved = whole or self.saved(stage.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 from tf_simclrv2.config import DataConfig
@@ -101,9 +102,10 @@ def _of_list(list_file: str, data_dir: str | None, split: str | None) -> Images:
             f"{list_file!r} {what}; write an image's path on each line, relative to --data_dir or, without "
             "it, to the working directory."
         )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{list_file!r} names {twice!r} more than once; name each image once.")
+    spelled = Counter(path if "://" in path else os.path.normpath(path) for path in paths)
+    (path, times), *_ = spelled.most_common(1)
+    if times > 1:
+        raise DataError(f"{list_file!r} names {path!r} {times} times; name each image once.")
     return images_of_files(names, data_dir or os.getcwd(), list_file)
 
 
