@@ -1,11 +1,11 @@
-"""Which of the paper's networks fit on which TPU slice, according to the TPU's compiler: docs/tpu.md's table.
+"""Which of the paper's networks fit on which TPU slice, according to the TPU's compiler: docs/tpu.md's tables.
 
     python benchmarks/tpu_table.py --program=.build/rehearsal/bin/simclrv2 [--only=ResNet-50/pretrain ...]
     python benchmarks/tpu_table.py --docs
 
 Rehearses one step after the other, each of them minutes to an hour of processor time, and notes each in
 --results, so that a later call goes on where this one was stopped. `make rehearse-test` installs the program.
-`--docs` writes the table.
+`--docs` writes the tables.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ STAGES = {
     "evaluate": ("--mode=eval",),
 }
 MICRO_BATCH = 32
+# What memory depends on most is shown for smaller batches too.
+SMALLER_BATCHES = (32, 64)
+SMALLER_STAGES = ("pretrain", "pretrain, rematerialized")
+SMALLER_SLICE = "v5e-8"
 SLICES = {"v3-8": 8, "v3-128": 128, "v4-8": 8, "v5e-8": 8, "v5e-64": 64, "v6e-8": 8}
 # The paper's largest network with its memory and its batch, on slices of the size that these need.
 PAPER = ("ResNet-152 3x+SK", "the paper's batch of 4,096")
@@ -69,7 +73,7 @@ Measured = ResultsFile[Settings]
 
 
 def main() -> None:
-    """Rehearses what is not known yet, or writes the table."""
+    """Rehearses what is not known yet, or writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", type=pathlib.Path, help="simclrv2 with the extra tpu-rehearsal")
     parser.add_argument("--only", action="append", help="beginnings of NETWORK/STAGE/SLICE; default: all")
@@ -78,7 +82,7 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = Measured.open(arguments.results, Settings())
     if arguments.docs:
-        rewrite(DOCS / "tpu.md", table(measured))
+        rewrite(DOCS / "tpu.md", measured_part(measured))
         return
     if arguments.program is None:
         parser.error("--program is missing; pass the simclrv2 that make rehearse-test has installed.")
@@ -89,24 +93,33 @@ def main() -> None:
 
 
 def steps(settings: Settings) -> dict[str, list[str]]:
-    """The flags of every step, by NETWORK/STAGE/SLICE."""
+    """The flags of every step, by NETWORK/STAGE/SLICE or, with fewer images, NETWORK/STAGE/SLICE/IMAGES."""
     found = {
-        f"{network}/{stage}/{tpu}": [
-            f"--{'eval' if stage == 'evaluate' else 'train'}_batch_size={settings.images * cores}",
-            *NETWORKS[network],
-            *(flag.format(micro=MICRO_BATCH * cores) for flag in STAGES[stage]),
-        ]
-        for network, stage, (tpu, cores) in itertools.product(NETWORKS, STAGES, SLICES.items())
+        f"{network}/{stage}/{tpu}": _flags(network, stage, tpu, settings.images)
+        for network, stage, tpu in itertools.product(NETWORKS, STAGES, SLICES)
     }
+    for network, stage, images in itertools.product(NETWORKS, SMALLER_STAGES, SMALLER_BATCHES):
+        name = f"{network}/{stage}/{SMALLER_SLICE}/{images}"
+        found[name] = _flags(network, stage, SMALLER_SLICE, images)
     for tpu in PAPER_SLICES:
-        found["/".join((*PAPER, tpu))] = [*NETWORKS[PAPER[0]], *PAPER_FLAGS]
+        found["/".join((*PAPER, tpu))] = [f"--tpu={tpu}", *NETWORKS[PAPER[0]], *PAPER_FLAGS]
     common = [
         f"--image_size={settings.image_size}",
         f"--precision={settings.precision}",
         f"--classes={settings.classes}",
         f"--effort={settings.effort}",
     ]
-    return {name: [f"--tpu={name.rpartition('/')[2]}", *flags, *common] for name, flags in found.items()}
+    return {name: [*flags, *common] for name, flags in found.items()}
+
+
+def _flags(network: str, stage: str, tpu: str, images: int) -> list[str]:
+    cores = SLICES[tpu]
+    return [
+        f"--tpu={tpu}",
+        f"--{'eval' if stage == 'evaluate' else 'train'}_batch_size={images * cores}",
+        *NETWORKS[network],
+        *(flag.format(micro=MICRO_BATCH * cores) for flag in STAGES[stage]),
+    ]
 
 
 def rehearsed(program: pathlib.Path, flags: list[str]) -> dict[str, Any]:
@@ -117,11 +130,17 @@ def rehearsed(program: pathlib.Path, flags: list[str]) -> dict[str, Any]:
         return read_json(found)
 
 
+def measured_part(measured: Measured) -> str:
+    """Both tables."""
+    if not measured.results:
+        return NOTHING
+    about_batches = f"The memory of a core of a {SMALLER_SLICE} by the images of a core:"
+    return f"{table(measured)}\n\n{about_batches}\n\n{batch_table(measured)}"
+
+
 def table(measured: Measured) -> str:
     """A row for each network and stage, a column for each slice of which something is known."""
     known = {tuple(name.split("/")): result for name, result in measured.results.items()}
-    if not known:
-        return NOTHING
     tpus = [tpu for tpu in dict.fromkeys((*SLICES, *PAPER_SLICES)) if any(tpu == of for *_, of in known)]
     lines = [f"| network | stage | {' | '.join(tpus)} |", "|---|---|" + "---|" * len(tpus)]
     for network, stage in [*itertools.product(NETWORKS, STAGES), PAPER]:
@@ -133,6 +152,25 @@ def table(measured: Measured) -> str:
             )
             lines.append(f"| {network} | {stage} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def batch_table(measured: Measured) -> str:
+    """The memory that pretraining takes by the batch of a core."""
+    batches = (*SMALLER_BATCHES, measured.settings.images)
+    lines = [f"| network | stage | {' | '.join(map(str, batches))} |", "|---|---|" + "---|" * len(batches)]
+    for network, stage in itertools.product(NETWORKS, SMALLER_STAGES):
+        name = f"{network}/{stage}/{SMALLER_SLICE}"
+        names = (*(f"{name}/{images}" for images in SMALLER_BATCHES), name)
+        cells = (_memory(measured.results.get(each)) for each in names)
+        lines.append(f"| {network} | {stage} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _memory(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    fits = found["largest_images_per_core"] is None
+    return f"{found['step']['used'] / GIB:.1f} GiB" + ("" if fits else ", does not fit")
 
 
 def _cell(found: dict[str, Any], tpu: str, of_any_batch: bool) -> str:

@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 
 from benchmarks import tpu_table
 from benchmarks.measuring.measured_page import NOTHING, shown_part
-from benchmarks.tpu_table import Measured, Settings, steps, table
+from benchmarks.tpu_table import Measured, Settings, batch_table, measured_part, steps, table
 from tf_simclrv2.cli.flags import config_from_flags, define_flags
 from tf_simclrv2.rehearsal.rehearse import batch_size
 from tf_simclrv2.rehearsal.tpu_slice import parse_slice
@@ -32,7 +32,8 @@ def test_every_step_can_be_asked_for() -> None:
         define_flags()
     asked = steps(Settings())
     papers = {"/".join((*tpu_table.PAPER, tpu)) for tpu in tpu_table.PAPER_SLICES}
-    assert len(asked) == len(tpu_table.NETWORKS) * len(tpu_table.STAGES) * len(tpu_table.SLICES) + len(papers)
+    of_a_network = len(tpu_table.STAGES) * len(tpu_table.SLICES) + len(tpu_table.SMALLER_STAGES) * 2
+    assert len(asked) == len(tpu_table.NETWORKS) * of_a_network + len(papers)
     for name, typed in asked.items():
         tpu, *of_the_run = (flag for flag in typed if not flag.startswith(("--classes=", "--effort=")))
         with flagsaver.flagsaver():
@@ -40,14 +41,15 @@ def test_every_step_can_be_asked_for() -> None:
                 flags.FLAGS[flag].unparse()
             assert flags.FLAGS(["rehearse", *of_the_run])[1:] == []
             batch = batch_size(config_from_flags())
-        full = Settings().images * parse_slice(tpu.removeprefix("--tpu=")).replicas
-        assert batch == (4096 if name in papers else full), name
-        assert tpu.endswith(name.split("/")[-1])
+        _, _, of_name, *images = name.split("/")
+        assert tpu == f"--tpu={of_name}"
+        of_a_core = int(images[0]) if images else Settings().images
+        assert batch == (4096 if name in papers else of_a_core * parse_slice(of_name).replicas), name
 
 
 def test_cells_say_what_fits_and_how_fast_it_is_at_most() -> None:
     measured = Measured(pathlib.Path("none"), Settings())
-    assert table(measured) == NOTHING
+    assert measured_part(measured) == NOTHING
     measured.results = {
         "ResNet-50/pretrain/v5e-8": found(step=step(9.15, 6.18e12, 104.98e9)),
         "ResNet-152 3x+SK/pretrain/v5e-8": found(
@@ -70,6 +72,23 @@ def test_cells_say_what_fits_and_how_fast_it_is_at_most() -> None:
     ]
 
 
+def test_memory_by_batch() -> None:
+    measured = Measured(pathlib.Path("none"), Settings())
+    measured.results = {
+        "ResNet-50/pretrain/v5e-8": found(step=step(9.15, 1, 1)),
+        "ResNet-50/pretrain/v5e-8/32": found(step=step(2.5, 1, 1)),
+        "ResNet-152 3x+SK/pretrain, rematerialized/v5e-8/64": found(
+            step=step(19.94, 1, 1), largest_images_per_core=48, largest_step=step(15, 1, 1)
+        ),
+    }
+    lines = batch_table(measured).splitlines()
+    assert lines[0] == "| network | stage | 32 | 64 | 128 |" and len(lines) == 2 + 2 * 4
+    assert lines[2] == "| ResNet-50 | pretrain | 2.5 GiB |  | 9.2 GiB |"
+    assert lines[3] == "| ResNet-50 | pretrain, rematerialized |  |  |  |"
+    assert lines[9] == "| ResNet-152 3x+SK | pretrain, rematerialized |  | 19.9 GiB, does not fit |  |"
+    assert len(table(measured).splitlines()) == 3  # Only the batch that is tried first has a cell there.
+
+
 def test_the_page_shows_the_committed_results() -> None:
     shown = shown_part(tpu_table.DOCS / "tpu.md")
-    assert shown == table(Measured.open(tpu_table.DOCS / "measured" / "tpu.json", Settings()))
+    assert shown == measured_part(Measured.open(tpu_table.DOCS / "measured" / "tpu.json", Settings()))
