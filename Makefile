@@ -5,6 +5,8 @@ TESTS ?= tests
 GPU_TESTS ?= tests/models tests/objectives tests/optimization tests/tasks tests/conformance tests/modules \
   tests/evaluation tests/serving tests/export/test_export.py tests/training/test_resume.py tests/data/test_blur.py \
   tests/distribution/test_cross_replica.py tests/distribution/test_exact_matmul.py tests/distribution/test_strategy.py
+# Of the package as installed for a TPU VM, on the CPU of any machine.
+TPU_TESTS ?= tests/test_run.py tests/modules tests/optimization tests/conformance/test_tpu_strategy.py
 # Of `simclrv2 rehearse`; by default pretraining ResNet-50 on ImageNet.
 RUN ?= --tpu=v5e-8 --precision=mixed_bfloat16 --train_batch_size=1024
 # Of the claims: small, gpu or full.
@@ -25,7 +27,7 @@ installed := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: browser coverage help install install-tpu quickstart semi-supervised claims learning rehearse rehearse-test test test-gpu soak lint format bench clean docs
+.PHONY: browser coverage help install install-tpu test-install-tpu quickstart semi-supervised claims learning rehearse rehearse-test test test-gpu soak lint format bench clean docs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +65,11 @@ coverage: $(installed) browser  ## Run the tests and report how much of the libr
 	@touch $@
 
 install-tpu: .venv-tpu/.installed  ## Make .venv-tpu, for a TPU VM (docs/tpu.md)
+
+# Without TPU_SKIP_MDS_QUERY, libtpu waits for the metadata server of a TPU VM.
+test-install-tpu: .venv-tpu/.installed  ## Run some of the tests with TensorFlow for TPUs, on the CPU
+	.venv-tpu/bin/python -c 'from importlib.metadata import version; version("tensorflow-tpu")'
+	TPU_SKIP_MDS_QUERY=1 .venv-tpu/bin/python -m pytest -n $(WORKERS) --dist loadfile --durations=20 $(TPU_TESTS)
 
 .build/rehearsal/.installed: requirements.lock requirements-rehearsal.lock setup.py
 	@echo "Installing requirements.lock, JAX and the TPU's compiler into .build/rehearsal: takes a few minutes and 4.5 GB on disk."

@@ -1,12 +1,14 @@
-"""Accuracy against the number of labels per class, on Fashion-MNIST: what each stage of the method is worth.
+"""Accuracy against the number of labels per class: what each stage of the method is worth.
 
-    python benchmarks/label_curve.py [--scale=small] [--seed=0 ...] [--per_class=10 ...]
+    python benchmarks/label_curve.py [--scale=digits] [--seed=0 ...] [--per_class=10 ...]
     python benchmarks/label_curve.py --docs
 
 For each seed a network is pretrained; for each number of labels it is probed, fine-tuned from every layer of
 its head, and the one that is best on validation images is distilled into itself and into a smaller network.
-Beside that the same network is trained from scratch. Every seed and number of labels is a point of its own:
-those in --results are not repeated, and a point that was stopped continues. `--docs` writes docs/labels.md.
+Beside that both networks are trained from scratch, and a linear classifier learns the pixels. Every seed and
+number of labels is a point of its own: those in --results are not repeated, and a point that was stopped
+continues. The scale `digits` is of handwritten digits, `small` and `full` of Fashion-MNIST. `--docs` writes
+docs/labels.md.
 """
 
 from __future__ import annotations
@@ -36,20 +38,18 @@ def main() -> None:
     """Measures, or writes the documentation of what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, help="default: runs/label_curve_SCALE")
-    parser.add_argument("--scale", choices=SCALES, default="small", help="full asks for a GPU")
+    parser.add_argument("--scale", choices=SCALES, default="digits", help="full asks for a GPU")
     parser.add_argument("--seed", type=int, action="append", help="which to run; default: all of the scale")
     parser.add_argument("--per_class", type=int, action="append", help="labels; default: all of the scale")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
     parser.add_argument("--results", type=pathlib.Path, help="default: docs/measured/labels_SCALE.json")
-    parser.add_argument("--docs", action="store_true", help="write docs/labels.md from --results")
+    parser.add_argument("--docs", action="store_true", help="write docs/labels.md from docs/measured")
     add_process_flags(parser)
     arguments = parser.parse_args()
-    results = arguments.results or DOCS / "measured" / f"labels_{arguments.scale}.json"
     if arguments.docs:
-        measured = Measured.read(results, Settings)
-        page.save(measured, DOCS / "images" / "labels.png")
-        rewrite(DOCS / "labels.md", page.measured_part(measured))
+        write_docs()
         return
+    results = arguments.results or results_of(arguments.scale)
     settings, start = SCALES[arguments.scale], time.perf_counter()
     for name, allowed in (("seed", settings.seeds), ("per_class", settings.per_class)):
         if unknown := {*(getattr(arguments, name) or ())} - {*allowed}:
@@ -58,7 +58,8 @@ def main() -> None:
     claim_folder(output, settings)
     measured = Measured.open(results, settings)
     counts = {"train": settings.train_images, "test": settings.test_images}
-    write_image_folder(output / IMAGES, counts, arguments.source, settings.validation_images)
+    if settings.dataset != "digits":
+        write_image_folder(output / IMAGES, counts, arguments.source, settings.validation_images)
     be_quiet()
     waiting = [
         (seed, per_class)
@@ -66,18 +67,37 @@ def main() -> None:
         for per_class in arguments.per_class or settings.per_class
         if key(seed, per_class) not in measured.results
     ]
-    with stage_processes(arguments) as processes:
-        for seed in dict.fromkeys(seed for seed, _ in waiting):
-            points = [per_class for of_seed, per_class in waiting if of_seed == seed]
-            processes.submit(pretrain, settings, output, seed).result()
-            running = {
-                processes.submit(measure_point, settings, output, seed, count): count for count in points
-            }
-            for done in as_completed(running):
-                measured.add(key(seed, running[done]), done.result())
+    with stage_processes(arguments, tasks=1) as processes:
+        seeds = dict.fromkeys(seed for seed, _ in waiting)
+        pretrained = {seed: processes.submit(pretrain, settings, output, seed) for seed in seeds}
+        running = {}
+        for seed, per_class in sorted(waiting, key=lambda each: (each[0], -each[1])):  # The longest first.
+            pretrained[seed].result()
+            found = processes.submit(measure_point, settings, output, seed, per_class)
+            running[found] = key(seed, per_class)
+        for done in as_completed(running):
+            measured.add(running[done], done.result())
     print(page.table(measured))
     print(page.layer_table(measured))
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
+
+
+def results_of(scale: str) -> pathlib.Path:
+    """Where the points of a scale are committed."""
+    return DOCS / "measured" / f"labels_{scale}.json"
+
+
+def committed() -> dict[str, Measured]:
+    """What has been measured, by scale."""
+    found = {scale: results_of(scale) for scale in SCALES}
+    return {scale: Measured.read(path, Settings) for scale, path in found.items() if path.exists()}
+
+
+def write_docs() -> None:
+    """Writes docs/labels.md and its pictures."""
+    for scale, measured in committed().items():
+        page.save(measured, DOCS / page.picture(scale))
+    rewrite(DOCS / "labels.md", page.measured_part(committed()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which of the paper's networks fit on which TPU slice, according to the TPU's compiler: docs/tpu.md's tables.
+"""Which of the paper's networks fit on which TPU slice, by the TPU's compiler: the tables of docs/tpu.md.
 
     python benchmarks/tpu_table.py --program=.build/rehearsal/bin/simclrv2 [--only=ResNet-50/pretrain ...]
     python benchmarks/tpu_table.py --docs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import statistics
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -15,21 +16,46 @@ from benchmarks.measuring.measured_page import NOTHING, percent
 CURVES = {
     "self": ("self-distilled", "#0072B2", "D"),
     "student": ("distilled into the small network", "#56B4E9", "^"),
-    "tuned": ("fine-tuned from the best layer", "#009E73", "o"),
+    "tuned": ("fine-tuned, layer chosen on validation images", "#009E73", "o"),
     "linear": ("linear probe of h", "#E69F00", "s"),
     "scratch": ("from scratch", "#D55E00", "v"),
+    "pixels": ("linear classifier of the pixels", "#999999", "x"),
 }
+ROWS = {name: label for name, (label, *_) in CURVES.items()} | {"scratch_small": "small network from scratch"}
+# Seeds differ in their labels most of all, so stages are compared seed by seed.
+PAIRS = (
+    ("tuned", "scratch", "fine-tuned − from scratch"),
+    ("tuned", "linear", "fine-tuned − linear probe"),
+    ("self", "tuned", "self-distilled − fine-tuned"),
+    ("student", "scratch_small", "small student − small network from scratch"),
+)
+TITLES = {"digits": "Handwritten digits", "fashion_mnist": "Fashion-MNIST"}
 
 
-def measured_part(measured: Measured) -> str:
-    """Everything that was measured, in Markdown."""
-    if not measured.results:
-        return NOTHING
+def measured_part(scales: Mapping[str, Measured]) -> str:
+    """Everything that was measured, in Markdown.
+
+    Args:
+        scales: What was measured, by scale.
+    """
+    sections = [_section(scale, measured) for scale, measured in scales.items() if measured.results]
+    return "\n\n".join(sections) or NOTHING
+
+
+def picture(scale: str) -> str:
+    """The path of the picture of a scale, in docs/."""
+    return f"images/labels_{scale}.png"
+
+
+def _section(scale: str, measured: Measured) -> str:
     return "\n\n".join(
         [
+            f"### {TITLES[measured.settings.dataset]}",
             _in_words(measured),
-            "![Accuracy against labels per class](images/labels.png)",
+            f"![Accuracy against labels per class]({picture(scale)})",
             table(measured),
+            "Differences in points, seed by seed:",
+            pair_table(measured),
             "From which layer of the head it was best to fine-tune:",
             layer_table(measured),
         ]
@@ -40,11 +66,30 @@ def table(measured: Measured) -> str:
     """A row for what was trained, a column for the labels per class."""
     budgets = _budgets(measured)
     lines = [f"| top-1, % | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
-    for name, (label, *_) in CURVES.items():
+    for name, label in ROWS.items():
         cells = " | ".join(percent(numbers(measured, per_class, name)) for per_class in budgets)
         lines.append(f"| {label} | {cells} |")
     before = " | ".join(percent(numbers(measured, per_class, "tuned/start")) for per_class in budgets)
     return "\n".join([*lines, f"| fine-tuned, before the first step | {before} |"])
+
+
+def pair_table(measured: Measured) -> str:
+    """By how much one stage is better than another, as means of the differences of each seed."""
+    budgets = _budgets(measured)
+    lines = [f"| points | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
+    for one, other, label in PAIRS:
+        cells = (
+            _difference(numbers(measured, per_class, one), numbers(measured, per_class, other))
+            for per_class in budgets
+        )
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _difference(ones: list[float], others: list[float]) -> str:
+    values = [100 * (one - other) for one, other in zip(ones, others, strict=True)]
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):+.1f}{spread}"
 
 
 def layer_table(measured: Measured) -> str:
@@ -95,9 +140,12 @@ def _in_words(measured: Measured) -> str:
     settings = measured.settings
     seeds = {each.split("/")[0] for each in measured.results}
     return (
-        f"Measured with {settings.train_images:,} training, {settings.validation_images:,} validation and "
-        f"{settings.test_images:,} test images of Fashion-MNIST at {settings.image_size} pixels; ResNet-"
-        f"{settings.big_depth}, the small student ResNet-{settings.small_depth}; {settings.pretrain_epochs} "
-        f"epochs of pretraining; seeds: {len(seeds)}. Mean and sample standard deviation; the bands in "
-        "the picture reach from the worst to the best seed."
+        f"{settings.train_images:,} training, {settings.validation_images:,} validation and "
+        f"{settings.test_images:,} test images at {settings.image_size} pixels; ResNet-{settings.big_depth}, "
+        f"the small network ResNet-{settings.small_depth}. Pretraining has {settings.pretrain_epochs} epochs "
+        f"in batches of {settings.pretrain_batch_size}; training on labels, from the pretrained network or "
+        f"from scratch, the same {settings.label_steps:,} steps, or {settings.label_epochs} epochs if these "
+        f"are more, in batches of {settings.label_batch_size}; distillation has {settings.distill_epochs} "
+        f"epochs. Mean and sample standard deviation of {len(seeds)} seeds; bands reach from the worst to "
+        "the best of them."
     )

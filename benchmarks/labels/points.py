@@ -27,7 +27,9 @@ from tf_simclrv2.export.trained_network import load_trained_network
 
 HEAD_LAYERS = (0, 1, 2)
 IMAGES, FEATURES = "images", "features.npz"
-TRAIN, HELD_OUT, TEST = "train", "validation", "test"
+H, PIXELS = "final_avg_pool", "raw_pixels"
+# A new classifier of ten classes guesses: about 0.1 before its first step, and up to 0.3 by luck.
+_NEW_CLASSIFIER = 0.5
 
 Point = dict[str, float]
 Measured = ResultsFile[Settings]
@@ -65,6 +67,7 @@ class Runs:
             self.pretrained,
             train_batch_size=self.settings.pretrain_batch_size,
             train_epochs=self.settings.pretrain_epochs,
+            learning_rate=self.settings.pretrain_rate,
             checkpoint_epochs=1,
             lineareval_while_pretraining=False,
             eval_protocols="knn",
@@ -83,13 +86,19 @@ class Runs:
             f"layer{layer}_{per_class}_{self.seed}",
             checkpoint=self.output / self.pretrained,
             ft_proj_selector=layer,
-            **self._labels(per_class, scratch=False),
+            learning_rate=self.settings.finetune_rate,
+            **self._labels(per_class),
         )
 
-    def scratch(self, per_class: int) -> ExperimentConfig:
-        """The big network from random weights."""
-        name = f"scratch_{per_class}_{self.seed}"
-        return self._config("digits_supervised", name, **self._labels(per_class, scratch=True))
+    def scratch(self, per_class: int, depth: int) -> ExperimentConfig:
+        """A network of some depth from random weights."""
+        return self._config(
+            "digits_supervised",
+            f"scratch{depth}_{per_class}_{self.seed}",
+            resnet_depth=depth,
+            learning_rate=self.settings.scratch_rate,
+            **self._labels(per_class),
+        )
 
     def distillation(self, per_class: int, layer: int, depth: int) -> ExperimentConfig:
         """The network fine-tuned from a layer, into one of some depth."""
@@ -99,15 +108,14 @@ class Runs:
             teacher=self.output / f"layer{layer}_{per_class}_{self.seed}",
             resnet_depth=depth,
             ft_proj_selector=layer,
-            train_split=TRAIN,
             train_epochs=self.settings.distill_epochs,
+            learning_rate=self.settings.distill_rate,
             checkpoint_epochs=1,
         )
 
-    def _labels(self, per_class: int, scratch: bool) -> dict[str, object]:
-        steps = self.settings.steps(per_class, scratch)
+    def _labels(self, per_class: int) -> dict[str, object]:
+        steps = self.settings.steps(per_class)
         return {
-            "train_split": TRAIN,
             "labels_per_class": per_class,
             "label_seed": self.seed,
             "train_batch_size": self.settings.batch_size(per_class),
@@ -116,15 +124,18 @@ class Runs:
         }
 
     def _config(self, stage: str, name: str, **changes: object) -> ExperimentConfig:
+        settings = self.settings
         common = {
             "model_dir": self.output / name,
-            "dataset": "image_folder",
+            "dataset": "digits" if settings.dataset == "digits" else "image_folder",
             "data_dir": self.output / IMAGES,
+            "train_split": settings.train,
+            "eval_split": settings.test,
             "cache_dataset": True,
-            "image_size": self.settings.image_size,
-            "resnet_depth": self.settings.big_depth,
-            "precision": self.settings.precision,
-            "random_flip": True,
+            "image_size": settings.image_size,
+            "resnet_depth": settings.big_depth,
+            "precision": settings.precision,
+            "random_flip": settings.random_flip,
             "seed": self.seed,
             "keep_hub_module_max": 0,
             "keep_checkpoint_max": 1,
@@ -143,11 +154,12 @@ def pretrain(settings: Settings, output: pathlib.Path, seed: int) -> None:
     config = runs.pretraining()
     run_stage(config)
     network = load_trained_network(config.run.require_model_dir()).network
-    extract = FeatureExtractor(network, ["final_avg_pool"])
+    extract = FeatureExtractor(network, [H, PIXELS])
     arrays = {}
-    for split in (TRAIN, TEST):
+    for split in (settings.train, settings.test):
         found, labels = split_features(extract, load_source(config.data, split), config)
-        arrays |= {split: found["final_avg_pool"], f"{split}_labels": labels}
+        gray = found[PIXELS][:, ::3]  # The three channels are alike.
+        arrays |= {f"{split}/{H}": found[H], f"{split}/{PIXELS}": gray, f"{split}/labels": labels}
     unfinished = features.with_name(f"unfinished_{FEATURES}")
     np.savez(unfinished, **arrays)  # pyright: ignore[reportArgumentType]
     unfinished.rename(features)
@@ -157,29 +169,38 @@ def measure_point(settings: Settings, output: pathlib.Path, seed: int, per_class
     """Fine-tunes from every layer, distills the best, trains from scratch, and probes.
 
     Returns:
-        Test accuracies: `scratch`, `linear`, `tuned` (from the layer that is best on the validation images),
-        `self`, `student`; of the former stages `…/start`, before the first step; `layer`; and of every layer
-        `layer0`, `layer0/validation` and so on.
+        Test accuracies: `pixels` and `linear`, of linear classifiers; `tuned` (from the layer that is best on
+        the validation images), `self`, `student`, `scratch` and `scratch_small`; of what was trained
+        `…/start`, before the first step; `layer`; and of every layer `layer0`, `layer0/validation` and so on.
+
+    Raises:
+        RuntimeError: A classifier was better than chance before its first step.
     """
     runs = Runs(settings, output, seed)
-    point: Point = {"linear": probe(runs, per_class)}
+    point: Point = {"pixels": probe(runs, per_class, PIXELS), "linear": probe(runs, per_class, H)}
     for layer in HEAD_LAYERS:
-        found = run_watched_stage(runs.finetuning(per_class, layer), HELD_OUT)
-        point |= {f"layer{layer}": found[TOP_1], f"layer{layer}/validation": found[VALIDATION]}
-        point[f"layer{layer}/start"] = found[AT_START]
+        point |= _trained(f"layer{layer}", runs.finetuning(per_class, layer), settings.validation)
     best = best_layer(point)
     point |= {"layer": best, "tuned": point[f"layer{best}"], "tuned/start": point[f"layer{best}/start"]}
     others = {
-        "scratch": runs.scratch(per_class),
         "self": runs.distillation(per_class, best, settings.big_depth),
         "student": runs.distillation(per_class, best, settings.small_depth),
+        "scratch": runs.scratch(per_class, settings.big_depth),
+        "scratch_small": runs.scratch(per_class, settings.small_depth),
     }
     for name, config in others.items():
-        found = run_watched_stage(config, HELD_OUT)
-        point |= {name: found[TOP_1], f"{name}/start": found[AT_START]}
+        point |= _trained(name, config, settings.validation)
     for directory in output.glob(f"*_{per_class}_{seed}"):
         delete_checkpoints(directory)
     return point
+
+
+def _trained(name: str, config: ExperimentConfig, validation: str) -> Point:
+    found = run_watched_stage(config, validation)
+    start = found[AT_START]
+    if start > _NEW_CLASSIFIER:
+        raise RuntimeError(f"{config.run.model_dir} begins at {start:.2f}, so its classifier is not new.")
+    return {name: found[TOP_1], f"{name}/start": start, f"{name}/validation": found[VALIDATION]}
 
 
 def best_layer(point: Mapping[str, float]) -> int:
@@ -188,9 +209,11 @@ def best_layer(point: Mapping[str, float]) -> int:
     return max(preferred, key=lambda layer: point[f"layer{layer}/validation"])
 
 
-def probe(runs: Runs, per_class: int) -> float:
-    """The accuracy of a linear classifier of the pretrained network's h, fitted to the same labels."""
+def probe(runs: Runs, per_class: int, features: str) -> float:
+    """The accuracy of a linear classifier of h, or of the pixels, fitted to the same labels."""
+    train, test = runs.settings.train, runs.settings.test
     with np.load(runs.output / runs.pretrained / FEATURES) as file:
-        labels = file[f"{TRAIN}_labels"]
+        labels = file[f"{train}/labels"]
         chosen = draw_per_class(labels, per_class, runs.seed)
-        return linear_probe(file[TRAIN][chosen], labels[chosen], file[TEST], file[f"{TEST}_labels"]).accuracy
+        rows, tested = file[f"{train}/{features}"][chosen], file[f"{test}/{features}"]
+        return linear_probe(rows, labels[chosen], tested, file[f"{test}/labels"]).accuracy

@@ -70,9 +70,9 @@ def run_watched_stage(config: ExperimentConfig, validation_split: str) -> dict[s
         keras.backend.clear_session()
         run = Run(config, say=lambda line: None)
         started = directory / STARTED
-        if run.step == 0:  # Otherwise it was stopped, and continues.
+        if not started.exists():  # Otherwise it was stopped, and continues; its network is not restored yet.
             started.write_text(json.dumps({AT_START: top_1(run, config.data.eval_split)}))
-        found = json.loads(started.read_text()) if started.exists() else {}
+        found = json.loads(started.read_text())
         run.execute()
         found[VALIDATION] = top_1(run, validation_split)
         result = json.loads((directory / RESULT).read_text())
@@ -108,7 +108,14 @@ def add_process_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of each; more pay where a GPU computes")
 
 
-def stage_processes(arguments: argparse.Namespace) -> ProcessPoolExecutor:
-    """Processes for stages. By default one a core, each with one thread: on a CPU a second gains little."""
+def stage_processes(arguments: argparse.Namespace, tasks: int | None = None) -> ProcessPoolExecutor:
+    """Processes for stages. By default one a core, each with one thread: on a CPU a second gains little.
+
+    Args:
+        arguments: With what `add_process_flags` adds.
+        tasks: After how many a process is replaced, since each run leaves some 200 MB behind; never by
+            default.
+    """
     spawn = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork.
-    return ProcessPoolExecutor(arguments.processes, spawn, use_threads, (arguments.threads,))
+    threads = (arguments.threads,)
+    return ProcessPoolExecutor(arguments.processes, spawn, use_threads, threads, max_tasks_per_child=tasks)

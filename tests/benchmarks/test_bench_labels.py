@@ -2,18 +2,21 @@
 
 import argparse
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
 import pytest
 
+from benchmarks import label_curve
 from benchmarks.labels import page, points
-from benchmarks.labels.points import Measured, best_layer, key, measure_point, numbers, pretrain
-from benchmarks.labels.settings import SCALES, SMALL
+from benchmarks.labels.points import Measured, Runs, best_layer, key, measure_point, numbers, pretrain
+from benchmarks.labels.settings import DIGITS, SCALES, SMALL
 from benchmarks.measuring import fashion_mnist
 from benchmarks.measuring.fashion_mnist import write_image_folder
 from benchmarks.measuring.measured_page import BEGIN, END
-from benchmarks.measuring.stages import stage_processes
+from benchmarks.measuring.stages import AT_START, run_watched_stage, stage_processes
+from tf_simclrv2.data import load_source
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
@@ -26,10 +29,8 @@ TINY = dataclasses.replace(
     big_depth=18,
     precision="float32",
     pretrain_epochs=1,
-    finetune_steps=2,
-    finetune_epochs=1,
-    scratch_steps=2,
-    scratch_epochs=1,
+    label_steps=2,
+    label_epochs=1,
     distill_epochs=1,
     seeds=(0, 1),
 )
@@ -52,7 +53,7 @@ def output(tmp_path, monkeypatch):
 
 def point(**values):
     """A point whose numbers are all alike, but for some."""
-    names = ("linear", "scratch", "self", "student", "tuned", "tuned/start")
+    names = (*page.ROWS, "tuned/start")
     layers = {f"layer{layer}": 0.5 for layer in points.HEAD_LAYERS}
     return {**dict.fromkeys(names, 0.5), **layers, "layer": 1, **values}
 
@@ -75,12 +76,9 @@ def test_splits_hold_every_class_alike_and_no_picture_twice(output):
 
 @pytest.mark.parametrize("settings", SCALES.values())
 def test_few_labels_have_as_many_steps_and_many_as_many_epochs(settings):
-    few = settings.per_class[0]
-    assert settings.steps(few, scratch=False) == settings.finetune_steps
-    assert settings.steps(few, scratch=True) == settings.scratch_steps
-    many = 10 * settings.per_class[-1]
-    for scratch, epochs in ((False, settings.finetune_epochs), (True, settings.scratch_epochs)):
-        assert settings.steps(many // 10, scratch) * settings.batch_size(many // 10) >= epochs * many
+    few, many = settings.per_class[0], settings.per_class[-1]
+    assert settings.steps(few) == settings.label_steps
+    assert settings.steps(many) * settings.batch_size(many) >= settings.label_epochs * 10 * many
     assert settings.batch_size(1) == 10
 
 
@@ -107,19 +105,23 @@ def test_the_tables_and_the_curves(tmp_path):
     measured.add(key(0, 4), point(tuned=0.9))
     lines = page.table(measured).splitlines()
     assert lines[0] == "| top-1, % | 2 | 4 |"
-    assert "| fine-tuned from the best layer | 70.0 ± 14.1 | 90.0 |" in lines
+    assert "| fine-tuned, layer chosen on validation images | 70.0 ± 14.1 | 90.0 |" in lines
+    assert "| small network from scratch | 50.0 ± 0.0 | 50.0 |" in lines
+    assert "| fine-tuned − from scratch | +20.0 ± 14.1 | +40.0 |" in page.pair_table(measured)
+    assert "| self-distilled − fine-tuned | -20.0 ± 14.1 | -40.0 |" in page.pair_table(measured)
     assert "| 2 | 70.0 ± 0.0 | 50.0 |" in page.layer_table(measured)
     assert "| chosen, by seed | 2, 0 | 1 |" in page.layer_table(measured)
     curves = {line.get_label(): line for line in page.draw(measured).axes[0].get_lines()}
-    tuned = curves["fine-tuned from the best layer"]
+    tuned = curves["fine-tuned, layer chosen on validation images"]
     assert tuned.get_xdata().tolist() == [2, 4] and tuned.get_ydata().tolist() == pytest.approx([70.0, 90.0])
 
 
 def test_the_page_shows_the_committed_results():
     """Whoever adds results also types `label_curve.py --docs`."""
-    measured = Measured.open(ROOT / "docs" / "measured" / "labels_small.json", SMALL)
     text = (ROOT / "docs" / "labels.md").read_text()
-    assert f"{BEGIN}\n\n{page.measured_part(measured)}\n\n{END}" in text
+    assert f"{BEGIN}\n\n{page.measured_part(label_curve.committed())}\n\n{END}" in text
+    for scale, measured in label_curve.committed().items():
+        assert measured.settings == SCALES[scale]
 
 
 def test_a_point_in_small(output):
@@ -129,8 +131,35 @@ def test_a_point_in_small(output):
         before = (output / "pretrained_0" / "result.json").stat().st_mtime_ns
         found = processes.submit(measure_point, TINY, output, 0, 2).result()
         processes.submit(pretrain, TINY, output, 0).result()
-    names = {"linear", "scratch", "self", "student", "tuned", "layer"}
-    assert names <= set(found) and all(0 <= found[name] <= 1 for name in names - {"layer"})
+    assert {*page.ROWS, "layer"} <= set(found) and all(0 <= found[name] <= 1 for name in page.ROWS)
     assert found["tuned"] == found[f"layer{found['layer']}"]
     assert (output / "pretrained_0" / "result.json").stat().st_mtime_ns == before
     assert not list(output.glob("*_2_0/ckpt-*"))
+
+
+def test_a_stage_that_was_stopped_remembers_how_it_began(output):
+    """Its network is not restored when it is looked at again, so it would always be a new one."""
+    config = Runs(TINY, output, 0).scratch(2, 18)
+    directory = pathlib.Path(config.run.require_model_dir())
+    directory.mkdir()
+    (directory / "started.json").write_text(json.dumps({AT_START: 0.875}))
+    assert run_watched_stage(config, TINY.validation)[AT_START] == 0.875
+
+
+def test_a_classifier_that_has_learned_before_its_first_step_is_refused(output, monkeypatch):
+    monkeypatch.setattr(points, "run_watched_stage", lambda config, validation: {AT_START: 0.8})
+    with pytest.raises(RuntimeError, match=r"scratch18_2_0 begins at 0.80, so its classifier is not new"):
+        points._trained("scratch", Runs(TINY, output, 0).scratch(2, 18), TINY.validation)
+
+
+def test_digits_are_split_as_the_settings_say(tmp_path):
+    config = Runs(DIGITS, tmp_path, 0).pretraining()
+    assert (config.data.train_split, config.data.eval_split) == ("train[:80%]", "test")
+    for split, count in (
+        (DIGITS.train, DIGITS.train_images),
+        (DIGITS.validation, DIGITS.validation_images),
+        (DIGITS.test, DIGITS.test_images),
+    ):
+        labels = [int(row["label"]) for row in load_source(config.data, split).records.as_numpy_iterator()]
+        assert len(labels) == count
+        assert split != DIGITS.train or min(np.bincount(labels)) >= DIGITS.per_class[-1]

@@ -34,6 +34,12 @@ def test_no_pipeline_is_tuned_while_it_runs(stream, tmp_path):
     assert batches.options().deterministic is True
 
 
+def test_a_pass_over_the_records_alone_is_not_tuned_either(tmp_path):
+    """As the one that finds the labels of all of ImageNet."""
+    source = load_source(DataConfig(dataset="digits", data_dir=str(tmp_path)), "train")
+    assert source.records.options().autotune.enabled is False
+
+
 @pytest.mark.skipif(available_cores() < 2, reason="a single core")
 def test_two_cores_work_at_once_and_the_order_stays():
     both = threading.Barrier(2)

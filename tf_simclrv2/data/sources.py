@@ -19,6 +19,7 @@ from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.encoded_images import WHITE, Color
+from tf_simclrv2.data.execution import execution_options
 from tf_simclrv2.data.extent import Extent, extents_of
 from tf_simclrv2.data.image_folder import UNLABELED, ImageFiles, list_image_files
 from tf_simclrv2.data.label_list import LabelList, is_list
@@ -395,7 +396,7 @@ def _tfds_source(
         name=f"{name}/{split}",
         num_examples=num_examples,
         class_names=class_names,
-        records=examples.enumerate().map(record),
+        records=examples.enumerate().map(record).with_options(execution_options()),
         read=_read_image,
         light=False,
         no_class_label=chosen.no_class_label,
