@@ -87,7 +87,7 @@ DIGITS = Settings(
     random_flip=False,
     precision="float32",
     pretrain_epochs=68,
-    # Of 0.1 to 10 and of 0.5 to 8, best on the validation images of seed 0 with 10 and with 60 labels per class.
+    # Of 0.1 to 10 and of 0.5 to 8, best on the validation images of seed 0, with 10 and 60 labels per class.
     finetune_rate=3.0,
     scratch_rate=4.0,
     distill_epochs=20,
