@@ -95,9 +95,10 @@ def committed() -> dict[str, Measured]:
 
 def write_docs() -> None:
     """Writes docs/labels.md and its pictures."""
-    for scale, measured in committed().items():
+    scales = committed()
+    for scale, measured in scales.items():
         page.save(measured, DOCS / page.picture(scale))
-    rewrite(DOCS / "labels.md", page.measured_part(committed()))
+    rewrite(DOCS / "labels.md", page.measured_part(scales))
 
 
 if __name__ == "__main__":
