@@ -308,8 +308,8 @@ class DataConfig:
     )
     crop_min_area: float = setting(
         0.08,
-        "Smallest fraction of an image's area that a random crop covers (the paper: 0.08). Objects that fill "
-        "the image, such as digits, need more.",
+        "Smallest fraction of an image's area that a random crop covers (the paper: 0.08); crops are never "
+        "below 0.1, as in the published code. Objects that fill the image, such as digits, need more.",
         above=0,
         maximum=1,
     )
@@ -525,7 +525,7 @@ class EvaluationConfig:
     """Describes what to measure of a checkpoint."""
 
     eval_batch_size: int = setting(256, "Images per evaluation batch, over all replicas.", minimum=1)
-    eval_steps: int = setting(0, "Batches to evaluate; 0 evaluates the whole split.", minimum=0)
+    eval_steps: int = setting(0, "Batches of the protocol online; 0 uses the whole split.", minimum=0)
     protocols: tuple[str, ...] = setting(
         ("online",),
         "Evaluation protocols: the online classifier, a linear classifier fitted to frozen features, "
@@ -538,8 +538,8 @@ class EvaluationConfig:
     )
     probe_labels_per_class: int = setting(
         0,
-        "Also fit the linear protocol with this many labels per class, the same ones that fine-tuning uses "
-        "with the same labels_per_class and label_seed.",
+        "Also fit the linear protocol with this many labels per class: those that fine-tuning uses with "
+        "the same labels_per_class and label_seed, if every image can be read.",
         minimum=0,
         zero_is_off=True,
     )
@@ -716,6 +716,11 @@ class ExperimentConfig:
             f"variable_schema is {self.run.variable_schema!r}, which leaves the projection head as "
             f"initialized, but this run uses {layers} layer(s) of it; use {WITHOUT_CLASSIFIER!r}, or "
             "--ft_proj_selector=0 in fine-tuning.",
+        )
+        _require(
+            self.training.train_mode != "supervised" or self.run.mode == "eval" or not self.run.checkpoint,
+            f"checkpoint is {self.run.checkpoint!r}, but a supervised run starts from random weights, as the "
+            "baseline that it is; leave it out, or use --train_mode=finetune.",
         )
         self._refuse_unmeasured_choice()
         keys = 2 * self.training.train_batch_size

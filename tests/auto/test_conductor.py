@@ -139,6 +139,15 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path):
         Record.open(str(tmp_path), ASKED)
 
 
+@pytest.mark.parametrize("output", ["/proc/job", "file/job"])
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=f"output is '{output}', which cannot be written"):
+        Record.open(output, ASKED)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"asked": {}, "color": 1}'])
 def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / RECORD).write_text(text)

@@ -208,6 +208,8 @@ def test_any_other_schema_is_refused_rather_than_ignored(schema):
 def test_impossible_combinations():
     with pytest.raises(ConfigError, match="fine_tune_after_block is 1"):
         config_of("--fine_tune_after_block=1")
+    with pytest.raises(ConfigError, match=r"checkpoint is 'runs/a', but .* use --train_mode=finetune"):
+        config_of("--train_mode=supervised", "--checkpoint=runs/a")
     for name in ("a/b", "/tmp/a", ".."):
         with pytest.raises(ConfigError, match=f"eval_name is '{name}'"):
             config_of(f"--eval_name={name}")
@@ -219,7 +221,15 @@ def test_impossible_combinations():
         (["--mode=eval", "--checkpoint=runs/a"], ["checkpoint"]),
         (["--mode=eval", "--checkpoint="], []),
         (["--mode=train", "--checkpoint=runs/a"], []),
-        (["--labels_per_class=8", "--teacher=runs/a"], ["labels_per_class", "teacher"]),
+        (["--labels_per_class=8", "--teacher=runs/a"], ["teacher", "labels_per_class"]),
+        (["--labels_per_class_at_most"], ["labels_per_class_at_most"]),
+        (["--train_mode=finetune", "--labeled_split=train[:1%]"], ["labeled_split"]),
+        (["--train_mode=finetune", "--distill_alpha=0.5", "--teacher=a"], ["teacher", "distill_alpha"]),
+        (
+            ["--train_mode=distill", "--teacher=a", "--labels_per_class=8", "--labeled_batch_size=8"],
+            ["labeled_batch_size", "labels_per_class"],
+        ),
+        (["--train_mode=distill", "--teacher=a", "--labels_per_class=8", "--distill_alpha=0.5"], []),
         (["--labels_per_class=8", "--train_mode=finetune"], []),
         (["--validation_split=train[90%:]"], ["validation_split"]),
         (["--validation_split=train[90%:]", "--keep_best=knn"], []),

@@ -95,6 +95,30 @@ def test_a_split_that_it_does_not_name_keeps_its_own(unlabeled, tmp_path):
     assert classes_of(more) == classes_of(few) and more.class_names == ("ant", "fox", "owl")
 
 
+@pytest.mark.parametrize("kind", ["list.txt", "labels.csv", "digits.csv"])
+def test_a_training_of_which_it_names_no_image_is_refused(tmp_path, kind):
+    """All labels would be learned where few were meant."""
+    for split in ("train", "test"):
+        for name in ("fox", "owl"):
+            write_images(tmp_path / "pictures" / split / name, 2)
+    named = {"list.txt": "nobody.png\n", "labels.csv": "path,label\ntest/fox/000.png,fox\n"}
+    (tmp_path / kind).write_text(named.get(kind, "path,label\ndigits/test #1,1\n"))
+    dataset = "digits" if kind == "digits.csv" else "image_folder"
+    config = DataConfig(
+        dataset=dataset, data_dir=str(tmp_path / "pictures"), labels_from=str(tmp_path / kind)
+    )
+    assert load_source(config, "train").num_classes in (2, 10)
+    with pytest.raises(
+        DataError, match=f"labels_from is .*{kind}', which names none of the images of .*train"
+    ):
+        load_source(config, "train", "--train_mode=finetune")
+
+
+def test_empty_rows_of_a_spreadsheet_are_passed_over(unlabeled, tmp_path):
+    config = labeled_by(unlabeled, tmp_path, "path,label\ntrain/001.png,fox\n,\n,\n")
+    assert load_source(config, "train").class_names == ("fox",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

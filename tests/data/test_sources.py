@@ -196,6 +196,20 @@ def test_few_images_of_a_tfds_dataset_are_its_first():
     assert source.sample(100).num_examples == 9
 
 
+@pytest.mark.parametrize(("most", "count"), [(1, 1), (23, 23), (24, 24), (99, 24)])
+def test_a_sample_is_as_large_as_asked_and_spread_over_all_splits(tmp_path, most, count):
+    for split in ("train", "extra"):
+        write_images(tmp_path / split / "a", 6)
+        write_images(tmp_path / split / "b", 6, first=6)
+    source = load_source(folder(tmp_path), "train+extra")
+    paths = [record["path"].numpy() for record in source.records]
+    sample = source.sample(most)
+    drawn = [record["path"].numpy() for record in sample.records]
+    assert sample.num_examples == len(drawn) == count and set(drawn) <= set(paths)
+    of_train = sum(b"/train/" in path for path in drawn)
+    assert most == 1 or abs(2 * of_train - count) <= 1
+
+
 def test_tfds_without_labels(tmp_path):
     with tfds.testing.mock_data(num_examples=2):
         source = load_source(DataConfig(dataset="div2k", data_dir=str(tmp_path)), "train")

@@ -89,6 +89,25 @@ def test_the_same_file_in_two_embeddings_is_no_duplicate(tmp_path, folder):
     assert found.groups == () and found.summary == "no near-duplicates among 5 images"
 
 
+def test_a_file_that_links_lead_to_is_no_copy(tmp_path):
+    """Else deleting the copies would delete it."""
+    (tmp_path / "real").mkdir()
+    for i in range(3):
+        (tmp_path / "real" / f"image {i}").touch()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real" / "image 3").symlink_to("image 1")
+    vectors = np.eye(3, WIDTH)[[0, 1, 0, 1]]
+    paths = tuple(
+        written(
+            dataclasses.replace(embeddings_of(vectors), origin=Origin(folder=str(tmp_path / folder))),
+            tmp_path / f"{folder}.npz",
+        )
+        for folder in ("real", "link")
+    )
+    found = find_duplicates(DuplicatesConfig(paths), print)
+    assert found.copies == (str(tmp_path / "real" / "image 2"),)
+
+
 def test_a_network_that_finds_everything_alike_is_noticed(tmp_path, monkeypatch):
     monkeypatch.setattr(duplicates, "MOST_PAIRS", 100)
     path = written(embeddings_of(np.ones([30, 4])), tmp_path / "alike.npz")

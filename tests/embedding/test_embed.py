@@ -135,6 +135,14 @@ def test_a_stopped_program_continues(file, model_dir, pictures, tmp_path, monkey
     np.testing.assert_allclose(found.vectors, expected.vectors, rtol=1e-6)
 
 
+def test_a_folder_of_other_files_is_left_alone(model_dir, pictures, tmp_path):
+    (tmp_path / "all.npz.parts").mkdir()
+    (tmp_path / "all.npz.parts" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"all\.npz\.parts' holds 'notes\.txt'"):
+        embed(config_for(model_dir, tmp_path / "all.npz", data_dir=str(pictures)), print)
+    assert (tmp_path / "all.npz.parts" / "notes.txt").read_text() == "mine"
+
+
 def test_parts_of_another_embedding_are_not_mixed_in(file, model_dir, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(embed_module, "PART", 4)
     config = config_for(str(model_dir), str(tmp_path / "all.npz"), data_dir=str(pictures), batch_size=4)

@@ -61,6 +61,8 @@ def test_labels_are_never_overwritten_unasked(made_up, tmp_path):
     ("changes", "message"),
     [
         ({"budget": 0}, "budget is 0; it must be a finite number of at least 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**31}, "seed is 2147483648"),
         ({"strategy": "best"}, "choose one of typical, coverage, margin, uniform"),
         ({"output": "list.txt"}, "the list is a .csv file"),
         ({"output": "nowhere/list.csv"}, "but the folder 'nowhere' does not exist"),

@@ -31,6 +31,8 @@ from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError, ExportError, SimCLR, UserError, progress, save_module
 from tf_simclrv2.export import onnx_file
+from tf_simclrv2.export.convert import convert
+from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.export.export_config import ExportConfig
 from tf_simclrv2.export.exporter import export
 from tf_simclrv2.export.onnx_file import write_onnx
@@ -38,6 +40,7 @@ from tf_simclrv2.export.trained_network import load_trained_network
 from tf_simclrv2.export.verification import verify_module, verify_onnx
 from tf_simclrv2.modules.saved_model import exported_network
 from tf_simclrv2.training.run import Run
+from tf_simclrv2.weights.run_config import read_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -143,6 +146,7 @@ def test_hub_archive(run, network, tmp_path, monkeypatch, capsys):
 def test_serving_bundle(run, network, tmp_path):
     bundle = tmp_path / "bundle"
     (bundle / "digits" / "3").mkdir(parents=True)  # An older version, which stays.
+    (bundle / "notes").mkdir()  # Not a model.
     export(ExportConfig(str(run), str(bundle), format="serving", name="digits", version=4))
     config = text_format.Parse(
         (bundle / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
@@ -272,6 +276,25 @@ def test_packages_that_a_format_needs(run, tmp_path, monkeypatch, form, message)
         ExportConfig(str(run), str(tmp_path / "out"), format=form)
 
 
+def test_an_export_is_replaced_by_another(run, tmp_path):
+    for form in ("saved_model", "serving"):
+        for overwrite in (False, True):
+            config = ExportConfig(str(run), str(tmp_path / form), format=form, overwrite=overwrite)
+            export(config)
+    (tmp_path / "saved_model" / "thesis.txt").touch()
+    with pytest.raises(ExportError, match=r"holds 'thesis.txt' and so is not an export"):
+        export(ExportConfig(str(run), str(tmp_path / "saved_model"), overwrite=True))
+
+
+def test_a_converted_run_keeps_its_description(run, tmp_path):
+    output = tmp_path / "converted"
+    convert(ConvertConfig(str(run), str(output)))
+    assert read_config(str(output)) == read_config(str(run))
+    assert (output / "labels.txt").read_text() == (run / "labels.txt").read_text()
+    with pytest.raises(ConfigError, match=r"ft_proj_selector is 1, but .* is not a published checkpoint"):
+        convert(ConvertConfig(str(run), str(tmp_path / "other"), ft_proj_selector=1))
+
+
 def test_a_network_cut_at_a_head_layer_is_fine_tuned_from_there(run, network, tmp_path):
     output = tmp_path / "cut"
     output.mkdir()  # Replaced, as asked for.
@@ -334,6 +357,7 @@ def test_what_cannot_be_exported(run, tmp_path):
         ({"format": "hub"}, r"a hub archive is a \.tar\.gz file; pass --output=.*out\.tar\.gz"),
         ({"endpoint": "proj_head_7"}, "endpoint is 'proj_head_7'; choose one of"),
         ({"format": "serving", "version": 0}, "version is 0; a served model needs"),
+        ({"format": "serving", "name": 'a"b'}, "a served model needs a name of letters"),
         ({"model_dir": ""}, "model_dir is not set; pass --model_dir"),
     ):
         settings = {"model_dir": run, "output": tmp_path / "out", **options}

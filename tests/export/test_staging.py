@@ -72,7 +72,7 @@ def test_a_directory_of_other_things_is_never_replaced(tmp_path, foreign):
     [
         (),
         ("saved_model.pb", "variables", "assets", "assets.extra", "fingerprint.pb", "simclr.json"),
-        ("model.tflite", "simclr.json", "labels.txt"),
+        ("model.tflite", "simclr.json", "labels.txt", "README.md"),
         ("model.onnx", "simclr.json"),
         ("checkpoint", "ckpt-0.index", "ckpt-0.data-00000-of-00001", "config.json"),
     ],

@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 
 from tests.goldens import load, value
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.optimization import LARS, WarmupCosine
+from tf_simclrv2.tasks import FineTuning
 
 GOLDEN = load("lars")
 RUNS = GOLDEN["runs"]
@@ -190,6 +192,21 @@ def test_variables_can_be_excluded_from_decay_by_name() -> None:
     optimizer.apply([tf.ones([2], tf.float64)] * 2, weights)
     np.testing.assert_allclose(weights[0], 3.0 - (1.0 + 0.5 * 3.0))
     np.testing.assert_allclose(weights[1], 3.0 - 1.0)
+
+
+def test_a_task_makes_the_exclusions_of_a_wrapped_optimizer_too() -> None:
+    """Without a gradient, only what decays moves."""
+    config = ExperimentConfig(model=ModelConfig(resnet_depth=18, image_size=8, num_classes=2))
+    moved = []
+    for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer):
+        task = FineTuning(config)
+        task.compile(wrap(LARS(0.1, weight_decay=1e-4)))
+        weights = task.network.trainable_variables
+        before = [variable.numpy() for variable in weights]
+        task.optimizer.apply([tf.zeros(variable.shape) for variable in weights], weights)
+        pairs = zip(weights, before, strict=True)
+        moved.append([not np.array_equal(variable, old) for variable, old in pairs])
+    assert moved[0] == moved[1] and {True, False} == set(moved[0])
 
 
 def test_exclusions_come_before_the_first_step() -> None:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES
-from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, RunConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.rehearsal import compiled_step
 from tf_simclrv2.rehearsal import rehearse as rehearse_module
@@ -92,6 +92,15 @@ def test_every_batch_that_is_tried_could_be_asked_for(
     assert batch_size(changed) == 8 * images
     assert parts_of_a_batch(changed) == parts_of_a_batch(config)
     assert bool(changed.labeled_batch_size) == bool(config.labeled_batch_size)
+
+
+def test_an_evaluation_asks_only_for_its_own_batch() -> None:
+    config = STAGES[0].config("float32")
+    training = dataclasses.replace(config.training, train_batch_size=4, microbatch_size=2)
+    config = dataclasses.replace(config, training=training, evaluation=EvaluationConfig(eval_batch_size=9))
+    refuse_uneven_batches(dataclasses.replace(config, run=RunConfig(mode="eval")), 3)
+    with pytest.raises(ConfigError, match="train_batch_size is 4"):
+        refuse_uneven_batches(config, 3)
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

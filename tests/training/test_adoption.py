@@ -111,6 +111,18 @@ def run_at(path, image_size=16, run=SEEN):
     return str(path)
 
 
+def test_a_run_that_has_begun_needs_its_checkpoint_no_more(tmp_path):
+    own = run_at(tmp_path / "run")
+    asked = dataclasses.replace(finetune_from("gone"), run=RunConfig(checkpoint="gone", model_dir=own))
+    adopted = adopt(asked, {"checkpoint", "model_dir", "train_mode"})
+    assert adopted.model == dataclasses.replace(
+        asked.model, resnet_depth=18, proj_out_dim=64, num_proj_layers=2, image_size=16
+    )
+    assert adopted.data.background == "black"
+    with pytest.raises(CheckpointError, match="gone"):
+        adopt(finetune_from("gone"), set())
+
+
 def distill_from(teacher, model_dir="elsewhere", checkpoint=None, **model):
     return ExperimentConfig(
         model=ModelConfig(**model),

@@ -132,6 +132,13 @@ def test_another_architecture_is_refused_and_nothing_changes(pretrained, changes
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
+def test_a_head_that_ends_too_soon_is_told(tmp_path):
+    save_module(network_of(truncate_proj_head=True), str(tmp_path / "module"))
+    network = network_of(truncate_proj_head=True, ft_proj_selector=2)
+    with pytest.raises(CheckpointError, match="its head ends before layer 2; lower --ft_proj_selector"):
+        load_weights(network, str(tmp_path / "module"))
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [

@@ -73,6 +73,15 @@ def test_checkpoints_are_saved_pruned_found_and_resumed(tmp_path, name):
     assert CheckpointReader(prefix).tensor("number" + KEY_SUFFIX) == 2.0
 
 
+def test_checkpoints_are_found_without_the_state_file(tmp_path):
+    """As where a user copied the files `ckpt-*` alone, or an older state file over them."""
+    train(tmp_path, 3)
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "ckpt-2"\n')
+    assert find_prefix(str(tmp_path)) == str(tmp_path / "ckpt-3")
+    (tmp_path / "checkpoint").unlink()
+    assert find_prefix(str(tmp_path)) == str(tmp_path / "ckpt-3")
+
+
 @pytest.mark.parametrize("name", PATTERNS)
 def test_no_file_of_another_directory_is_touched(tmp_path, name):
     directory, other = tmp_path / name, tmp_path / PATTERNS[name]

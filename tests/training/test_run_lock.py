@@ -12,7 +12,7 @@ import pytest
 
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.training.model_dir.lock import LOCK_FILE, run_lock
+from tf_simclrv2.training.model_dir.lock import LOCK_FILE, is_in_use, run_lock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -75,6 +75,15 @@ def test_a_holder_without_a_name(tmp_path):
         (tmp_path / LOCK_FILE).write_text("")
         with pytest.raises(ConfigError, match="in use by another program"), run_lock(str(tmp_path)):
             pass
+
+
+def test_whether_a_program_trains(holder, tmp_path):
+    assert is_in_use(str(tmp_path)) is True
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert is_in_use(str(tmp_path)) is False
+    assert is_in_use(str(tmp_path / "missing")) is False
+    assert is_in_use("memory://run") is None
 
 
 def test_other_filesystems_take_no_lock():

@@ -1,5 +1,7 @@
 """Teachers from everything that a network is saved as."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -68,6 +70,16 @@ def test_distilling_leaves_a_student_and_the_teacher_as_it_was(finetuned, tmp_pa
     assert "distill on digits/train[:40]: 40 images" in lines
     assert "proj_head_1" not in run.task.network(tf.zeros([1, 8, 8, 3]))
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
+
+
+def test_a_student_is_evaluated_without_its_teacher(finetuned, tmp_path):
+    teacher = tmp_path / "teacher"
+    shutil.copytree(finetuned[0], teacher)
+    settings = {"train_mode": "distill", "teacher": str(teacher), "train_steps": 2}
+    trained, *_ = execute(config_for(tmp_path / "student", **settings))
+    shutil.rmtree(teacher)
+    evaluated, *_ = execute(config_for(tmp_path / "student", **settings, mode="eval"))
+    assert evaluated["eval/label_top_1_accuracy"] == trained["eval/label_top_1_accuracy"]
 
 
 def bad_teachers(directory):

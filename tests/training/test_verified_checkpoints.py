@@ -1,15 +1,20 @@
 """Damaged checkpoints are found, named and set aside; the one before is used."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import CheckpointError
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
+from tf_simclrv2.training.model_dir.lock import run_lock
 from tf_simclrv2.training.model_dir.verified_checkpoints import (
     new_checkpoints,
     set_aside_damaged,
     survey_checkpoints,
+    wait_for_checkpoint,
     why_damaged,
 )
 
@@ -163,6 +168,37 @@ def test_following_a_training(saved):
     tf.train.Checkpoint(value=tf.Variable(0)).write(str(saved / "ckpt-5"))
     assert next(stream) == str(saved / "ckpt-5")
     assert next(stream, None) is None
+
+
+def test_following_lasts_as_long_as_the_training(saved):
+    """Checkpoints may be hours apart; the training's lock tells whether another one can come."""
+    stream = new_checkpoints(str(saved), patience=0.1)
+    with run_lock(str(saved)):
+        assert next(stream) == str(saved / "ckpt-3")
+        later = threading.Timer(2.5, tf.train.Checkpoint(value=tf.Variable(0)).write, [str(saved / "ckpt-5")])
+        later.start()
+        assert next(stream) == str(saved / "ckpt-5")
+    assert next(stream, None) is None
+
+
+def test_the_first_checkpoint_is_awaited_while_its_training_runs(tmp_path):
+    with run_lock(str(tmp_path)):
+        later = threading.Timer(
+            2.5, tf.train.Checkpoint(value=tf.Variable(0)).write, [str(tmp_path / "ckpt-5")]
+        )
+        later.start()
+        wait_for_checkpoint(str(tmp_path), patience=0.1)
+    assert survey_checkpoints(str(tmp_path)).whole == str(tmp_path / "ckpt-5")
+
+
+def test_where_there_are_no_locks_following_lasts_longer(saved, monkeypatch):
+    """A hosted directory cannot tell whether its training still runs."""
+    monkeypatch.setattr("tf_simclrv2.training.model_dir.verified_checkpoints.is_in_use", lambda _: None)
+    monkeypatch.setattr("tf_simclrv2.training.model_dir.verified_checkpoints._PATIENCE_WITHOUT_LOCKS", 4.0)
+    stream, begin = new_checkpoints(str(saved), patience=0.1), time.monotonic()
+    assert next(stream) == str(saved / "ckpt-3")
+    assert next(stream, None) is None
+    assert time.monotonic() - begin >= 4
 
 
 def test_following_ends_at_a_damaged_one(saved):

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -29,6 +30,19 @@ _PATIENCE = 120.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds between two looks at a stage, and between two notes of the time that was used.
 _LOOK, _NOTE = 0.2, 15.0
+
+
+def _refuse_unwritable(output: str) -> None:
+    """Checks that a folder can be made, before hours of work; leaves nothing."""
+    parent = os.path.abspath(output)
+    while not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
+    try:
+        tempfile.TemporaryDirectory(dir=parent).cleanup()
+    except OSError as error:
+        raise ConfigError(
+            f"output is {output!r}, which cannot be written ({error}); choose another."
+        ) from error
 
 
 @dataclasses.dataclass
@@ -60,6 +74,7 @@ class Record:
         if not os.path.exists(path):
             if os.path.isdir(output) and os.listdir(output):
                 raise ConfigError(f"output is {output!r}, which holds other files; choose a new folder.")
+            _refuse_unwritable(output)
             return cls(path, asked)
         try:
             found = cls(path, **read_json(path))

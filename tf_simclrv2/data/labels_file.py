@@ -44,6 +44,8 @@ def read_labels(path: str) -> dict[str, str]:
             labels: dict[str, str] = {}
             for row in rows:
                 name, label = (row[column] or "" for column in (PATH, LABEL))
+                if not name.strip() and not label.strip():
+                    continue  # Spreadsheets end with empty rows.
                 if name in labels:
                     raise named_twice(path, name)
                 labels[name] = label.strip()

@@ -16,8 +16,8 @@ def example_seeds(seed: int, keys: tf.Tensor, purpose: str) -> tf.Tensor:
     Args:
         seed: The run's seed.
         keys: int [...], positions in the endless stream of examples.
-        purpose: What the numbers are for. The pipeline uses `view_1`, `view_2` and `finetune`;
-            other names, such as `view_1/blur`, give independent numbers.
+        purpose: What the numbers are for. The pipeline uses `view_1`, `view_2`, `finetune` and
+            `distill`; other names, such as `view_1/blur`, give independent numbers.
 
     Returns:
         int32 [..., 2].

@@ -111,16 +111,20 @@ class Source:
         return dataclasses.replace(self, records=self.records.take(count), num_examples=count, shards=None)
 
     def sample(self, most: int) -> Source:
-        """Returns at most `most` records: every k-th one, or the first ones if records hold images.
+        """Returns at most `most` records, at even distances, or the first ones if records hold images.
 
-        The first ones of a folder would be all of one class. TFDS has shuffled its files, and every image
+        The first ones of several splits would be all of one. TFDS has shuffled its files, and every image
         between two of a sample would be decoded and discarded.
         """
-        if not self.light:
+        if not self.light or most >= self.num_examples:
             return self.first(most)
-        every = math.ceil(self.num_examples / most)
-        count = math.ceil(self.num_examples / every)
-        return dataclasses.replace(self, records=self.records.shard(every, 0), num_examples=count)
+
+        def is_drawn(i: tf.Tensor, _: Record) -> tf.Tensor:
+            return (i + 1) * most // self.num_examples > i * most // self.num_examples
+
+        records = self.records.enumerate().filter(is_drawn).map(lambda _, record: record)
+        records = records.apply(tf.data.experimental.assert_cardinality(most))
+        return dataclasses.replace(self, records=records, num_examples=most, shards=None)
 
 
 def load_source(config: DataConfig, split: str, labels_for: str = "") -> Source:
@@ -146,13 +150,13 @@ def load_source(config: DataConfig, split: str, labels_for: str = "") -> Source:
         ('digits/train', 1437, 10)
     """
     if config.dataset == "image_folder":
-        source = _folder_source(config, split)
+        source = _folder_source(config, split, labels_for)
     elif config.dataset == "digits":
         builder = _digits_builder(config)
-        source = _tfds_source(builder, _chosen(builder, config), config, split)
+        source = _tfds_source(builder, _chosen(builder, config), config, split, labels_for)
     else:
         builder, chosen = _named_builder(config, labels_for)
-        source = _tfds_source(builder, chosen, config, split)
+        source = _tfds_source(builder, chosen, config, split, labels_for)
         source = dataclasses.replace(source, summary=chosen.summary)
     if labels_for:
         require_labels(source, labels_for)
@@ -244,14 +248,26 @@ def name_in(folder: str, path: str) -> str:
     return absolute_path(path).removeprefix(f"{folder.rstrip('/')}/")
 
 
-def _folder_source(config: DataConfig, split: str) -> Source:
+def _folder_source(config: DataConfig, split: str, labels_for: str) -> Source:
     folder = absolute_path(str(config.data_dir))
     files = list_image_files(config.data_dir, split, ignore_empty_classes=config.ignore_empty_classes)
+    before = files
     if config.labels_from and is_list(config.labels_from):
         files = _listed(files, LabelList.read(config.labels_from), folder)
     elif config.labels_from:
         files = _relabeled(files, LabelsFile.read(config.labels_from), folder)
+    if config.labels_from and files is before and labels_for:
+        example = name_in(folder, files.paths[0])
+        raise _names_none(config.labels_from, f"{config.data_dir}/{split}", example, labels_for)
     return source_of_files(f"{config.data_dir}/{split}", files, folder)
+
+
+def _names_none(labels: str, split: str, example: str, purpose: str) -> DataError:
+    """Learning from all labels of the split instead would be another experiment."""
+    return DataError(
+        f"labels_from is {labels!r}, which names none of the images of {split}, but {purpose} learns from "
+        f"those that it names; name them as in {example!r}, or leave it out."
+    )
 
 
 def _listed(files: ImageFiles, chosen: LabelList, folder: str) -> ImageFiles:
@@ -355,7 +371,7 @@ def _refuse_unknown_names(
 
 
 def _tfds_source(
-    builder: tfds.core.DatasetBuilder, chosen: ChosenFeatures, config: DataConfig, split: str
+    builder: tfds.core.DatasetBuilder, chosen: ChosenFeatures, config: DataConfig, split: str, labels_for: str
 ) -> Source:
     name = config.dataset
     extents = _extents(builder, name, split)
@@ -380,6 +396,8 @@ def _tfds_source(
         chosen_labels = LabelsFile.read(config.labels_from)
         _refuse_unknown_names(chosen_labels, builder, name, split, num_examples)
         numbered = chosen_labels.number(names, class_names)
+        if numbered is None and labels_for:
+            raise _names_none(config.labels_from, f"{name}/{split}", names[0], labels_for)
     if numbered is not None:
         class_names = numbered[1]
     table = None if numbered is None else tf.constant(numbered[0], tf.int64)

@@ -15,6 +15,7 @@ from tf_simclrv2.embedding.contact_sheet import Card, Row, contact_sheet
 from tf_simclrv2.embedding.duplicates_config import DuplicatesConfig
 from tf_simclrv2.embedding.embedding_file import read_embeddings
 from tf_simclrv2.embedding.embeddings import Embeddings
+from tf_simclrv2.embedding.images import real_path
 from tf_simclrv2.embedding.outputs import Page, Table, Writers, write_outputs
 from tf_simclrv2.errors import DataError
 from tf_simclrv2.evaluation.similar_pairs import Pairs, similar_pairs
@@ -117,15 +118,17 @@ def find_duplicates(config: DuplicatesConfig, say: Say) -> Duplicates:
 
 
 def _distinct(files: Sequence[Embeddings]) -> list[Embeddings]:
-    """The files without the images that an earlier one holds too."""
+    """The files with each image once, whatever links lead to it: a copy may be deleted, the original not."""
     seen: set[str] = set()
     kept = []
     for file in files:
-        # The folder of a dataset's split is "", and its names begin with the dataset's.
-        paths = [os.path.join(file.origin.folder, name) for name in file.names.tolist()]
-        new = np.array([path not in seen for path in paths], bool)
-        kept.append(file if new.all() else file.rows(np.flatnonzero(new)))
-        seen.update(paths)
+        new = []
+        for row, name in enumerate(file.names.tolist()):
+            path = real_path(os.path.join(file.origin.folder, name))
+            if path not in seen:
+                seen.add(path)
+                new.append(row)
+        kept.append(file if len(new) == len(file) else file.rows(np.array(new, np.int64)))
     return kept
 
 

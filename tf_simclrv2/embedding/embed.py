@@ -99,7 +99,7 @@ class Embedder:
     ) -> None:
         self.strategy = make_strategy(RunConfig(strategy=strategy))
         with phase("loading the network", say), self.strategy.scope():
-            self.trained: TrainedNetwork = load_trained_network(path)
+            self.trained: TrainedNetwork = load_trained_network(path, "network")
         network, run = self.trained.network, self.trained.config
         if run:
             set_tf32(run.training.tf32)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_simclrv2.embedding.embedding_file import COLUMNS, unpickled
 from tf_simclrv2.embedding.embeddings import Embeddings, Origin
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.files import read_json, write_atomically, write_json
 
 _SETTINGS, _PART = "settings.json", "part-{:05d}.npz"
@@ -32,6 +33,7 @@ class EmbeddingParts:
         count: How many parts are complete.
 
     Raises:
+        ConfigError: The folder holds other files.
         OSError: The folder cannot be made.
     """
 
@@ -39,12 +41,21 @@ class EmbeddingParts:
         self._folder = folder
         self._origin = origin
         if _settings_in(folder) != settings:
+            self._refuse_other_things()
             self.remove()
             os.makedirs(folder)
             write_json(os.path.join(folder, _SETTINGS), settings)
         self.count = 0
         while os.path.exists(self._path(self.count)):
             self.count += 1
+
+    def _refuse_other_things(self) -> None:
+        found = os.listdir(self._folder) if os.path.isdir(self._folder) else []
+        if found and _SETTINGS not in found:
+            raise ConfigError(
+                f"{self._folder!r} holds {found[0]!r}, but the parts of the embeddings are kept there; move "
+                "it away, or choose another --output."
+            )
 
     def add(self, part: Embeddings, unreadable: list[str]) -> None:
         """Keeps a further part, and the names of the images that could not be read."""

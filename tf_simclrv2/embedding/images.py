@@ -88,7 +88,7 @@ def _of_list(list_file: str, data_dir: str | None, split: str | None) -> Images:
     if split:
         raise ConfigError(f"files is {list_file!r} and split {split!r}; pass one of them.")
     try:
-        with open(list_file, encoding="utf-8") as file:
+        with open(list_file, encoding="utf-8-sig") as file:
             names = [line for line in file.read().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
@@ -97,12 +97,12 @@ def _of_list(list_file: str, data_dir: str | None, split: str | None) -> Images:
     paths = [os.path.join(data_dir or "", name) for name in names]
     missing = [path for path in paths if "://" not in path and not os.path.isfile(path)]
     if missing or not names:
-        what = f"names {missing[0]!r}, which does not exist" if missing else "names no images"
+        what = f"names {missing[0]!r}, which is not a file" if missing else "names no images"
         raise DataError(
             f"{list_file!r} {what}; write an image's path on each line, relative to --data_dir or, without "
             "it, to the working directory."
         )
-    spelled = Counter(path if "://" in path else os.path.normpath(path) for path in paths)
+    spelled = Counter(map(real_path, paths))
     (path, times), *_ = spelled.most_common(1)
     if times > 1:
         raise DataError(f"{list_file!r} names {path!r} {times} times; name each image once.")
@@ -120,3 +120,12 @@ def images_of_files(names: Sequence[str], folder: str, title: str) -> Images:
     paths = tuple(os.path.join(folder, name) for name in names)
     unlabeled = ImageFiles(paths, (UNLABELED,) * len(paths), (), "", hash_of_names(names))
     return Images(source_of_files(title, unlabeled, folder), tuple(names))
+
+
+def real_path(path: str) -> str:
+    """Returns the path of a file without the links that lead to it; those of other filesystems as they are.
+
+    Args:
+        path: The file, or the name of an image of a dataset.
+    """
+    return path if "://" in path else os.path.realpath(path)

@@ -29,7 +29,7 @@ class SelectConfig:
         "typical", "How to choose; margin needs a fine-tuned network's classifier."
     )
     labeled: str | None = setting(None, "A CSV file of images that have a label already, as path,label.")
-    seed: int = setting(0, "The seed of everything that is drawn.")
+    seed: int = setting(0, "The seed of everything that is drawn.", minimum=0, below=2**31)
     overwrite: bool = setting(False, "Replace existing files, although labels may be in them.")
 
     def __post_init__(self) -> None:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ExperimentConfig, ModelConfig, TrainingConfig
+from tf_simclrv2.config import ExperimentConfig, TrainingConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.export.staging import stage
-from tf_simclrv2.files import CONFIG_FILE, write_atomically
+from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE, write_atomically
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.progress import say_at_once
 from tf_simclrv2.weights.loading import find_weights, load_network
 from tf_simclrv2.weights.published_weights import describe_architecture, published_checkpoint
+from tf_simclrv2.weights.run_config import directory_of, read_config
 
 
 def convert(config: ConvertConfig) -> str:
     """Reads weights in any form and writes them in another.
 
     The output is written to a temporary directory and then moved, so it appears whole or not at all. The form
-    `checkpoint` is a checkpoint of this package, with a `config.json` from which `run.py --checkpoint` and
-    `--teacher` build the network; `published` is a checkpoint that the published TF2 program restores. Both
-    are `ckpt-0` in the output.
+    `checkpoint` is a checkpoint of this package, with a `config.json` (that of the run, if one made the
+    weights) from which `run.py --checkpoint` and `--teacher` build the network; `published` is a checkpoint
+    that the published TF2 program restores. Both are `ckpt-0` in the output.
 
     Args:
         config: Which weights, to which form, and where to.
@@ -34,6 +37,7 @@ def convert(config: ConvertConfig) -> str:
     Raises:
         ExportError: The output exists, or cannot be written.
         CheckpointError: The weights cannot be read.
+        ConfigError: A head layer is chosen for weights that are not published ones.
 
     Example:
         >>> print(convert(ConvertConfig("r50_1x_sk0/saved_model", "/tmp/r50")))
@@ -42,11 +46,21 @@ def convert(config: ConvertConfig) -> str:
     """
     with stage(config.output, config.overwrite) as part:
         weights = find_weights(config.input, "input", config.ft_proj_selector)
+        if config.ft_proj_selector is not None and weights.published is None:
+            raise ConfigError(
+                f"ft_proj_selector is {config.ft_proj_selector}, but {config.input!r} is not a published "
+                "checkpoint, which alone leaves open what its classifier reads; leave it out."
+            )
         network = load_network(weights, say=say_at_once)
-        fine_tuned = config.ft_proj_selector is not None or (
-            weights.published is not None and weights.published.stage == "finetune"
-        )
-        _write(network, part, config.format, fine_tuned)
+        fine_tuned = network.config.truncate_proj_head or network.config.fine_tune_after_block >= 0
+        fine_tuned |= config.ft_proj_selector is not None
+        fine_tuned |= weights.published is not None and weights.published.stage == "finetune"
+        before = directory_of(config.input)
+        described = read_config(before) or _config(fine_tuned)
+        _write(network, part, config.format, dataclasses.replace(described, model=network.config))
+        names = os.path.join(before, CLASS_NAMES_FILE)
+        if config.format != "published" and tf.io.gfile.exists(names):
+            tf.io.gfile.copy(names, os.path.join(part, CLASS_NAMES_FILE))
     used = set(weights.keys[path] for path in named_variables(network))
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
     lines = [
@@ -59,21 +73,20 @@ def convert(config: ConvertConfig) -> str:
     return "\n".join(lines)
 
 
-def _write(network: SimCLR, directory: str, form: str, fine_tuned: bool) -> None:
+def _write(network: SimCLR, directory: str, form: str, config: ExperimentConfig) -> None:
     os.makedirs(directory)
     if form == "published":
         checkpoint = published_checkpoint(network)
     else:
         checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
-        config = _config(network.config, fine_tuned)
         write_atomically(os.path.join(directory, CONFIG_FILE), config.to_json())
     tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
 
 
-def _config(model: ModelConfig, fine_tuned: bool) -> ExperimentConfig:
-    fine_tuned |= model.truncate_proj_head or model.fine_tune_after_block >= 0
+def _config(fine_tuned: bool) -> ExperimentConfig:
+    """Of weights that no run of this package made."""
     mode = "finetune" if fine_tuned else "pretrain"
-    return ExperimentConfig(model=model, training=TrainingConfig(train_mode=mode))
+    return ExperimentConfig(training=TrainingConfig(train_mode=mode))
 
 
 def _summary(names: list[str], shown: int = 3) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
+import re
 from typing import Literal
 
 from tf_simclrv2.errors import ConfigError
@@ -13,6 +14,8 @@ from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX
 from tf_simclrv2.setting import check_settings, documented, required, setting
 
 # The packages that only one format needs, by the extra of setup.py that installs them.
+# It names a folder, and stands in quotation marks in models.config.
+_NAME = re.compile(r"[\w.-]+")
 _PACKAGES = {"serving": ("export", "tensorflow_serving"), "onnx": ("onnx", "tf2onnx", "onnx", "onnxruntime")}
 
 
@@ -57,10 +60,10 @@ class ExportConfig:
                 f"pass --output={self.output}{ARCHIVE_SUFFIX}."
             )
         self._require_packages()
-        if self.format == "serving" and (self.version < 1 or not self.name or "/" in self.name):
+        if self.format == "serving" and (self.version < 1 or not _NAME.fullmatch(self.name)):
             raise ConfigError(
-                f"name is {self.name!r} and version is {self.version}; a served model needs a name without "
-                "slashes and a version of at least 1."
+                f"name is {self.name!r} and version is {self.version}; a served model needs a name of "
+                "letters, digits, dots, hyphens and underscores, and a version of at least 1."
             )
 
     def _require_packages(self) -> None:

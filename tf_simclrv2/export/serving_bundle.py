@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -55,7 +56,8 @@ def write_models_config(directory: str) -> None:
     Args:
         directory: The bundle, which must be mounted as /models in the server.
     """
-    names = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and entry.name[0] != ".")
+    versions = pathlib.Path(directory).glob("*/*/saved_model.pb")
+    names = sorted({path.parts[-3] for path in versions if path.parts[-2].isdecimal()})
     entries = "".join(
         f'  config {{\n    name: "{name}"\n    base_path: "{SERVING_ROOT}/{name}"\n'
         '    model_platform: "tensorflow"\n  }\n'

@@ -13,7 +13,7 @@ from tf_simclrv2.errors import ExportError
 
 # What exports and conversions write at their top; what holds anything else is not one of them.
 _OURS = re.compile(
-    r"saved_model\.pb|fingerprint\.pb|variables|assets(\.extra)?|simclr\.json|labels\.txt|.+\.(tflite|onnx)"
+    r"saved_model\.pb|fingerprint\.pb|variables|assets(\.extra)?|simclr\.json|labels\.txt|README\.md|.+\.(tflite|onnx)"
     r"|config\.json|checkpoint|ckpt-0\..+"
 )
 

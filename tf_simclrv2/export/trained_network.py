@@ -35,17 +35,18 @@ class TrainedNetwork:
     training: dict[str, Any]
 
 
-def load_trained_network(path: str) -> TrainedNetwork:
+def load_trained_network(path: str, setting: str = "model_dir") -> TrainedNetwork:
     """Builds the network of a run and loads all of its weights.
 
     Args:
         path: A model_dir, a `ckpt-N` inside one, or a SavedModel.
+        setting: The name of the setting that holds the path, for error messages.
 
     Raises:
         CheckpointError: There are no weights, variables are missing, the architecture is unknown, or the
             number of class names is not the number of classes.
     """
-    weights = find_weights(path, setting="model_dir")
+    weights = find_weights(path, setting=setting)
     prefix = weights.reader.prefix
     directory = directory_of(path)
     step = _step(prefix)

@@ -18,8 +18,13 @@ from tf_simclrv2.tasks.task import Scalars, Task
 Teacher = Callable[[tf.Tensor], tf.Tensor]
 
 
-def _no_teacher(images: tf.Tensor) -> tf.Tensor:
-    raise ConfigError("the distillation was loaded from a file, without its teacher; call set_teacher first.")
+def no_teacher(images: tf.Tensor) -> tf.Tensor:
+    """Stands for the teacher of a distillation that is only evaluated, or loaded from a file.
+
+    Raises:
+        ConfigError: It was asked.
+    """
+    raise ConfigError("the distillation is without its teacher; call set_teacher first.")
 
 
 @keras.saving.register_keras_serializable("tf_simclrv2")
@@ -68,7 +73,7 @@ class Distillation(Task):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Distillation:
-        return super().from_config({**config, "teacher": _no_teacher}, custom_objects)
+        return super().from_config({**config, "teacher": no_teacher}, custom_objects)
 
     def objective(self, batch: dict[str, tf.Tensor], training: bool = True) -> tuple[Scalars, Scalars]:
         settings = self.config.distillation

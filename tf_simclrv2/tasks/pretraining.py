@@ -133,7 +133,7 @@ class Pretraining(Task):
     def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
         # Within a part the position of an example in the batch is no longer known.
         batch = {**batch, "key": self._example_keys(batch)}
-        if self.config.training.microbatch_size:
+        if self.config.training.parts > 1:
             batch = _advance_second_views(batch)
         return super().gradients(batch)
 

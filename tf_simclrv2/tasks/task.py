@@ -87,8 +87,9 @@ class Task(KerasFileModel):
             **kwargs: Further arguments of `keras.Model.compile`. `jit_compile` follows from
                 `config.training.compile` by default.
         """
-        if isinstance(optimizer, LARS) and not optimizer.built:
-            exclude_from_lars(optimizer, parameter_groups(self.network))
+        inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of a loss scale's.
+        if isinstance(inner, LARS) and not inner.built:
+            exclude_from_lars(inner, parameter_groups(self.network))
         self.compile_mode = start_compiling(self.config.training.compile)
         kwargs.setdefault("jit_compile", self.compile_mode == "xla")
         super().compile(optimizer=optimizer, **kwargs)
@@ -193,7 +194,7 @@ class Task(KerasFileModel):
             Losses, metrics and `total_loss` by name; and a gradient for each trainable variable, which the
             optimizer sums over the replicas.
         """
-        if self.config.training.microbatch_size:
+        if self.config.training.parts > 1:
             return self._accumulated_gradients(batch)
         with tf.GradientTape() as tape:
             losses, metrics = self.objective(batch)
@@ -268,7 +269,8 @@ class Task(KerasFileModel):
                 loss, scalars = loss_of(i)
             scalars |= {name: scalars[name] * scalars[share] for name, share in shares.items()}
             means = {name: tf.cast(scalars[name], self._loss_dtype) / parts.count for name in names}
-            return tf.nest.map_structure(tf.add, sums, (means, tape.gradient(loss, self._weights)))
+            found = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return tf.nest.map_structure(tf.add, sums, (means, found))
 
         zeros = {name: tf.zeros([], self._loss_dtype) for name in names}
         scalars, gradients = parts.fold(add, (zeros, gradients))

@@ -181,17 +181,16 @@ def refuse_uneven_batches(config: ExperimentConfig, replicas: int) -> None:
     Raises:
         ConfigError: They cannot.
     """
-    for name, batch in (
-        ("train_batch_size", config.training.train_batch_size),
-        ("microbatch_size", config.training.microbatch_size),
-        ("eval_batch_size", config.evaluation.eval_batch_size),
-    ):
+    training, evaluates = config.training, config.run.mode == "eval"
+    trained = {"train_batch_size": training.train_batch_size, "microbatch_size": training.microbatch_size}
+    batches = {} if evaluates else trained
+    for name, batch in {**batches, "eval_batch_size": config.evaluation.eval_batch_size}.items():
         if batch % replicas:
             raise ConfigError(
                 f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
                 f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
             )
-    if config.labeled_batch_size:
+    if config.labeled_batch_size and not evaluates:
         _refuse_uneven_labeled_batch(config, replicas)
 
 

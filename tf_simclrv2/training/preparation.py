@@ -15,6 +15,7 @@ from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task, build_task
+from tf_simclrv2.tasks.distillation import no_teacher
 from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.model_dir.training_images import training_images
@@ -83,15 +84,18 @@ def prepare(
         tf.config.experimental.enable_op_determinism()
     set_tf32(config.training.tf32)
     keras.utils.set_random_seed(config.training.seed)
-    with phase("loading the teacher", say):
-        teacher = _load_teacher(config, strategy)
     model_dir = ModelDir(config.run.model_dir, chief=False) if config.run.model_dir else None
+    recorded = model_dir and model_dir.classes()
+    with phase("loading the teacher", say):
+        # An evaluation asks it for its classes at most, and it may no longer be there.
+        unused = config.run.mode == "eval" and recorded
+        teacher = None if unused else _load_teacher(config, strategy)
     with phase(f"reading the images of {config.data.data_dir or config.data.dataset}", say):
         plan = plan_run(
             config,
             strategy.num_replicas_in_sync,
             teacher and teacher.classes,
-            model_dir and model_dir.classes(),
+            recorded,
         )
     if teacher and teacher.doubt:
         plan = dataclasses.replace(plan, notes=(*plan.notes, f"teacher: {teacher.doubt}"))
@@ -108,7 +112,7 @@ def prepare(
             plan = dataclasses.replace(plan, notes=(*plan.notes, *_changes(model_dir, plan)))
     cures = cures_of_building(config.model)
     with phase("building the network", say), device_errors_explained(cures), strategy.scope():
-        task = build_task(config, teacher and teacher.predict)
+        task = build_task(config, teacher.predict if teacher else no_teacher)
         task.compile(build_optimizer(config.optimizer, plan.schedule))
     skipped = SkippedImages(plan.train_source.num_examples, config.data.max_skipped_fraction)
     service = ServiceClient.of(config.data)

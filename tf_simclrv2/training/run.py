@@ -40,7 +40,7 @@ from tf_simclrv2.versions import versions
 from tf_simclrv2.weights.checkpoint_reader import READ_ERRORS
 from tf_simclrv2.weights.loading import load_weights
 
-# Seconds without a new checkpoint after which `eval` looks again.
+# Seconds without a new checkpoint after which `eval` ends, if no program trains.
 EVAL_PATIENCE = 15
 
 
@@ -185,7 +185,7 @@ class Run:
         return self.evaluation.evaluate()
 
     def _follow_checkpoints(self) -> Result:
-        """Evaluates checkpoints as they appear, until the one of the last step."""
+        """Evaluates checkpoints as they appear, until the one of the last step or the end of the training."""
         wait_for_checkpoint(self.model_dir.path, EVAL_PATIENCE)
         result: Result = {}
         for prefix in new_checkpoints(self.model_dir.path, EVAL_PATIENCE):
@@ -194,12 +194,14 @@ class Run:
             self.say(f"evaluating step {self.step:,} of {self.plan.steps:,}")
             result = self._evaluate()
             if self.step >= self.plan.steps:
-                break
+                return result
+            self.say("waiting for the next checkpoint")
         if not result:
             raise CheckpointError(
                 f"the checkpoints in model_dir {self.model_dir.path!r} were removed before they could be "
                 "evaluated; run the same command while its training continues."
             )
+        self.say(f"no training is running: the evaluation ends at step {self.step:,} of {self.plan.steps:,}")
         return result
 
     def _restore(self, prefix: str) -> bool:

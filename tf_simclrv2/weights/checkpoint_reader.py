@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 
 import numpy as np
@@ -16,6 +17,8 @@ KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 # The prefix of a SavedModel's variables.
 _IN_SAVED_MODEL = "/variables/variables"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# A checkpoint of this package; names of published ones vary.
+_OWN_INDEX = re.compile(r"ckpt-(\d+)\.index")
 # What follows a checkpoint's prefix in the names of its files.
 _ONE_FILE = re.compile(r"\.(index|data-\d+-of-\d+|meta)$")
 # What TensorFlow's reader raises depends on which byte is wrong.
@@ -53,7 +56,14 @@ def _why_none(path: str) -> str:
 
 
 def _newest(directory: str) -> str | None:
-    """As `tf.train.latest_checkpoint`, which would take the directory for a pattern."""
+    """As `tf.train.latest_checkpoint`, which would take the directory for a pattern.
+
+    What is on disk counts, not the state file, which may be lost or outdated.
+    """
+    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    steps = [int(found[1]) for name in names if (found := _OWN_INDEX.fullmatch(name))]
+    if steps:
+        return os.path.join(directory, f"ckpt-{max(steps)}")
     state = tf.train.get_checkpoint_state(directory)
     prefix = state and state.model_checkpoint_path
     # TensorFlow 1 once wrote checkpoints of a single file.

@@ -324,6 +324,8 @@ def _refuse_mismatch(
     else:
         return
     cure = f"set {'; '.join(fields)}" if fields else "build the architecture that it was trained with"
+    if not fields and config.truncate_proj_head and missing and all(n.startswith(_HEAD) for n in missing):
+        cure = f"its head ends before layer {config.classifier_layer}; lower --ft_proj_selector"
     raise CheckpointError(f"checkpoint {weights.reader.name} is of another architecture: {problem}; {cure}.")
 
 

@@ -10,6 +10,10 @@ from tf_simclrv2.cli.flags import doctor, published, settings
 from tf_simclrv2.config import AREAS, ExperimentConfig
 
 FLAGS = flags.FLAGS
+# Which labels to learn from.
+_SUBSET = ("labels_per_class", "label_fraction", "labels_per_class_at_most")
+_LABELED = ("labeled_split", "labeled_batch_size")
+_DISTILLATION = ("teacher", "distill_alpha", "distill_temperature")
 
 
 def define_flags() -> None:
@@ -41,12 +45,24 @@ def notes_on_flags() -> list[str]:
     notes = dict(published.LEGACY_NOTES)
     if FLAGS.mode == "eval":
         notes["checkpoint"] = "ignored, because an evaluation uses the newest checkpoint in model_dir"
-    elif FLAGS.train_mode == "pretrain":
-        why = "ignored, because only stages that learn from labels use it"
-        notes |= dict.fromkeys(("labels_per_class", "label_fraction", "teacher"), why)
+    else:
+        notes |= _notes_on_labels()
     if FLAGS.mode != "eval" and FLAGS.keep_best == "none":
         notes["validation_split"] = "ignored, because keep_best is none"
     return [f"--{name}: {note}" for name, note in notes.items() if _is_given(FLAGS[name])]
+
+
+def _notes_on_labels() -> dict[str, str]:
+    """Notes on the flags of labels and of distillation that the stage does not use."""
+    notes = {}
+    if FLAGS.train_mode != "distill":
+        notes |= dict.fromkeys((*_DISTILLATION, *_LABELED), "ignored, because only distillation uses it")
+    elif FLAGS.distill_alpha == 1.0:
+        why = "ignored, because at distill_alpha 1 no labels are used"
+        notes |= dict.fromkeys((*_LABELED, *_SUBSET), why)
+    if FLAGS.train_mode == "pretrain":
+        notes |= dict.fromkeys(_SUBSET, "ignored, because only stages that learn from labels use it")
+    return notes
 
 
 def _is_given(flag: flags.Flag) -> bool:

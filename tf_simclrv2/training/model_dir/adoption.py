@@ -14,6 +14,7 @@ from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
+from tf_simclrv2.weights.differences import ARCHITECTURE
 from tf_simclrv2.weights.keras_weights_file import is_keras_weights_file
 from tf_simclrv2.weights.loading import find_weights
 from tf_simclrv2.weights.run_config import directory_of, read_config, read_model
@@ -101,6 +102,8 @@ def _keep(ours: Any, before: Any, explicit: Set[str]) -> Any:
 
 
 def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], say: Say) -> ExperimentConfig:
+    if begun := _begun(config):
+        return _adopt_network(config, _Earlier.of(*begun, (*ARCHITECTURE, *_INPUT)), settled, say)
     weights = find_weights(path)
     model = weights.model
     # A Keras file says nothing about images, and the files next to it did not make it.
@@ -115,10 +118,16 @@ def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], sa
     return config
 
 
-def _teacher(config: ExperimentConfig, path: str) -> _Earlier:
+def _begun(config: ExperimentConfig) -> tuple[str, ModelConfig] | None:
+    """The run's own directory and network, if it has begun; it needs what it began from no more."""
     own = config.run.model_dir
-    if own and checkpoint_steps(own) and (begun := ModelDir(own).read_config()):
-        return _Earlier.of(own, begun.model)  # It continues as it began, whatever its teacher is now.
+    before = ModelDir(own).read_config() if own and checkpoint_steps(own) else None
+    return (own, before.model) if own and before else None
+
+
+def _teacher(config: ExperimentConfig, path: str) -> _Earlier:
+    if begun := _begun(config):
+        return _Earlier.of(*begun)
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
         return _Earlier.of(path, read_model(path))
     return _Earlier.of(path, find_weights(path, setting="teacher").model)

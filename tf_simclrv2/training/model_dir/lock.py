@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -19,6 +20,8 @@ except ImportError:  # Windows has no flock.
 
 LOCK_FILE = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN)
+# `is_in_use` holds a lock for less than this many seconds.
+_MOMENT = 0.1
 
 
 @contextlib.contextmanager
@@ -44,10 +47,37 @@ def run_lock(directory: str, chief: bool = True) -> Iterator[None]:
         yield
 
 
+def is_in_use(directory: str) -> bool | None:
+    """Returns whether a program trains in a directory; None where there are no locks, so that nobody knows.
+
+    Args:
+        directory: A model_dir.
+
+    Example:
+        >>> with run_lock("/tmp/run"):
+        ...     is_in_use("/tmp/run")
+        True
+    """
+    if fcntl is None or "://" in directory:
+        return None
+    try:
+        with open(os.path.join(directory, LOCK_FILE)) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return True if error.errno in _TAKEN else None
+    return False
+
+
 def _take(directory: str, file: TextIO) -> bool:
     """Takes the lock, which closing the file gives back; False where the filesystem has none."""
     assert fcntl is not None
     try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_MOMENT)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _TAKEN:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from tf_simclrv2.errors import CheckpointError
+from tf_simclrv2.training.model_dir.lock import is_in_use
 from tf_simclrv2.weights.checkpoint_reader import CheckpointReader
 
 STATE_FILE = "checkpoint"
@@ -24,6 +25,8 @@ _LEFTOVER = re.compile(r"ckpt-\d+_temp/?|checkpoint\.tmp.*")
 # Seconds between looks at a directory in which another program writes.
 _POLL = 1.0
 _SECOND_LOOK = 3.0
+# Where there are no locks, only the next checkpoint shows that a training goes on.
+_PATIENCE_WITHOUT_LOCKS = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +155,7 @@ def wait_for_checkpoint(directory: str, patience: float) -> None:
 
     Args:
         directory: A model_dir.
-        patience: Seconds to wait.
+        patience: Seconds to wait while no program trains there.
 
     Raises:
         CheckpointError: There is no such directory, or no checkpoint came.
@@ -161,9 +164,9 @@ def wait_for_checkpoint(directory: str, patience: float) -> None:
         raise CheckpointError(
             f"model_dir is {directory!r}, which does not exist; name the directory of a training run."
         )
-    end = time.monotonic() + patience
+    since = time.monotonic()
     while not _saved_steps(directory):
-        if time.monotonic() >= end:
+        if _nothing_comes(directory, since, patience):
             raise CheckpointError(
                 f"there is no checkpoint in model_dir {directory!r}, and none appeared within {patience:g} "
                 "s; start its training first."
@@ -176,7 +179,8 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
 
     Args:
         directory: A model_dir.
-        patience: Seconds to wait for the next.
+        patience: Seconds to wait for the next while no program trains there. Where there are no locks, so
+            that nobody knows, it waits an hour.
 
     Yields:
         Prefixes that can be read.
@@ -185,7 +189,7 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
         CheckpointError: One is damaged, and stays so.
     """
     seen, since = -1, time.monotonic()
-    while time.monotonic() - since < patience:
+    while not _nothing_comes(directory, since, patience):
         step = max(_saved_steps(directory), default=-1)
         if step <= seen:
             time.sleep(_POLL)
@@ -194,6 +198,15 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
             continue  # It is gone.
         yield _prefix(directory, step)
         seen, since = step, time.monotonic()
+
+
+def _nothing_comes(directory: str, since: float, patience: float) -> bool:
+    """Whether to wait no longer for a checkpoint that was awaited since a time of the monotonic clock."""
+    waited = time.monotonic() - since
+    if waited < patience:
+        return False
+    training = is_in_use(directory)
+    return waited >= _PATIENCE_WITHOUT_LOCKS if training is None else not training
 
 
 def is_still_whole(prefix: str) -> bool:
