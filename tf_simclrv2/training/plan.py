@@ -181,16 +181,20 @@ def refuse_uneven_batches(config: ExperimentConfig, replicas: int) -> None:
     Raises:
         ConfigError: They cannot.
     """
-    training, evaluates = config.training, config.run.mode == "eval"
-    trained = {"train_batch_size": training.train_batch_size, "microbatch_size": training.microbatch_size}
-    batches = {} if evaluates else trained
-    for name, batch in {**batches, "eval_batch_size": config.evaluation.eval_batch_size}.items():
+    batches = {"eval_batch_size": config.evaluation.eval_batch_size}
+    trains, training = config.run.mode != "eval", config.training
+    if trains:
+        batches |= {
+            "train_batch_size": training.train_batch_size,
+            "microbatch_size": training.microbatch_size,
+        }
+    for name, batch in batches.items():
         if batch % replicas:
             raise ConfigError(
                 f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
                 f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
             )
-    if config.labeled_batch_size and not evaluates:
+    if trains and config.labeled_batch_size:
         _refuse_uneven_labeled_batch(config, replicas)
 
 
