@@ -200,7 +200,7 @@ def test_what_cannot_be_done_is_one_sentence(model_dir, pictures, tmp_path, chan
 
 def test_a_list_that_is_wrong(model_dir, pictures, tmp_path):
     for text, message in {
-        "train/red/nobody.png\n": "nobody.png', which does not exist",
+        "train/red/nobody.png\n": "nobody.png', which is not a file",
         "\n": "names no images",
         "train/red/1.png\ntrain/red/1.png\n": "train/red/1.png' 2 times; name each image once",
         "train/red/1.png\n./train//red/1.png\n": "train/red/1.png' 2 times",

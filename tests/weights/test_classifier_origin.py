@@ -295,9 +295,7 @@ def test_teachers_resumed_runs_and_exports_keep_theirs(tmp_path, digits):
     assert "resuming from step 2 of 3" in lines
     begun = run.task.network.supervised_head.kernel.numpy()
     assert 0 < np.abs(resumed.task.network.supervised_head.kernel.numpy() - begun).max() < 0.1
-    tuned = dataclasses.replace(
-        config, run=dataclasses.replace(config.run, model_dir=str(tmp_path / "tuned"))
-    )
+    tuned = config_for(tmp_path / "tuned", train_mode="finetune", ft_proj_selector=0, train_steps=2)
     tuned = dataclasses.replace(tuned, run=dataclasses.replace(tuned.run, checkpoint=str(tmp_path / "run")))
     lines = Lines()
     started = Run(tuned, say=lines).task.network
