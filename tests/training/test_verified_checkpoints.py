@@ -201,6 +201,13 @@ def test_where_there_are_no_locks_following_lasts_longer(saved, monkeypatch):
     assert time.monotonic() - begin >= 4
 
 
+def test_the_wait_that_was_in_vain_is_the_one_that_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("tf_simclrv2.training.model_dir.verified_checkpoints.is_in_use", lambda _: None)
+    monkeypatch.setattr("tf_simclrv2.training.model_dir.verified_checkpoints._PATIENCE_WITHOUT_LOCKS", 2.0)
+    with pytest.raises(CheckpointError, match="none appeared within 2 s"):
+        wait_for_checkpoint(str(tmp_path), patience=0.1)
+
+
 def test_following_ends_at_a_damaged_one(saved):
     data_of(saved, 3).write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"ckpt-3 is damaged .*resume its training"):

@@ -21,7 +21,7 @@ from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.files import read_json, write_json
 from tf_simclrv2.interruption import heard_at_once
 from tf_simclrv2.progress import Say
-from tf_simclrv2.training.model_dir.verified_checkpoints import newest_checkpoint
+from tf_simclrv2.weights.checkpoint_reader import newest_checkpoint
 
 RECORD = "auto.json"
 # Seconds that a stage has to save, after its time is up, before it is ended as it stands.

@@ -70,7 +70,7 @@ def _run() -> None:
 
 def _last_line(run: RunConfig) -> str:
     """What Ctrl-C leaves, except between the first and the last step of training."""
-    from tf_simclrv2.training.model_dir.verified_checkpoints import newest_checkpoint
+    from tf_simclrv2.weights.checkpoint_reader import newest_checkpoint
 
     newest = newest_checkpoint(run.model_dir) if run.model_dir else None
     if FLAGS.doctor or run.mode == "eval" or newest is None:

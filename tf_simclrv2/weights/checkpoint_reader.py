@@ -60,14 +60,19 @@ def _newest(directory: str) -> str | None:
 
     What is on disk counts, not the state file, which may be lost or outdated.
     """
-    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
-    steps = [int(found[1]) for name in names if (found := _OWN_INDEX.fullmatch(name))]
-    if steps:
-        return os.path.join(directory, f"ckpt-{max(steps)}")
+    if own := newest_checkpoint(directory):
+        return own
     state = tf.train.get_checkpoint_state(directory)
     prefix = state and state.model_checkpoint_path
     # TensorFlow 1 once wrote checkpoints of a single file.
     return prefix if prefix and any(map(tf.io.gfile.exists, (f"{prefix}.index", prefix))) else None
+
+
+def newest_checkpoint(directory: str) -> str | None:
+    """Returns the prefix of this package's newest checkpoint that was saved to its end; None without one."""
+    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    steps = [int(found[1]) for name in names if (found := _OWN_INDEX.fullmatch(name))]
+    return os.path.join(directory, f"ckpt-{max(steps)}") if steps else None
 
 
 class CheckpointReader:

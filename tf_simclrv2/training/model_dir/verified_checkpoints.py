@@ -7,6 +7,7 @@ counts, not the small state file `checkpoint`, which may be lost, damaged or out
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import time
@@ -53,12 +54,6 @@ def checkpoint_files(prefix: str) -> list[str]:
     """Returns the ends of the names of a checkpoint's files, such as `index`."""
     directory, name = os.path.split(prefix)
     return _files(directory).get(int(name.removeprefix("ckpt-")), [])
-
-
-def newest_checkpoint(directory: str) -> str | None:
-    """Returns the prefix of the newest checkpoint that was saved to its end; None without one."""
-    step = max(_saved_steps(directory), default=None)
-    return None if step is None else _prefix(directory, step)
 
 
 def where_to_resume(directory: str) -> str:
@@ -155,7 +150,8 @@ def wait_for_checkpoint(directory: str, patience: float) -> None:
 
     Args:
         directory: A model_dir.
-        patience: Seconds to wait while no program trains there.
+        patience: Seconds to wait while no program trains there. Where there are no locks, so that nobody
+            knows, it waits an hour.
 
     Raises:
         CheckpointError: There is no such directory, or no checkpoint came.
@@ -168,8 +164,8 @@ def wait_for_checkpoint(directory: str, patience: float) -> None:
     while not _saved_steps(directory):
         if _nothing_comes(directory, since, patience):
             raise CheckpointError(
-                f"there is no checkpoint in model_dir {directory!r}, and none appeared within {patience:g} "
-                "s; start its training first."
+                f"there is no checkpoint in model_dir {directory!r}, and none appeared within "
+                f"{_patience(directory, patience):g} s; start its training first."
             )
         time.sleep(_POLL)
 
@@ -179,8 +175,7 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
 
     Args:
         directory: A model_dir.
-        patience: Seconds to wait for the next while no program trains there. Where there are no locks, so
-            that nobody knows, it waits an hour.
+        patience: Seconds to wait for the next while no program trains there; an hour without locks.
 
     Yields:
         Prefixes that can be read.
@@ -203,10 +198,15 @@ def new_checkpoints(directory: str, patience: float) -> Iterator[str]:
 def _nothing_comes(directory: str, since: float, patience: float) -> bool:
     """Whether to wait no longer for a checkpoint that was awaited since a time of the monotonic clock."""
     waited = time.monotonic() - since
-    if waited < patience:
-        return False
+    return waited >= patience and waited >= _patience(directory, patience)
+
+
+def _patience(directory: str, patience: float) -> float:
+    """How many seconds to wait, by whether a program trains there."""
     training = is_in_use(directory)
-    return waited >= _PATIENCE_WITHOUT_LOCKS if training is None else not training
+    if training is None:
+        return _PATIENCE_WITHOUT_LOCKS
+    return math.inf if training else patience
 
 
 def is_still_whole(prefix: str) -> bool:
