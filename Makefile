@@ -24,6 +24,8 @@ KILL_SEED ?= 1
 
 python := .venv/bin/python
 installed := .venv/.installed
+check_python = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+  { echo "requirements.lock is for Python 3.11 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -56,23 +58,25 @@ coverage: $(installed) browser  ## Run the tests and report how much of the libr
 	$(python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov=tf_simclrv2 --cov-report=term $(TESTS)
 
 # TensorFlow for TPUs puts its files where tensorflow does, so whatever asks for tensorflow is installed without asking.
-.venv-tpu/.installed: requirements.lock setup.py
+.venv-tpu/.installed-$(LIBTPU): requirements.lock setup.py
+	@$(check_python)
 	@echo "Installing requirements.lock into .venv-tpu, with TensorFlow for TPUs: takes a few minutes and 4 GB on disk."
 	@$(PYTHON) -m venv .venv-tpu
 	@sed 's/^tensorflow==/tensorflow-tpu==/' requirements.lock >.venv-tpu/requirements.txt
 	@.venv-tpu/bin/pip install --quiet --disable-pip-version-check --no-deps -r .venv-tpu/requirements.txt libtpu==$(LIBTPU)
 	@.venv-tpu/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@rm -f .venv-tpu/.installed* && touch $@
 
-install-tpu: .venv-tpu/.installed  ## Make .venv-tpu, for a TPU VM (docs/tpu.md)
+install-tpu: .venv-tpu/.installed-$(LIBTPU)  ## Make .venv-tpu, for a TPU VM (docs/tpu.md)
 
 # Without TPU_SKIP_MDS_QUERY, libtpu waits for the metadata server of a TPU VM.
-test-install-tpu: .venv-tpu/.installed  ## Run some of the tests with TensorFlow for TPUs, on the CPU
+test-install-tpu: .venv-tpu/.installed-$(LIBTPU)  ## Run some of the tests with TensorFlow for TPUs, on the CPU
 	.venv-tpu/bin/python -c 'from importlib.metadata import version; version("tensorflow-tpu")'
 	TPU_SKIP_MDS_QUERY=1 .venv-tpu/bin/python -m pytest -n $(WORKERS) --dist loadfile --durations=20 $(TPU_TESTS)
 
 .build/rehearsal/.installed: requirements.lock requirements-rehearsal.lock setup.py
 	@echo "Installing requirements.lock, JAX and the TPU's compiler into .build/rehearsal: takes a few minutes and 4.5 GB on disk."
+	@$(check_python)
 	@$(PYTHON) -m venv .build/rehearsal
 	@.build/rehearsal/bin/pip install --quiet --disable-pip-version-check -r requirements.lock -r requirements-rehearsal.lock
 	@.build/rehearsal/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -115,13 +119,12 @@ format: $(installed)  ## Format the code and apply the safe fixes
 bench: $(installed)  ## Measure everything, into runs/bench (one program: make bench BENCHMARK=NAME; options: BENCH_ARGS=)
 	$(python) benchmarks/$(BENCHMARK).py $(BENCH_ARGS)
 
-clean:  ## Remove .venv, caches and the output of packaging; runs/ stays
-	rm -rf .venv .build dist *.egg-info .pytest_cache .ruff_cache .coverage
+clean:  ## Remove .venv, .venv-tpu, caches and the output of packaging; runs/ stays
+	rm -rf .venv .venv-tpu .build dist *.egg-info .pytest_cache .ruff_cache .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(installed): requirements.lock setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "requirements.lock is for Python 3.11 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
+	@$(check_python)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is missing: apt-get install python3-venv, or make PYTHON=another"; exit 1; }
 	@echo "Installing TensorFlow and the rest of requirements.lock into .venv: takes a few minutes and 3.7 GB on disk."

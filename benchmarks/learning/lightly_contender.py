@@ -1,18 +1,20 @@
 """lightly's SimCLR as a contender of `learning_with_peers.py`; a program without TensorFlow.
 
-    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT
+    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT [--zero_init_residual]
 
 Its transform, loss, head, LARS and schedule, put together as its benchmark of SimCLR does, with the
-ResNet of torchvision.
+ResNet of torchvision; with the option, its residual blocks begin with a last scale of zero, as those of
+the other contenders do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports] # in the extra `bench`, not in the lock
@@ -55,13 +57,16 @@ class Lightly:
         settings: What to train.
         folder: Holds `images.npz`.
         seed: Of weights and views.
+        zero_init_residual: Whether the last scale of each residual block begins at zero.
     """
 
-    def __init__(self, settings: Settings, folder: pathlib.Path, seed: int) -> None:
+    def __init__(
+        self, settings: Settings, folder: pathlib.Path, seed: int, zero_init_residual: bool = False
+    ) -> None:
         torch.manual_seed(seed)
         self._settings = settings
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone = self._placed(backbone(settings))
+        self._backbone = self._placed(backbone(settings, zero_init_residual))
         head = SimCLRProjectionHead(512, 512, settings.out_dim, num_layers=settings.head_layers)
         self._head = self._placed(head)
         self._loss = NTXentLoss(temperature=settings.temperature)
@@ -87,7 +92,7 @@ class Lightly:
         )
         # Next to a GPU a worker for each core; one core has nothing to gain from another process.
         cores = len(os.sched_getaffinity(0))
-        self._loader = DataLoader(
+        loader = DataLoader(
             Pictures(images, transform),
             settings.batch_size,
             shuffle=True,
@@ -96,16 +101,15 @@ class Lightly:
             persistent_workers=cores > 1,
             pin_memory=self._device.type == "cuda",
         )
+        self._views = itertools.chain.from_iterable(itertools.repeat(loader))
 
-    def epochs(self) -> Iterator[None]:
-        """Trains an epoch before each turn."""
-        while True:
-            self._backbone.train()
-            for views in self._loader:
-                self._step(torch.cat(views).to(self._device, memory_format=torch.channels_last))
-            if self._device.type == "cuda":
-                torch.cuda.synchronize()
-            yield
+    def train(self, steps: int) -> None:
+        """Goes on for some steps."""
+        self._backbone.train()
+        for _ in range(steps):
+            self._step(torch.cat(next(self._views)).to(self._device, memory_format=torch.channels_last))
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """The encoder's output."""
@@ -133,11 +137,11 @@ class Lightly:
         return module.to(self._device, memory_format=torch.channels_last)
 
 
-def backbone(settings: Settings) -> nn.Module:
+def backbone(settings: Settings, zero_init_residual: bool) -> nn.Module:
     """ResNet-18 of torchvision without its classifier; up to 32 pixels, with a stem for small images."""
     if settings.depth != 18:
         raise ValueError(f"depth is {settings.depth}; only 18 is set up for lightly.")
-    network = torchvision.models.resnet18()
+    network = torchvision.models.resnet18(zero_init_residual=zero_init_residual)
     network.fc = nn.Identity()
     if settings.image_size <= 32:
         network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -146,4 +150,4 @@ def backbone(settings: Settings) -> nn.Module:
 
 
 if __name__ == "__main__":
-    run(Lightly)
+    run(functools.partial(Lightly, zero_init_residual="--zero_init_residual" in sys.argv))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -46,7 +45,6 @@ class Ours:
 
     def __init__(self, settings: Settings, folder: pathlib.Path, seed: int) -> None:
         keras.utils.set_random_seed(seed)
-        self._settings = settings
         data = DataConfig(
             dataset="image_folder",
             data_dir=str(folder / "images"),
@@ -70,23 +68,20 @@ class Ours:
             ),
         )
         options = BatchOptions(image_size=settings.image_size, batch_size=settings.batch_size, seed=seed)
-        self._batches = pretraining_batches(load_source(data, "train"), data, options)
+        self._batches = iter(pretraining_batches(load_source(data, "train"), data, options))
         keras.mixed_precision.set_global_policy(settings.precision)
         self._task = Pretraining(config)
         total = settings.steps_per_epoch * settings.epochs
         rate = WarmupCosine(settings.learning_rate, total, settings.steps_per_epoch * settings.warmup_epochs)
         self._task.compile(LARS(rate, momentum=settings.momentum, weight_decay=settings.weight_decay))
+        self._step = tf.function(compiled(self._task.train_step, self._task.compile_mode), autograph=False)
         self._features = tf.function(self._encode, autograph=False)
 
-    def epochs(self) -> Iterator[None]:
-        """Trains an epoch before each turn."""
-        step = tf.function(compiled(self._task.train_step, self._task.compile_mode), autograph=False)
-        batches = iter(self._batches)
-        while True:
-            for _ in range(self._settings.steps_per_epoch):
-                loss = step(next(batches))["total_loss"]
-            loss.numpy()
-            yield
+    def train(self, steps: int) -> None:
+        """Goes on for some steps."""
+        for _ in range(steps):
+            loss = self._step(next(self._batches))["total_loss"]
+        loss.numpy()
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """The encoder's output."""

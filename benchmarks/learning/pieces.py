@@ -23,6 +23,7 @@ NEEDS = {
     "ours": ["tf_simclrv2"],
     "published": ["tensorflow", "tf_keras"],
     "lightly": ["lightly", "torch", "torchvision"],
+    "lightly_zero": ["lightly", "torch", "torchvision"],
 }
 
 
@@ -74,7 +75,9 @@ def programs(published: str | None, published_python: str, torch_python: str) ->
     found = [Program("ours", sys.executable, "ours.py")]
     if published is not None:
         found.append(Program("published", published_python, "published_contender.py", (published,)))
-    return [*found, Program("lightly", torch_python, "lightly_contender.py")]
+    file = "lightly_contender.py"
+    zero = Program("lightly_zero", torch_python, file, ("--zero_init_residual",))
+    return [*found, zero, Program("lightly", torch_python, file)]
 
 
 Measured = ResultsFile[Settings]
@@ -110,7 +113,7 @@ def measure_piece(program: Program, seed: int, folder: pathlib.Path, settings: S
         settings: What is in `settings.json`.
 
     Returns:
-        For each measured epoch its `epoch`, `seconds`, `linear` and `neighbors`.
+        For each measurement its `epoch`, which may be a part of one, `seconds`, `linear` and `neighbors`.
     """
     output = folder / f"{program.name}_{seed}"
     shutil.rmtree(output, ignore_errors=True)
@@ -122,8 +125,8 @@ def measure_piece(program: Program, seed: int, folder: pathlib.Path, settings: S
     with np.load(folder / "images.npz") as file:
         train, test = file["train_labels"][: settings.probe_images], file["test_labels"]
     rows = []
-    for epoch, spent in seconds.items():
-        with np.load(output / f"features_{epoch}.npz") as features:
-            rows.append({"epoch": int(epoch), "seconds": spent, **judge(dict(features), train, test)})
+    for epochs, spent in seconds.items():
+        with np.load(output / f"features_{epochs}.npz") as features:
+            rows.append({"epoch": float(epochs), "seconds": spent, **judge(dict(features), train, test)})
     shutil.rmtree(output)
     return rows

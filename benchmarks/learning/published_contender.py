@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import pathlib
 import sys
-from collections.abc import Iterator
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
@@ -33,7 +32,7 @@ class Published:
     Args:
         settings: What to train; always in float32.
         folder: Holds `images.npz`.
-        seed: Of weights and views.
+        seed: Of weights.
     """
 
     def __init__(self, settings: Settings, folder: pathlib.Path, seed: int) -> None:
@@ -61,20 +60,20 @@ class Published:
         with np.load(folder / "images.npz") as file:
             images = np.repeat(file["train_images"][..., None], 3, axis=-1)
         self._network, self._step = pretraining(strategy, CLASSES, len(images))
-        self._stream = self._views(images)
         with strategy.scope():  # Features are asked for before the first step, which else would build it.
             self._network(tf.zeros([2, settings.image_size, settings.image_size, 3]), training=False)
         self._features = tf.function(self._encode)
+        # As in its run.py, which sets no seed: under one, operations in the branches of both views would draw
+        # the same numbers, so that both would have the same color jitter.
+        tf.random.set_seed(None)
+        self._views = iter(self._stream(images))
 
-    def epochs(self) -> Iterator[None]:
-        """Trains an epoch before each turn."""
+    def train(self, steps: int) -> None:
+        """Goes on for some steps."""
         labels = tf.one_hot(tf.zeros([self._settings.batch_size], tf.int32), CLASSES)
-        views = iter(self._stream)
-        while True:
-            for _ in range(self._settings.steps_per_epoch):
-                loss = self._step(next(views), labels)
-            loss.numpy()
-            yield
+        for _ in range(steps):
+            loss = self._step(next(self._views), labels)
+        loss.numpy()
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """The encoder's output."""
@@ -83,7 +82,7 @@ class Published:
     def _encode(self, images: tf.Tensor) -> tf.Tensor:
         return self._network.resnet_model(tf.cast(images, tf.float32) / 255.0, training=False)
 
-    def _views(self, images: np.ndarray) -> tf.data.Dataset:
+    def _stream(self, images: np.ndarray) -> tf.data.Dataset:
         import data_util  # pyright: ignore[reportMissingImports] # in the checkout
 
         side, strength = self._settings.image_size, self._settings.color_jitter_strength

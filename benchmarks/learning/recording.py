@@ -9,7 +9,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -25,8 +25,8 @@ FEATURE_BATCH = 250
 class Contender(Protocol):
     """A program that learns."""
 
-    def epochs(self) -> Iterator[None]:
-        """Trains an epoch before each turn."""
+    def train(self, steps: int) -> None:
+        """Goes on for some steps, and waits until they are done."""
         ...
 
     def features(self, images: np.ndarray) -> np.ndarray:
@@ -41,7 +41,7 @@ def resize_gray(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def record(contender: Contender, settings: Settings, images_file: pathlib.Path, folder: pathlib.Path) -> None:
-    """Trains, and writes FOLDER/features_EPOCH.npz and, at the end, the seconds to each in FOLDER/times.json.
+    """Trains, and writes FOLDER/features_EPOCHS.npz and, at the end, seconds to each in FOLDER/times.json.
 
     Only training counts: not the start of the process, and not the writing of features.
     """
@@ -50,24 +50,23 @@ def record(contender: Contender, settings: Settings, images_file: pathlib.Path, 
             "train": resize_gray(file["train_images"][: settings.probe_images], settings.image_size),
             "test": resize_gray(file["test_images"], settings.image_size),
         }
-    seconds = {0: 0.0}
-    write_features(contender, probed, folder, 0)
-    epochs = contender.epochs()
-    spent = 0.0
-    for epoch in range(1, settings.epochs + 1):
+    seconds: dict[float, float] = {}
+    done, spent = 0, 0.0
+    for epochs in settings.measured:
+        steps = round(epochs * settings.steps_per_epoch) - done
         start = time.perf_counter()
-        next(epochs)
+        if steps:
+            contender.train(steps)
         spent += time.perf_counter() - start
-        if epoch in settings.measured:
-            seconds[epoch] = spent
-            write_features(contender, probed, folder, epoch)
+        done, seconds[epochs] = done + steps, spent
+        write_features(contender, probed, folder, epochs)
     (folder / TIMES).write_text(json.dumps(seconds) + "\n")
 
 
 def write_features(
-    contender: Contender, probed: dict[str, np.ndarray], folder: pathlib.Path, epoch: int
+    contender: Contender, probed: dict[str, np.ndarray], folder: pathlib.Path, epochs: float
 ) -> None:
-    """Writes the features of both splits after an epoch."""
+    """Writes the features of both splits after so many epochs."""
     features = {
         split: np.concatenate(
             [
@@ -77,7 +76,7 @@ def write_features(
         )
         for split, images in probed.items()
     }
-    np.savez(folder / f"features_{epoch}.npz", **features)  # pyright: ignore[reportArgumentType]
+    np.savez(folder / f"features_{epochs}.npz", **features)  # pyright: ignore[reportArgumentType]
 
 
 def run(make: Callable[[Settings, pathlib.Path, int], Contender]) -> None:

@@ -18,7 +18,7 @@ class Settings:
         head_layers: Dense layers of the projection head, each with batch norm.
         out_dim: Width of the last one.
         epochs: Of pretraining.
-        measured: After which of them features are written; 0 is before the first step.
+        measured: After how many of them features are written; 0 is before the first step.
         batch_size: Images per step.
         temperature: Of NT-Xent.
         learning_rate: Of LARS, at its peak.
@@ -39,7 +39,7 @@ class Settings:
     head_layers: int = 3
     out_dim: int = 128
     epochs: int = 6
-    measured: tuple[int, ...] = (0, 1, 2, 3, 4, 6)
+    measured: tuple[float, ...] = (0, 0.125, 0.25, 0.5, 1, 2, 4, 6)
     batch_size: int = 64
     temperature: float = 0.5
     learning_rate: float = 0.6

@@ -139,7 +139,7 @@ def test_pieces_run_on_cores_of_their_own(folder, fake, tmp_path, capsys):
 
 
 def test_who_is_not_installed_is_left_out_with_a_line(tmp_path):
-    ours, published, lightly = programs("tf2", str(tmp_path / "python"), sys.executable)
+    ours, published, zero, lightly = programs("tf2", str(tmp_path / "python"), sys.executable)
     assert ours.why_missing() is None
     assert str(published.why_missing()).startswith(
         f"published is left out: {tmp_path / 'python'} does not run"
@@ -147,7 +147,9 @@ def test_who_is_not_installed_is_left_out_with_a_line(tmp_path):
     without = dataclasses.replace(lightly, python=sys.executable)
     missing = without.why_missing()
     assert missing is None or missing.startswith("lightly is left out: ")
-    assert [one.name for one in programs(None, "python", "python")] == ["ours", "lightly"]
+    assert [one.name for one in programs(None, "python", "python")] == ["ours", "lightly_zero", "lightly"]
+    assert zero.command(tmp_path, 1, tmp_path)[-1] == "--zero_init_residual"
+    assert lightly.command(tmp_path, 1, tmp_path) == zero.command(tmp_path, 1, tmp_path)[:-1]
 
 
 def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
@@ -160,10 +162,10 @@ def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
     assert lines[3] == "| lightly | 1 | 81.0 | 71.0 | 79.0, 69.0 | 60 |"
     # Of ours: half way, and a quarter of the way, from minute 1 to 2.
     assert page.times_table(measured).splitlines() == [
-        "| minutes to a linear probe of | 80% | 82% |",
-        "|---|---|---|",
-        "| this package | 1.4 | 1.9 |",
-        "| lightly | 1.9 | - |",
+        "| minutes to a linear probe of | 65% | 70% | 72% | 74% | 76% | 78% | 80% | 82% |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| this package | 0.8 | 0.9 | 0.9 | 0.9 | 1.0 | 1.0 | 1.4 | 1.9 |",
+        "| lightly | untrained | untrained | untrained | untrained | untrained | untrained | 1.9 | - |",
     ]
     assert page.measured_part(measured).startswith("Measured on a machine and on another. this package: none")
     lines = page.draw(measured).axes[0].get_lines()
@@ -173,10 +175,10 @@ def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
 
 def test_no_times_are_compared_where_nobody_beats_an_untrained_network(tmp_path):
     measured = Measured(tmp_path / "learning.json", TINY)
-    measured.add("ours/0", piece(0.1, 0.78, 0.82))
+    measured.add("ours/0", piece(0.1, 0.3, 0.64))
     measured.add("lightly/0", piece(0.83, 0.7, 0.81))
     said = page.times_table(measured)
-    assert "too short to compare times" in said and "untrained network, 83.0 %" in said
+    assert "too short to compare times" in said and "65% or is above that of its own untrained" in said
 
 
 def test_ours_learns_as_a_contender(folder, tmp_path):

@@ -6,7 +6,8 @@ import os
 from tests.small_network import small_network as small_network
 
 NEED_COMPILER = ["test_compiler.py", "test_numerics.py"]
-collect_ignore = [] if importlib.util.find_spec("libtpu") else NEED_COMPILER
+_INSTALLED = all(importlib.util.find_spec(name) for name in ("jax", "libtpu"))
+collect_ignore = [] if _INSTALLED else NEED_COMPILER
 
 # As many CPUs as cores that are compared; JAX reads it when it starts.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"

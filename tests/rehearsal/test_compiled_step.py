@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import subprocess
+import sys
+import time
 
 import keras
+import psutil
 import pytest
 import tensorflow as tf
 
@@ -40,6 +45,7 @@ def test_a_program_that_is_too_large(error: str, used: float) -> None:
     step = _step({"error": error}, V5E)
     assert not step.fits
     assert (step.used, step.limit) == (pytest.approx(used * GIB), 15.75 * GIB)
+    assert step.counts_all == ("temporaries" not in error)
 
 
 def test_another_memory_than_the_devices_is_another_reason() -> None:
@@ -116,8 +122,81 @@ def test_the_compilers_own_settings_belong_to_a_result(
 
 def test_a_cache_that_is_no_directory_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"rehearsal_cache is .*file', which cannot be a directory"):
+    with pytest.raises(ConfigError, match=r"rehearsal_cache is .*file', which cannot be written"):
         make_cache(str(tmp_path / "file"))
+
+
+def test_a_cache_of_another_machine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'gs://bucket/cache', but must be a directory of this machine"):
+        make_cache("gs://bucket/cache")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"arguments": 1}', "\0\0"])
+def test_a_damaged_result_is_compiled_again(
+    content: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_step, "_NEEDED", ())
+    monkeypatch.setattr(compiled_step, "_in_a_process", lambda *_: {"error": "Used 2G of 1G hbm"})
+    first = compile_step("module", V5E, str(tmp_path))
+    [file] = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_text(content)
+    assert compile_step("module", V5E, str(tmp_path)) == first
+    assert file.read_bytes() == whole
+
+
+def _compiler_that(program: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "compiler.py").write_text(program)
+    monkeypatch.setattr(compiled_step.compiler_process, "__file__", str(tmp_path / "compiler.py"))
+
+
+def test_a_compiler_that_is_killed_ran_out_of_memory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _compiler_that("import os; os.kill(os.getpid(), 9)", tmp_path, monkeypatch)
+    with pytest.raises(RunError, match="was killed, probably because this machine ran out of memory"):
+        compiled_step._in_a_process("module", V5E, 0.0)
+
+
+def test_a_compiler_that_crashes_is_quoted(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _compiler_that("raise SystemExit('no such thing')", tmp_path, monkeypatch)
+    with pytest.raises(RunError, match=r"ended with code 1 \(no such thing\)"):
+        compiled_step._in_a_process("module", V5E, 0.0)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_the_compiler_ends_with_the_program_that_started_it(tmp_path: pathlib.Path) -> None:
+    """Also where that is killed, and can end nothing itself."""
+    child = (
+        "from tf_simclrv2.rehearsal.compiler_process import end_with_parent as e; e(); print(1, flush=True)"
+    )
+    (tmp_path / "child.py").write_text(f"import time; {child}; time.sleep(600)")
+    parent = (
+        "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); p.wait()"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", parent, sys.executable, str(tmp_path / "child.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert started.stdout is not None
+    pid = int(started.stdout.readline())
+    assert started.stdout.readline() == "1\n"
+    child_process = psutil.Process(pid)
+    started.kill()
+    for _ in range(300):
+        if _has_ended(child_process):
+            return
+        time.sleep(0.1)
+    child_process.kill()
+    pytest.fail("the compiler goes on")
 
 
 # Two matrices of 8 KiB are multiplied and kept in the core, and a loop writes 256 bytes.

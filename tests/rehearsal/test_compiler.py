@@ -27,14 +27,15 @@ def _quickly(tpu: str, folder: pathlib.Path) -> RehearsalConfig:
     return RehearsalConfig(tpu, 10, "quick", str(folder))
 
 
-@pytest.mark.parametrize("tpu", ["v3-8", "v4-8", "v5e-8", "v6e-8"])
+@pytest.mark.parametrize("tpu", ["v2-8", "v3-8", "v4-8", "v5e-8", "v5p-16", "v6e-8"])
 def test_a_step_compiles_for_every_generation(tpu: str, tmp_path: pathlib.Path) -> None:
     found = rehearse(
         _stage("finetune").config("mixed_bfloat16"),
         _quickly(tpu, tmp_path),
     )
     assert found.step.fits and found.largest_batch is None
-    assert found.step.all_reduces > 1 and found.lower_bound > 0
+    assert found.step.all_reduces > 1
+    assert found.least_seconds is not None and found.least_seconds > 0
     assert "fits            yes" in printout(found)
 
 

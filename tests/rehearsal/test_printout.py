@@ -41,11 +41,35 @@ def test_a_step_that_fits() -> None:
 def test_of_a_step_that_does_not_fit_the_largest_is_described() -> None:
     found = _rehearsal(step=TOO_LARGE, largest_batch=64, largest_step=FITS)
     text = printout(found)
-    assert "fits            no; 64 images per core do (512 in all)" in text
+    assert "fits            no; 64 images per core do (--train_batch_size=512)\n" in text
     assert "20.00 of 15.75 GiB per core\nwith 64 images per core\n" in text
     assert "8.00 of 15.75 GiB per core: 1.00 arguments" in text
     assert "at most 1,024 images/s" in text
     assert as_json(found)["least_seconds"] == pytest.approx(0.5)
+
+
+def test_a_smaller_batch_comes_with_the_flags_that_were_compiled() -> None:
+    """The micro-batch shrinks with the batch, so a batch alone would not fit."""
+    config = _rehearsal().config
+    training = dataclasses.replace(config.training, microbatch_size=256)
+    config = dataclasses.replace(config, training=training)
+    found = _rehearsal(config=config, step=TOO_LARGE, largest_batch=64, largest_step=FITS)
+    assert "64 images per core do (--train_batch_size=512 --microbatch_size=128)\n" in printout(found)
+    assert as_json(found)["largest_flags"] == {"train_batch_size": 512, "microbatch_size": 128}
+    assert as_json(found)["parts_of_a_batch"] == 4
+
+
+def test_of_some_programs_only_the_temporaries_are_known() -> None:
+    step = dataclasses.replace(TOO_LARGE, counts_all=False)
+    assert "memory          at least 20.00 of 15.75 GiB per core" in printout(
+        _rehearsal(step=step, largest_batch=0)
+    )
+
+
+def test_what_was_rehearsed_is_in_the_json() -> None:
+    run = as_json(_rehearsal())["run"]
+    assert (run["stage"], run["resnet_depth"], run["batch_size"]) == ("pretrain", 18, 1024)
+    assert set(as_json(_rehearsal())["compiler"]) == {"jax", "libtpu"}
 
 
 def test_where_nothing_fits_nothing_more_is_said() -> None:
@@ -71,5 +95,7 @@ def test_a_quick_program_that_nearly_fills_the_memory_is_doubted() -> None:
     assert "yes, but nearly fills the memory; rehearse it with --effort=full" in printout(
         _rehearsal(effort="quick", step=full)
     )
+    smaller = {"step": TOO_LARGE, "largest_batch": 64, "largest_step": full}
+    assert "(--train_batch_size=512), but nearly fills" in printout(_rehearsal(effort="quick", **smaller))
     for changes in ({"effort": "quick"}, {"step": full}):
         assert "nearly" not in printout(_rehearsal(**changes))

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES
 from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, RunConfig
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.rehearsal import compiled_step
 from tf_simclrv2.rehearsal import rehearse as rehearse_module
 from tf_simclrv2.rehearsal.compiled_step import CompiledStep
@@ -58,6 +58,24 @@ def test_a_curve_is_followed_as_far_as_the_attempts_reach() -> None:
     assert found is not None and found[1].fits
     assert found[0] >= 0.8 * (900 / 0.002) ** 0.5
     assert len(tried) <= 1 + ATTEMPTS
+
+
+def test_a_plateau_is_climbed() -> None:
+    """A compiler that is short of memory computes twice, so that the memory hardly grows until it jumps."""
+
+    def used(images: int) -> float:
+        return 12 * images if images <= 70 else 850 - images / 50 if images <= 104 else 11.7 * images
+
+    compiled, tried = _compiler(used)
+    found = largest_that_fits(compiled, 128, compiled(128))
+    assert found is not None and found[1].fits and 96 <= found[0] <= 104
+    assert len(tried) <= 1 + ATTEMPTS
+
+
+def test_fewer_than_8_are_tried_where_8_do_not_fit() -> None:
+    compiled, _ = _compiler(lambda images: 250 * images)
+    found = largest_that_fits(compiled, 64, compiled(64))
+    assert found is not None and found[0] == 4
 
 
 @pytest.mark.parametrize("asked", [8, 16, 512])
@@ -131,6 +149,17 @@ def test_weights_are_gone_when_the_program_is_compiled(
     monkeypatch.setattr(rehearse_module, "run_step", run_step)
     monkeypatch.setattr(rehearse_module, "compile_step", compile_step)
     rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=str(tmp_path)))
+
+
+def test_memory_that_runs_out_while_tracing_is_one_sentence(
+    compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    def run_step(*_) -> RunStep:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]")
+
+    monkeypatch.setattr(rehearse_module, "run_step", run_step)
+    with pytest.raises(RunError, match="memory"):
+        rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=str(tmp_path)))
 
 
 @pytest.fixture

@@ -54,10 +54,15 @@ def _rehearse() -> None:
 
 def _adopted(asked: ExperimentConfig) -> ExperimentConfig:
     """Takes over what the checkpoint says, if it is here."""
+    import tensorflow as tf
+
     from tf_simclrv2.training.model_dir.adoption import adopt
 
     try:
         return adopt(asked, explicit_fields(), say_at_once)
     except CheckpointError as error:
-        say_at_once(f"the flags alone describe the network: {error}")
-        return asked
+        reason = str(error)
+    except tf.errors.OpError as error:  # Such as a bucket that this machine may not read.
+        reason = f"what it begins with cannot be read ({error.message})"
+    say_at_once(f"the flags alone describe the network: {reason}")
+    return asked

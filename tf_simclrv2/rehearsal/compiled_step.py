@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,8 @@ _TOO_LARGE = (
 # Where each operation of StableHLO comes from, and the functions in it.
 _PLACES = re.compile(r"^#loc.*\n|\s*loc\((?:#loc\d*|\"[^\"]*\"(?:\(#loc\d*\))?)\)", re.MULTILINE)
 _FUNCTIONS = re.compile(r"(?<!custom_call )@[\w.$]+")
+_OF_TEMPORARIES = _TOO_LARGE[1]
+_NUMBERS = ("arguments", "temporaries", "code", "flops", "accessed", "all_reduces", "all_reduced", "seconds")
 _UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 # What is cached is what the compiler says in this format, and depends on these variables.
 _FORMAT = "2"
@@ -55,6 +58,8 @@ class CompiledStep:
         all_reduces: Sums over all cores in a step.
         all_reduced: Bytes of a core in these sums.
         seconds: How long compiling took.
+        counts_all: Whether `used` is everything. Of some programs that do not fit, the compiler names the
+            temporaries alone.
     """
 
     fits: bool
@@ -68,6 +73,7 @@ class CompiledStep:
     all_reduces: int = 0
     all_reduced: float = 0.0
     seconds: float = 0.0
+    counts_all: bool = True
 
 
 def refuse_without_compiler() -> None:
@@ -88,13 +94,18 @@ def make_cache(path: str) -> None:
     """Makes the directory in which results are kept.
 
     Raises:
-        ConfigError: It cannot be made.
+        ConfigError: It cannot be made, or nothing can be written there.
     """
+    if "://" in path:
+        raise ConfigError(
+            f"rehearsal_cache is {path!r}, but must be a directory of this machine; pass another."
+        )
     try:
         os.makedirs(path, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=path).cleanup()
     except OSError as error:
         raise ConfigError(
-            f"rehearsal_cache is {path!r}, which cannot be a directory ({error.strerror}); pass another."
+            f"rehearsal_cache is {path!r}, which cannot be written ({error.strerror}); pass another."
         ) from error
 
 
@@ -114,15 +125,37 @@ def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") 
         ConfigError: The compiler knows no such slice.
         RunError: It refuses the program, or it crashed.
     """
-    versions = [importlib.metadata.version(name) for name in _NEEDED]
     settings = [os.environ.get(name, "") for name in _VARIABLES]
-    path = os.path.join(cache, f"{_key(text, tpu, [*versions, *settings, effort, _FORMAT])}.json")
-    if os.path.exists(path):
-        return _step(read_json(path), tpu)
+    key = _key(text, tpu, [*compiler_versions().values(), *settings, effort, _FORMAT])
+    path = os.path.join(cache, f"{key}.json")
+    if known := _known(path, tpu):
+        return known
     found = _in_a_process(text, tpu, EFFORTS[effort])
     step = _step(found, tpu)
     write_json(path, found)
     return step
+
+
+def compiler_versions() -> dict[str, str]:
+    """Returns the versions of the packages that compile, by name; "unknown" of one without metadata."""
+    return {name: _version(name) for name in _NEEDED}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # Such as libtpu from libtpu-nightly.
+        return "unknown"
+
+
+def _known(path: str, tpu: TpuSlice) -> CompiledStep | None:
+    """A step that was compiled before; None if there is none, or its file is damaged."""
+    if not os.path.exists(path):
+        return None
+    try:
+        return _step(read_json(path), tpu)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(text: str, tpu: TpuSlice, compiler: list[str]) -> str:
@@ -144,6 +177,11 @@ def _in_a_process(text: str, tpu: TpuSlice, effort: float) -> dict[str, float | 
         words = [sys.executable, compiler_process.__file__, *arguments]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if not os.path.exists(result):
+            if done.returncode == -signal.SIGKILL:
+                raise RunError(
+                    "the TPU's compiler was killed, probably because this machine ran out of memory; close "
+                    "other programs, add swap space, or rehearse with --effort=quick or on a larger machine."
+                )
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise RunError(
                 f"the TPU's compiler ended with code {done.returncode} ({last}); "
@@ -157,12 +195,12 @@ def _step(found: dict, tpu: TpuSlice) -> CompiledStep:
     if "error" not in found:
         outputs, shared = found["outputs"], found["shared"]
         used = found["arguments"] + outputs - shared + found["temporaries"] + found["code"]
-        known = {field.name: found[field.name] for field in dataclasses.fields(CompiledStep)[3:]}
-        return CompiledStep(used <= limit, used, limit, **known)
+        return CompiledStep(used <= limit, used, limit, **{name: found[name] for name in _NUMBERS})
     for pattern in _TOO_LARGE:
         if too_large := pattern.search(found["error"]):
             used, unit, limit, unit_of_limit = too_large.groups()
-            return CompiledStep(False, float(used) * _UNITS[unit], float(limit) * _UNITS[unit_of_limit])
+            sizes = float(used) * _UNITS[unit], float(limit) * _UNITS[unit_of_limit]
+            return CompiledStep(False, *sizes, counts_all=pattern is not _OF_TEMPORARIES)
     reason = found["error"].splitlines()[0]
     if "opology" in reason:
         raise ConfigError(

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 # JAX is in the extra `tpu-rehearsal`, not in the lock.
 # pyright: reportMissingImports=false
+import ctypes
 import json
 import math
 import os
 import pathlib
 import re
+import signal
 import sys
 import time
 
@@ -27,6 +29,7 @@ os.environ.update(
 )
 
 CHIPS_PER_HOST = 4
+_PR_SET_PDEATHSIG = 1  # Of prctl(2).
 _SHAPE = re.compile(r"(pred|bf16|[fsu]\d+)\[([\d,]*)\]")
 # `%sum = (f32[8]{0}, f32[4]{0}) all-reduce(…)`. One that overlaps with other work has a start and an end.
 _ALL_REDUCE = re.compile(r" = (.*?) all-reduce(?:-start)?\(")
@@ -42,9 +45,16 @@ _MOVE_NOTHING = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast
 
 def main() -> None:
     """Compiles, and writes what the compiler says of the result, or why it refuses, as JSON."""
+    end_with_parent()
     program, topology, replicas, effort, result = sys.argv[1:]
     found = compile_program(pathlib.Path(program).read_text(), topology, int(replicas), float(effort))
     pathlib.Path(result).write_text(json.dumps(found))
+
+
+def end_with_parent() -> None:
+    """Lets the kernel end this process with the one that started it, however that ends (only on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def compile_program(text: str, topology: str, replicas: int, effort: float) -> dict[str, float | str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
+from tf_simclrv2.distribution.device_errors import device_errors_explained
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.rehearsal.compiled_step import (
@@ -29,6 +30,8 @@ ROWS = 8
 ATTEMPTS = 4
 # A first guess leaves this share of memory unused: not all of a program's memory shrinks with its batch.
 SPARED = 0.1
+# Images of a core, and the step with them.
+Known = tuple[int, CompiledStep]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +114,8 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     step = compiled(images)
     if step.fits:
         return Rehearsal(tpu, config, asked.effort, step)
-    largest = largest_that_fits(compiled, images, step, parts_of_a_batch(config))
+    least = 2 if training.train_mode == "pretrain" and tpu.replicas == 1 else 1  # To contrast with.
+    largest = largest_that_fits(compiled, images, step, math.lcm(parts_of_a_batch(config), least))
     return Rehearsal(tpu, config, asked.effort, step, *(largest or (0, None)))
 
 
@@ -120,10 +124,12 @@ def largest_that_fits(
 ) -> tuple[int, CompiledStep] | None:
     """Finds the largest batch that fits from a few programs.
 
-    It is a multiple of 8 images, unless fewer than that were asked for.
+    It is a multiple of 8 images, unless fewer than that were asked for or no such multiple fits.
 
-    The memory of a program is close to a linear function of its batch, so each attempt follows the line
-    through the two programs whose memory is closest to the limit.
+    The memory of a program is close to a linear function of its batch, until it is nearly full: then the
+    compiler computes some of it twice. So each attempt follows the line through the largest program that
+    fits and the smallest that does not, between which the answer is. The search ends where the line says
+    that not even one unit more fits, or after some attempts.
 
     Args:
         compiled: Compiles the step for a number of images.
@@ -134,32 +140,33 @@ def largest_that_fits(
     Returns:
         The largest number of images that was found to fit, and its step; None if there is none.
     """
-    known = [(images, step.used)]
-    best, too_large = None, images
+    best, failed = None, [(images, step)]
     unit = math.lcm(ROWS, parts)
-    unit = unit if unit < images else parts
     for _ in range(ATTEMPTS):
-        smallest, largest = (best[0] if best else 0) + unit, (too_large - 1) // unit * unit
-        guess = int(_images_for(step.limit, known)) // unit * unit
+        if not best and failed[-1][0] <= unit:
+            unit = parts
+        smallest, largest = (best[0] if best else 0) + unit, (failed[-1][0] - 1) // unit * unit
+        guess = int(_images_for(step.limit, best, failed)) // unit * unit
         if largest < smallest or (best and guess < smallest):
             break
         guess = min(max(guess, smallest), largest)
         found = compiled(guess)
-        known.append((guess, found.used))
         if found.fits:
             best = (guess, found)
         else:
-            too_large = guess
+            failed.append((guess, found))
     return best
 
 
-def _images_for(limit: float, known: list[tuple[int, float]]) -> float:
+def _images_for(limit: float, best: Known | None, failed: list[Known]) -> float:
     """The number of images with which a program would use all memory."""
-    if len(known) == 1:
-        [(images, used)] = known
-        return images * limit * (1 - SPARED) / used
-    (x, y), (x_2, y_2) = sorted(known, key=lambda point: abs(point[1] - limit))[:2]
-    return x + (limit - y) * (x_2 - x) / (y_2 - y) if y != y_2 else x
+    (x, step), *larger = failed[::-1]
+    if not best and not larger:
+        return x * limit * (1 - SPARED) / step.used
+    x_2, other = best or larger[0]
+    if step.used == other.used:
+        return (x + x_2) / 2
+    return x + (limit - step.used) * (x_2 - x) / (other.used - step.used)
 
 
 def batch_size(config: ExperimentConfig) -> int:
@@ -196,7 +203,8 @@ def with_images(config: ExperimentConfig, images: int, cores: int) -> Experiment
 
 def _traced(config: ExperimentConfig, tpu: TpuSlice, say: Say) -> str:
     images = batch_size(config) // tpu.replicas
-    with phase(f"tracing the step with {images} images per core", say):
+    cures = "free memory of this machine, which holds the weights while the step is traced"
+    with phase(f"tracing the step with {images} images per core", say), device_errors_explained(cures):
         strategy = CompileOnlyStrategy(tpu.replicas)
         run = run_step(config, strategy)
         text = step_program(run.step, run.specs, strategy).text

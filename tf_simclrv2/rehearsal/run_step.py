@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.config import ExperimentConfig, ModelConfig
+from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.optimization.schedules import WarmupCosine
 from tf_simclrv2.tasks import Task, Teacher, build_task
 from tf_simclrv2.training.trainer import Trainer
+from tf_simclrv2.weights.loading import find_weights
 
 # A schedule's length is a number in the program; any other gives the same program but for this number.
 IMAGES = 1_281_167  # Of ImageNet.
@@ -38,7 +40,7 @@ class RunStep:
 def run_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> RunStep:
     """Builds the step of a run: of training, or of evaluating the classifier for `--mode=eval`.
 
-    The teacher of a distillation is a network like the student.
+    Of a distillation's teacher only the architecture matters; see `teacher_model`.
 
     Args:
         config: The run, with its number of classes.
@@ -86,7 +88,26 @@ def _images(config: ExperimentConfig, count: int) -> tf.TensorSpec:
     return tf.TensorSpec([count, config.model.image_size, config.model.image_size, 3], tf.float32)
 
 
+def teacher_model(config: ExperimentConfig) -> tuple[ModelConfig, bool]:
+    """Returns the architecture of a distillation's teacher, and whether it was read from `--teacher`.
+
+    A teacher that is not here is taken to be a network like the student.
+    """
+    try:
+        found = (
+            find_weights(config.distillation.teacher, "teacher").model
+            if config.distillation.teacher
+            else None
+        )
+    except (CheckpointError, tf.errors.OpError):
+        found = None
+    if found is None:
+        return config.model, False
+    same = {"num_classes": config.model.num_classes, "image_size": config.model.image_size}
+    return dataclasses.replace(found, **same), True
+
+
 def _teacher(config: ExperimentConfig) -> Teacher:
-    network = SimCLR(config.model, name="teacher", dtype=config.training.precision)
+    network = SimCLR(teacher_model(config)[0], name="teacher", dtype=config.training.precision)
     network.build((None, config.model.image_size, config.model.image_size, 3))
     return lambda images: network(images, training=False)["logits_sup"]

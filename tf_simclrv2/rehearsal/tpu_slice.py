@@ -50,9 +50,9 @@ class Generation:
 GENERATIONS = {
     "v2": Generation(2, True, 2, 7.48 * GIB, 46e12 / 2, 700e9 / 2, 256),
     "v3": Generation(2, True, 2, 15.48 * GIB, 123e12 / 2, 900e9 / 2, 1024),
-    "v4": Generation(2, True, 3, 15.25 * GIB, 275e12 / 2, 1228e9 / 2, 2048),
+    "v4": Generation(2, True, 3, 15.25 * GIB, 275e12 / 2, 1228e9 / 2, 4096),
     "v5e": Generation(1, False, 2, 15.75 * GIB, 197e12, 819e9, 256),
-    "v5p": Generation(1, True, 3, 95.74 * GIB, 459e12, 2765e9, 4096),
+    "v5p": Generation(1, True, 3, 95.74 * GIB, 459e12, 2765e9, 6144),
     "v6e": Generation(1, False, 2, 31.25 * GIB, 918e12, 1640e9, 256),
 }
 _BY_COUNT = re.compile(r"(v\w+?)-(\d+)")
