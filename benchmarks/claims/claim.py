@@ -68,15 +68,15 @@ def _bigger_models(scale: Scale) -> Claim:
         ]
         for name in ("big", "small")
     )
-    few = _share(scale.fractions[0])
+    better = [
+        Comparison(f"the big network is better with {_share(fraction)}", (high,), (low,))
+        for fraction, high, low in zip(scale.fractions, big, small, strict=True)
+    ]
     return Claim(
         "a",
         "The fewer the labels, the more a bigger network gains",
         tuple(arm for both in zip(big, small, strict=True) for arm in both),
-        (
-            Comparison(f"the big network is better with {few}", (big[0],), (small[0],)),
-            *_larger_leads(scale, big, small),
-        ),
+        (*better, *_larger_leads(scale, big, small)),
     )
 
 
@@ -142,6 +142,7 @@ def _memory(scale: Scale) -> Claim:
 def _distillation(scale: Scale) -> Claim:
     few = scale.fractions[0]
     teacher = Arm(f"the teacher, big, fine-tuned with {_share(few)}", f"finetuned_big_{percent(few)}")
+    scratch = Arm(f"big network from scratch with {_share(few)}", f"scratch_big_{percent(few)}")
     big_labels, big_half, big_none = (
         Arm(f"big student, alpha {alpha}", f"distilled_big_alpha{alpha}") for alpha in ALPHAS
     )
@@ -151,9 +152,10 @@ def _distillation(scale: Scale) -> Claim:
     return Claim(
         "d",
         "Distilling on unlabeled images beats the labels alone, and self-distillation its teacher",
-        (teacher, big_labels, big_half, big_none, small_labels, small_half, small_none),
+        (teacher, scratch, big_labels, big_half, big_none, small_labels, small_half, small_none),
         (
             Comparison("big student: alpha 1 beats labels alone", (big_none,), (big_labels,)),
+            Comparison("big student: alpha 1 beats training from scratch", (big_none,), (scratch,)),
             Comparison("big student: alpha 1 beats its teacher", (big_none,), (teacher,)),
             Comparison("small student: alpha 1 beats labels alone", (small_none,), (small_labels,)),
             Comparison("small student: alpha 0.5 beats labels alone", (small_half,), (small_labels,)),

@@ -27,6 +27,7 @@ PAIRS = (
     ("tuned", "scratch", "fine-tuned − from scratch"),
     ("tuned", "linear", "fine-tuned − linear probe"),
     ("self", "tuned", "self-distilled − fine-tuned"),
+    ("self", "linear", "self-distilled − linear probe"),
     ("student", "scratch_small", "small student − small network from scratch"),
 )
 TITLES = {"digits": "Handwritten digits", "fashion_mnist": "Fashion-MNIST"}
