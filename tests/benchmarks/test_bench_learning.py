@@ -1,6 +1,7 @@
 """The comparison of learning with the peers: its judge, its pieces, its page, and ours as a contender."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -18,6 +19,7 @@ from benchmarks.learning.recording import record, resize_gray
 from benchmarks.learning.settings import SCALES, SMALL
 from benchmarks.learning_with_peers import measure, prepare
 from benchmarks.measuring.measured_page import BEGIN, END
+from tests.benchmarks.test_bench_published import CHECKOUT
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
@@ -189,6 +191,33 @@ def test_ours_learns_as_a_contender(folder, tmp_path):
         assert before["train"].shape == (300, 512) and before["test"].shape == (100, 512)
         assert before["train"].dtype == np.float32
         assert not np.allclose(before["train"], after["train"])
+
+
+# Each view is of one gray, which it draws in a branch, as the published program draws its color jitter.
+GRAY_VIEWS = """
+import tensorflow as tf
+
+def preprocess_image(image, height, width, is_training, color_jitter_strength):
+    gray = lambda: tf.fill([height, width, 3], tf.random.uniform([]))
+    return tf.cond(tf.random.uniform([]) < 2.0, gray, lambda: tf.zeros([height, width, 3]))
+"""
+PRINT_GRAYS = """
+import json, pathlib, sys
+from benchmarks.learning.published_contender import Published
+from benchmarks.learning.settings import Settings
+contender = Published(Settings(train_images=400, batch_size=2, image_size=8), pathlib.Path(sys.argv[1]), 0)
+print(json.dumps([next(contender._views).numpy()[:, 0, 0, [0, 3]].tolist() for _ in range(100)]))
+"""
+
+
+def test_the_published_programs_views_of_an_image_are_independent(folder, tmp_path):
+    """They were not under a seed, from which both views' branches drew the same numbers."""
+    for name, text in (CHECKOUT | {"data_util.py": GRAY_VIEWS}).items():
+        (tmp_path / name).write_text(text)
+    words = [sys.executable, "-c", PRINT_GRAYS, str(folder), "0", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    grays = np.array(json.loads(done.stdout)).reshape(-1, 2)
+    assert abs(np.corrcoef(grays.T)[0, 1]) < 0.4  # Of 200 pairs: more than five deviations.
 
 
 @pytest.mark.parametrize("settings", SCALES.values())
