@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import pathlib
 
 import pytest
 import tensorflow as tf
@@ -11,7 +13,7 @@ from tests.conformance.descriptors import STAGES, Stage
 from tf_simclrv2.config import DataConfig, EvaluationConfig
 from tf_simclrv2.data import BatchOptions, evaluation_batches, load_source
 from tf_simclrv2.data.pipeline import distillation_batches, finetuning_batches, pretraining_batches
-from tf_simclrv2.rehearsal.run_step import evaluation_specs, run_step, training_specs
+from tf_simclrv2.rehearsal.run_step import evaluation_specs, run_step, teacher_model, training_specs
 
 DIGITS = DataConfig(dataset="digits", train_split="train", eval_split="test")
 
@@ -55,3 +57,17 @@ def test_evaluation_runs_what_counts_correct_answers() -> None:
     found = run.step({**batch, "mask": tf.range(16) < 10})
     assert set(found) >= {"label_top_1_accuracy", "supervised_loss"}
     assert float(run.task.eval_means["supervised_loss"].count) == 10.0
+
+
+def test_a_teacher_that_is_here_is_the_one_that_is_compiled(tmp_path: pathlib.Path) -> None:
+    """Otherwise the memory and the time of the larger teacher would be missing."""
+    [stage] = [stage for stage in STAGES if stage.name == "distill"]
+    config = stage.config("float32")
+    large = dataclasses.replace(config.model, resnet_depth=34, num_classes=3)
+    saved = dataclasses.replace(config, model=large)
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(saved), default=str))
+    tf.train.Checkpoint(value=tf.Variable(0.0)).write(str(tmp_path / "ckpt-1"))
+    for path, depth, is_read in ((str(tmp_path), 34, True), ("/nowhere", config.model.resnet_depth, False)):
+        distillation = dataclasses.replace(config.distillation, teacher=path)
+        found, read = teacher_model(dataclasses.replace(config, distillation=distillation))
+        assert (found.resnet_depth, read, found.num_classes) == (depth, is_read, config.model.num_classes)
