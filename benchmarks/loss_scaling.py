@@ -28,6 +28,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from benchmarks.measuring.child import numbers_of
 from benchmarks.measuring.machine import machine
 from benchmarks.measuring.peak_memory import peak_bytes
+from benchmarks.train_step import POINTS, MeasuredStep
 
 # Images, keys.
 CASES = ((64, 0), (64, 65536), (4096, 0))
@@ -73,9 +74,12 @@ def logits_bytes(images: int, keys: int) -> int:
 
 def step_seconds(precision: str) -> list[float]:
     """Of whole steps of the point."""
-    program = pathlib.Path(__file__).with_name("train_step.py")
-    options = [f"--point={STEP_POINT}", f"--precision={precision}", f"--steps={STEPS}"]
-    return numbers_of([sys.executable, str(program), "--here", *options])["step_s"]
+    return numbers_of(step_of(precision).command(STEPS))["step_s"]
+
+
+def step_of(precision: str) -> MeasuredStep:
+    """The step of the point."""
+    return MeasuredStep(*POINTS[STEP_POINT], precision)
 
 
 def added_share(with_keys: Sequence[float], without: Sequence[float], images: int, step: float) -> float:

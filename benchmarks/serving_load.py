@@ -86,7 +86,9 @@ def server(module: pathlib.Path, batch_size: int) -> Iterator[Program]:
     command = [sys.executable, "-m", "tf_simclrv2", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:(\d+)(/\S+);", process.stdout.readline())
+        address = re.compile(r"http://127\.0\.0\.1:(\d+)(/\S+);")
+        # The first line may say that TensorFlow still starts.
+        found = next(filter(None, map(address.search, iter(process.stdout.readline, ""))), None)
         assert found, "the server did not start"
         try:
             yield Program(psutil.Process(process.pid), int(found[1]), f"{found[2]}:predict")

@@ -155,6 +155,7 @@ def test_planned_commands_are_those_that_run_where_nothing_is_chosen(rehearse, f
     shutil.rmtree(folder / "pictures" / "test")
     rehearse("16_labels.csv", few=True, dry_run=True)
     planned = [line for line in rehearse.lines if line.startswith("simclrv2 ")]
+    assert planned
     rehearse("16_labels.csv", few=True, layer_1=0.5)
     assert [line for line in rehearse.lines if line.startswith("simclrv2 ")][: len(planned)] == planned
 

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.learning import page
 from benchmarks.learning.judge import judge
 from benchmarks.learning.ours import Ours
-from benchmarks.learning.pieces import Measured, Program, key, measure_piece, programs, waiting
+from benchmarks.learning.pieces import NEEDS, Measured, Program, key, measure_piece, programs, waiting
 from benchmarks.learning.recording import record, resize_gray
 from benchmarks.learning.settings import SCALES, SMALL
 from benchmarks.learning_with_peers import measure, prepare
@@ -35,9 +35,10 @@ TINY = dataclasses.replace(
 )
 # A contender that knows the class of an image by its mean, but only after an epoch.
 FAKE = """
-import json, pathlib, sys
+import json, os, pathlib, sys
 import numpy as np
 folder, seed, output = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+(folder / "cores.json").write_text(json.dumps(sorted(os.sched_getaffinity(0))))
 if seed == 1:
     raise SystemExit("no memory")
 labels = np.load(folder / "images.npz")
@@ -137,18 +138,18 @@ def test_pieces_run_on_cores_of_their_own(folder, fake, tmp_path, capsys):
     assert measured.results["ours/0"]["rows"][1]["linear"] > 0.9
     assert measured.results["ours/0"]["versions"].startswith("tensorflow 2.")
     assert "ours, seed 0: 2.0 minutes" in capsys.readouterr().out
+    assert json.loads((folder / "cores.json").read_text()) == cores
     assert sorted(os.sched_getaffinity(0)) != cores or len(os.sched_getaffinity(0)) == 1
 
 
-def test_who_is_not_installed_is_left_out_with_a_line(tmp_path):
+def test_who_is_not_installed_is_left_out_with_a_line(tmp_path, monkeypatch):
     ours, published, zero, lightly = programs("tf2", str(tmp_path / "python"), sys.executable)
     assert ours.why_missing() is None
     assert str(published.why_missing()).startswith(
         f"published is left out: {tmp_path / 'python'} does not run"
     )
-    without = dataclasses.replace(lightly, python=sys.executable)
-    missing = without.why_missing()
-    assert missing is None or missing.startswith("lightly is left out: ")
+    monkeypatch.setitem(NEEDS, "lightly", ["json", "no_such_package"])
+    assert lightly.why_missing() == f"lightly is left out: {sys.executable} lacks ['no_such_package']."
     assert [one.name for one in programs(None, "python", "python")] == ["ours", "lightly_zero", "lightly"]
     assert zero.command(tmp_path, 1, tmp_path)[-1] == "--zero_init_residual"
     assert lightly.command(tmp_path, 1, tmp_path) == zero.command(tmp_path, 1, tmp_path)[:-1]

@@ -45,6 +45,10 @@ def test_what_keys_add_is_a_share_of_a_step_of_as_many_images():
     # 0.4 s more, in eight steps of 1 s.
     assert math.isclose(loss_scaling.added_share([0.5, 9.0, 0.1], [0.1], images=64, step=1.0), 0.05)
     assert train_step.POINTS[loss_scaling.STEP_POINT][1] == loss_scaling.STEP_IMAGES
+    step = loss_scaling.step_of("mixed_bfloat16")
+    program, *options = step.command(3)[1:]
+    assert program == train_step.__file__
+    assert train_step.parser().parse_args(options).here == step
 
 
 def test_a_whole_step_is_timed():

@@ -1,5 +1,6 @@
 import collections
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -57,7 +58,10 @@ def test_digits_are_prepared_once_and_quietly(digits, capfd):
     load_source(fresh, "train")
     captured = capfd.readouterr()
     assert "Downloading" not in captured.out + captured.err and "%" not in captured.out + captured.err
+    files = [path for path in pathlib.Path(str(fresh.data_dir)).rglob("*") if path.is_file()]
+    written = {path: path.stat().st_mtime_ns for path in files}
     again = load_source(fresh, "train")
+    assert files and written == {path: path.stat().st_mtime_ns for path in files}
     assert labels(again) == labels(load_source(digits, "train"))
 
 

@@ -48,20 +48,20 @@ def wait_until(process: subprocess.Popen, is_true, log: pathlib.Path) -> None:
 @pytest.fixture(scope="module")
 def early(tmp_path_factory):
     """Exit code and words of each command that gets Ctrl-C while it imports TensorFlow; all at once."""
-    folder = tmp_path_factory.mktemp("early")
+    folder, logs = tmp_path_factory.mktemp("early"), tmp_path_factory.mktemp("logs")
     started = {
-        name: start([word.format(folder=folder) for word in words], folder / name)
+        name: start([word.format(folder=folder) for word in words], logs / name)
         for name, words in COMMANDS.items()
     }
     try:
         for name, process in started.items():
-            wait_until(process, lambda process=process: imports_tensorflow(process), folder / name)
+            wait_until(process, lambda process=process: imports_tensorflow(process), logs / name)
             process.send_signal(signal.SIGINT)
         codes = {name: process.wait(PATIENCE) for name, process in started.items()}
     finally:
         for process in started.values():
             process.kill()
-    return folder, {name: (codes[name], (folder / name).read_text()) for name in COMMANDS}
+    return folder, {name: (codes[name], (logs / name).read_text()) for name in COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -70,7 +70,7 @@ def test_a_command_ends_with_one_line(early, name):
     code, text = found[name]
     assert code == 130
     assert re.fullmatch(r"stopped by Ctrl-C; [^\n]*type the same command to start again\n", text), text
-    assert not [path for path in folder.iterdir() if path.name not in COMMANDS], "nothing is left"
+    assert not list(folder.iterdir()), "nothing is left"
 
 
 @pytest.fixture(scope="module")

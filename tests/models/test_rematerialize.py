@@ -84,8 +84,16 @@ def test_bfloat16_is_recomputed_in_bfloat16() -> None:
 def test_frozen_variables_get_no_gradient() -> None:
     encoder = _encoder(ENCODERS["half_frozen"], "float32", True)
     before = [v.numpy() for v in encoder.stem.variables]
-    _, *gradients = _gradients(encoder)(tf.constant(_inputs("float32")))
-    assert len(gradients) == len(encoder.trainable_variables)
+    variables = [v.value for v in encoder.variables]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        objective = tf.reduce_sum(
+            tf.cos(encoder(tf.constant(_inputs("float32")), training=True)["final_avg_pool"])
+        )
+    trainable = {id(v) for v in encoder.trainable_variables}
+    assert 0 < len(trainable) < len(variables)
+    for variable, gradient in zip(encoder.variables, tape.gradient(objective, variables), strict=True):
+        assert (gradient is not None) == (id(variable) in trainable), variable.path
     _assert_same([v.numpy() for v in encoder.stem.variables], before, 0.0)
 
 

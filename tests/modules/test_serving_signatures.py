@@ -85,7 +85,7 @@ BAD_REQUESTS = {
     "gif": ([b"GIF89a" + bytes(40)], "neither JPEG nor PNG"),
     "second is bad": ([encoded(picture(), "png"), b"x"], "Image.*1.*neither"),
     "truncated jpeg": ([encoded(picture(80, 80), "jpeg")[:-200]], "Invalid JPEG"),
-    "truncated png": ([encoded(picture(80, 80), "png")[:-60]], "PNG"),
+    "truncated png": ([encoded(picture(80, 80), "png")[:-60]], "Invalid PNG"),
     "png head only": ([encoded(picture(), "png")[:20]], "neither JPEG nor PNG"),
     "jpeg head only": ([b"\xff\xd8\xff\xe0"], "Invalid JPEG"),
     "1 x 1": ([encoded(picture(1, 1), "png")], "1.*x.*1.*pixels; sides must be at least 2"),

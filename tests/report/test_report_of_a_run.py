@@ -203,11 +203,10 @@ def test_a_fine_tuned_run_keeps_the_probe_of_what_it_started_from(finished, tmp_
         h = network(batch["image"], training=False)["final_avg_pool"].numpy()
         arrays += [h, batch["label"].numpy()]
     expected = linear_probe(*arrays).accuracy
-    assert baselines["linear/starting_encoder/top_1_accuracy"] == pytest.approx(expected, abs=1.5 / 30)
-    assert (
-        f"linear probe before fine-tuning {100 * expected:.1f}"[:-1]
-        in ParsedPage(tmp_path / "fine" / "report.html").text
-    )
+    found = baselines["linear/starting_encoder/top_1_accuracy"]
+    assert found == pytest.approx(expected, abs=1.5 / 30)
+    text = ParsedPage(tmp_path / "fine" / "report.html").text
+    assert f"linear probe before fine-tuning {100 * found:.1f}" in text
 
 
 def test_speed_and_frozen_accuracies_are_in_the_events(finished):

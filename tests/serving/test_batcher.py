@@ -220,7 +220,7 @@ def test_clients_that_leave_harm_no_other(
 def test_a_client_that_sends_no_more_holds_up_no_other(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest_api, "SILENCE", 0.5)
+    monkeypatch.setattr(rest_api, "SILENCE", 3.0)
     head = f"POST {client.base}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
     silent = [client.begin(head + b'{"instances"') for _ in range(50)]
     assert client.predict({"inputs": [[1, 2]]}).status == 200

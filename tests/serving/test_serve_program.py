@@ -49,7 +49,8 @@ def test_it_stops_when_it_is_told_to_and_answers_before(tmp_path: pathlib.Path) 
         program.kill()
         program.wait()
     assert answers == [(200, {"outputs": {"scaled": [[2, 4]], "sum": [3]}})]
-    first, last = log.read_text().splitlines()
+    # A slow machine hears that TensorFlow still starts.
+    first, last = (line for line in log.read_text().splitlines() if not line.endswith(" so far"))
     assert first == f"serving version 1 at http://127.0.0.1:{port}/v1/models/toy; Ctrl-C stops it"
     assert last == "stopped"
 

@@ -143,7 +143,7 @@ def test_a_training_goes_on_from_what_is_whole(sound, tmp_path, resume, name, ho
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("name", ["checkpoint", *NEWEST, "config.json"])
+@pytest.mark.parametrize("name", ["checkpoint", "images.json", *NEWEST, "config.json"])
 def test_an_evaluation_measures_what_is_whole(sound, tmp_path, name, how, monkeypatch):
     directory = damaged_copy(sound, tmp_path / "copy", name, how)
     measured = []
@@ -162,7 +162,7 @@ def test_an_evaluation_measures_what_is_whole(sound, tmp_path, name, how, monkey
         for key, value in values.items():
             np.testing.assert_array_equal(value, expected[key], err_msg=key)
         return
-    with pytest.raises(CheckpointError, match=rf"ckpt-4 is damaged|{CONFIG_REFUSED}"):
+    with pytest.raises(CheckpointError, match="ckpt-4 is damaged" if name in NEWEST else CONFIG_REFUSED):
         execute(config)
     assert not measured
 

@@ -81,12 +81,15 @@ def test_a_second_ctrl_c_ends_a_program_of_ours_at_once(monkeypatch):
 
 
 def test_ctrl_c_is_acknowledged_only_if_training_is_still_there(monkeypatch):
-    monkeypatch.setattr(preemption_module, "PATIENCE", 0.2)
     lines = Lines()
+    monkeypatch.setattr(preemption_module, "PATIENCE", 5.0)
+    before = {*threading.enumerate()}
     with Preemption(say=lines):
         os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(0.4)
+    for thread in {*threading.enumerate()} - before:
+        thread.join(20)
     assert lines == []
+    monkeypatch.setattr(preemption_module, "PATIENCE", 0.2)
     with Preemption(say=lines):
         os.kill(os.getpid(), signal.SIGINT)
         while not lines:
