@@ -313,11 +313,14 @@ class DataConfig:
         above=0,
         maximum=1,
     )
-    color_jitter_strength: float = setting(1.0, "Strength s of the color jitter.", minimum=0)
+    color_jitter_strength: float = setting(
+        1.0, "Strength s of the color jitter; 0 keeps the colors, and turns no view gray either.", minimum=0
+    )
     use_blur: bool = setting(True, "Apply Gaussian blur to each pretraining view with probability ½.")
     blur_sigma: Literal["example", "batch"] = setting(
         "example",
-        "Draw the sigma of the blur for each example, or once per batch as the published program does.",
+        "Draw the sigma of the blur for each example, or, as the published program does, once for all images "
+        "that a replica computes together: its part of a batch, or of a micro-batch.",
     )
     random_flip: bool = setting(
         True, "Mirror training images left to right with probability ½; turn it off for digits and text."

@@ -232,6 +232,16 @@ def test_views_are_clipped_though_bicubic_overshoots():
         assert made.min() == 0 and made.max() == 1
 
 
+def test_views_keep_their_colors_without_jitter():
+    """As published: turning a view gray is a part of the color jitter."""
+    image = tf.constant(weights.image(1, 8, 3, 1)[0])
+    for strength, gray_share in ((0.0, 0.0), (0.5, 0.2)):
+        config = DataConfig(color_jitter_strength=strength)
+        views = over_seeds(lambda s, config=config: augmentation.view(image, 8, config, s), 400)
+        gray = np.all(np.ptp(views, axis=-1) < 1e-6, axis=(1, 2)).mean()
+        assert gray == pytest.approx(gray_share, abs=0.07 if strength else 0.0)
+
+
 def test_fine_tuning_keeps_the_colors_and_can_leave_out_the_mirror():
     ramp = tf.tile(tf.linspace(0.2, 0.8, 30)[None, :, None], [30, 1, 3]) * tf.constant([1.0, 0.5, 0.25])
     views = over_seeds(lambda s: augmentation.finetune_view(ramp, 16, DataConfig(random_flip=False), s), 100)

@@ -136,3 +136,17 @@ def test_frozen_part_stays_as_it_is(block: int) -> None:
     for i, name in enumerate(groups):
         same = np.array_equal(endpoints[name], at_rest[name])
         assert same == (i <= block), name
+
+
+@pytest.mark.parametrize("block", [1, 3, 4])
+def test_the_gates_of_frozen_blocks_are_frozen(block: int) -> None:
+    config = ModelConfig(
+        resnet_depth=18, image_size=32, num_classes=10, se_ratio=0.25, fine_tune_after_block=block
+    )
+    network = SimCLR(config)
+    network.build((None, 8, 8, 3))
+    groups = tuple(f"/block_group{i}/" for i in range(1, block + 1))
+    gates = {v.path for v in network.variables if "/se/" in v.path}
+    frozen = {path for path in gates if any(group in path for group in groups)}
+    assert len(frozen) == block * len(gates) / 4 > 0
+    assert gates & {v.path for v in network.trainable_variables} == gates - frozen

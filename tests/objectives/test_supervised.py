@@ -91,8 +91,19 @@ def test_no_curvature_is_above_its_bound(rows: int, scale: float) -> None:
     features = np.abs(RNG.standard_normal((rows, 6)))
     kernel = scale * RNG.standard_normal((7, 5))
     x = np.concatenate([features, np.ones((rows, 1))], axis=1)  # The bias is a weight of a feature of 1.
-    largest = _largest_curvature(x, kernel, RNG.integers(0, 5, rows))
-    bound = float(curvature_bound(tf.constant(features), tf.constant(x @ kernel)))
+    labels = RNG.integers(0, 5, rows)
+    largest = _largest_curvature(x, kernel, labels)
+    bound = float(curvature_bound(tf.constant(features), tf.constant(x @ kernel), tf.constant(labels)))
     assert bound >= largest * (1 - 1e-9)
     if rows == 1 and scale == 0.0:
         assert bound == pytest.approx(largest)
+
+
+def test_rows_without_a_label_have_no_curvature() -> None:
+    features, logits = RNG.standard_normal((8, 6)), RNG.standard_normal((8, 5))
+    labels = np.array([3, -1, -1, 0, -1, -1, -1, -1])
+    some = labels >= 0
+    of_some = curvature_bound(*map(tf.constant, (features[some], logits[some], labels[some])))
+    of_all = curvature_bound(*map(tf.constant, (features, logits, labels)))
+    assert float(of_all) == pytest.approx(float(of_some) * some.mean())
+    assert float(curvature_bound(*map(tf.constant, (features, logits, np.full(8, -1))))) == 0

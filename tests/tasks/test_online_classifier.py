@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,18 +17,19 @@ KERNEL, BIAS = "simclr/supervised_head/kernel", "simclr/supervised_head/bias"
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
 
-def task_with(rate: float, optimizer: LARS, **flags) -> Pretraining:
+def task_with(rate: float, optimizer: keras.optimizers.Optimizer, **flags) -> Pretraining:
     task = Pretraining(config_of({**SMALL, "online_learning_rate": rate, **flags}))
     assign_published_weights(task.network)
     task.compile(optimizer)
     return task
 
 
-def step(task: Pretraining) -> dict[str, np.ndarray]:
-    """How a step moves each variable."""
+def step(task: Pretraining, **changes: np.ndarray) -> dict[str, np.ndarray]:
+    """How a step moves each variable; `changes` are of the batch."""
     variables = task.network.trainable_variables
     before = [variable.numpy() for variable in variables]
-    task.train_step({name: tf.constant(array) for name, array in batch_of(task.config).items()})
+    batch = batch_of(task.config) | changes
+    task.train_step({name: tf.constant(array) for name, array in batch.items()})
     return {v.path: v.numpy() - value for v, value in zip(variables, before, strict=True)}
 
 
@@ -74,3 +76,40 @@ def test_a_warm_up_begins_without_a_step_and_the_second_is_whole() -> None:
     assert not any(np.any(change) for change in step(task).values())
     gradients, curvature = gradients_and_curvature(task)
     assert_moved(step(task), gradients, 0.2 / curvature)
+
+
+def test_unlabeled_rows_do_not_slow_it_down() -> None:
+    """The mean loss of a batch in which few rows have labels is as small as its curvature."""
+    task = task_with(0.2, LARS(4.0))
+    batch = batch_of(task.config)
+    few = np.where(np.arange(len(batch["label"])) < 2, batch["label"], -1)
+    views = tf.concat([batch["view_1"], batch["view_2"]], axis=0)
+    h = task.network(views, training=True, update_statistics=False)["final_avg_pool"].numpy()
+    labels = np.tile(few, 2)
+    h, labels = h[labels >= 0], labels[labels >= 0]
+    logits = h @ task.network.supervised_head.kernel.numpy() + task.network.supervised_head.bias.numpy()
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    curvature = np.mean(np.minimum(p.max(axis=1), 0.5) * (1 + np.square(h).sum(axis=1)))
+    error = (p - np.eye(10)[labels]) / len(h)
+    moved = step(task, label=few)
+    assert_moved(moved, {KERNEL: h.T @ error, BIAS: error.sum(axis=0)}, 0.2 / curvature)
+
+
+def test_a_batch_without_labels_leaves_it_alone() -> None:
+    task = task_with(0.2, LARS(4.0))
+    moved = step(task, label=np.full(8, -1))
+    assert not np.any(moved[KERNEL]) and not np.any(moved[BIAS])
+    assert all(np.isfinite(values).all() for values in moved.values())
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_adam_is_not_misled_by_a_factor_that_changes(scales: bool) -> None:
+    """It divides by past gradients, so a factor that falls in a warm-up would make its steps too small."""
+
+    def moved(rate: float) -> list[np.ndarray]:
+        adam = keras.optimizers.Adam(WarmupCosine(0.01, total_steps=20, warmup_steps=10))
+        task = task_with(rate, keras.optimizers.LossScaleOptimizer(adam) if scales else adam)
+        return [step(task)[KERNEL] for _ in range(3)]
+
+    for own, common in zip(moved(0.2), moved(0.0), strict=True):
+        np.testing.assert_array_equal(own, common)

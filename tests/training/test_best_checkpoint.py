@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tests.training.small_runs import config_for, execute, weights_of
 from tf_simclrv2 import CheckpointError, ConfigError, DataError
+from tf_simclrv2.data import load_source
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
 from tf_simclrv2.report.event_files import read_scalars
 from tf_simclrv2.training import validation
@@ -17,6 +18,7 @@ from tf_simclrv2.training.accuracy_measure import AccuracyMeasure
 from tf_simclrv2.training.model_dir.adoption import adopt
 from tf_simclrv2.training.plan import plan_run
 from tf_simclrv2.training.run import Run
+from tf_simclrv2.training.validation_split import labeled_part
 from tf_simclrv2.weights.loading import find_weights
 
 VALIDATION = "train[40:100]"
@@ -236,3 +238,37 @@ def test_no_more_images_are_measured_than_allowed(tmp_path):
     plan = plan_run(config_for(tmp_path, **options), 1)
     assert plan.validation_source.num_examples == 25
     assert "best checkpoint: by knn on 25 images of digits/test[30:]" in plan.describe()
+
+
+@pytest.mark.parametrize("metric", ["knn", "linear"])
+def test_few_labels_among_many_images_are_all_measured_with(tmp_path, metric):
+    """A sample of the images would hold none of them."""
+    data = config_for(tmp_path).data
+    records = list(load_source(data, "train[:40]").records.as_numpy_iterator())
+    rows = [f"digits/train[:40] #{row},{records[row]['label']}" for row in (0, 1, 2, 3, 5, 6)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    config = config_for(
+        tmp_path / "run",
+        mode="train",
+        keep_best=metric,
+        knn_epochs=1,
+        validation_split=VALIDATION,
+        validation_images=3,
+        labels_from=str(tmp_path / "labels.csv"),
+    )
+    plan = plan_run(config, 1)
+    labeled = labeled_part(plan.train_source, plan.config.data)
+    assert [int(record["label"]) for record in labeled.records.as_numpy_iterator()] == [
+        records[row]["label"] for row in (0, 1, 2, 3, 5, 6)
+    ]
+    result, lines, _ = execute(config)
+    assert result["best"]["images"] == 3
+    assert "nearest neighbors during training are off" not in lines
+
+
+def test_accuracies_of_training_images_are_said_to_be_such(tmp_path):
+    for split, shared in (("train[30:70]", 10), ("train[:40]", 40), ("test[:30]", 0)):
+        described = plan_run(config_for(tmp_path, eval_split=split), 1).describe()
+        note = f"{shared} of the 40 images of digits/{split} are in digits/train[:40], which is trained on"
+        assert (note in described) == bool(shared)
+        assert ("which is trained on" in described) == bool(shared)

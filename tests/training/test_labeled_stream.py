@@ -258,3 +258,25 @@ def test_labeled_images_that_cannot_be_read_end_the_run(few: pathlib.Path, tmp_p
     with pytest.raises(DataError, match="4 images are unreadable, but at most 2 may"), skipped.explained():
         next(iter(batches))
     assert skipped.count == len(skipped.names) >= 3
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_both_streams_of_the_same_images_have_orders_of_their_own(
+    tmp_path: pathlib.Path, in_memory: bool
+) -> None:
+    """Else each step would learn the label of the very image that it distills on."""
+    tones = {f"train/{'ab'[n % 2]}/{n}.png": n for n in range(40)}
+    for name, tone in tones.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full([8, 8, 3], 6 * tone, np.uint8)).save(tmp_path / name)
+    data = DataConfig(dataset="image_folder", data_dir=str(tmp_path), cache_dataset=in_memory)
+    source = load_source(data, "train")
+    batches = distillation_batches(source, source, data, BatchOptions(8, 10))
+    seen = {name: [] for name in ("image", "labeled_image")}
+    for batch in batches.take(8):
+        for name, tones_seen in seen.items():
+            tones_seen += np.rint(batch[name].numpy().mean(axis=(1, 2, 3)) * 255 / 6).astype(int).tolist()
+    for tones_seen in seen.values():  # Both visit each image once in each epoch.
+        assert sorted(tones_seen[:40]) == sorted(tones_seen[40:]) == list(range(40))
+    same = np.mean(np.array(seen["image"]) == np.array(seen["labeled_image"]))
+    assert same < 0.2  # By chance a fortieth.

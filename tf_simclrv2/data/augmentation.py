@@ -40,8 +40,9 @@ def view(image: tf.Tensor, size: int, config: DataConfig, seed: tf.Tensor) -> tf
     image = random_resized_crop(image, size, crop_seed, config.crop_min_area)
     if config.random_flip:
         image = random_flip(image, flip_seed)
-    image = color_jitter(image, config.color_jitter_strength, jitter_seed)
-    image = random_grayscale(image, gray_seed)
+    if config.color_jitter_strength > 0:
+        image = color_jitter(image, config.color_jitter_strength, jitter_seed)
+        image = random_grayscale(image, gray_seed)
     return tf.clip_by_value(image, 0.0, 1.0)
 
 

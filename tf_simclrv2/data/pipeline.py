@@ -16,7 +16,7 @@ from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.augmentation import contained, evaluation_view, finetune_view, view
 from tf_simclrv2.data.execution import execution_options, in_parallel, run_ahead
 from tf_simclrv2.data.image_folder import UNLABELED
-from tf_simclrv2.data.seeds import example_seeds
+from tf_simclrv2.data.seeds import example_seeds, stream_number
 from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.shards import Shards
 from tf_simclrv2.data.share import Share
@@ -156,8 +156,10 @@ def distillation_batches(
         return images
     require_labels(labeled, "distillation with distill_alpha below 1")
     few = options.for_labeled(labeled)
+    # Both streams may be of the same images, which must not come in the same order.
+    order = stream_number(options.seed, "labeled")
     labeled_images = _training_batches(
-        labeled, config, _cropping(config, few, "finetune"), few, labeled_start
+        labeled, config, _cropping(config, few, "finetune"), few, labeled_start, order
     )
 
     def join(batch: Record, few: Record) -> Record:
@@ -254,8 +256,9 @@ def _training_batches(
     augment: Callable[[Record], Record],
     options: BatchOptions,
     start: int,
+    order: int | None = None,
 ) -> tf.data.Dataset:
-    """Endless batches of examples in training order, decoded and augmented."""
+    """Endless batches of examples, decoded and augmented; `order` is the seed of theirs if it has its own."""
     options = options.counting_skipped(source, config)
     assert options.skipped is not None
     batch_size, share = options.batch_size, options.share
@@ -267,7 +270,8 @@ def _training_batches(
     if source.light or config.cache_dataset:
         buffer = source.num_examples
     shards = source.shards if buffer < source.num_examples else None
-    stream = _endless_stream(records, source.num_examples, buffer, options.seed, start, shards)
+    order = options.seed if order is None else order
+    stream = _endless_stream(records, source.num_examples, buffer, order, start, shards)
     compute = options.service.examples if options.service else in_parallel
     prepare = decoded_then(augment, read, source.background)
     examples = compute(share.of(stream, batch_size), prepare)

@@ -32,7 +32,14 @@ class SqueezeExcitation(keras.layers.Layer):
 
     def _pointwise(self, filters: int, name: str) -> keras.layers.Conv2D:
         kernel = keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="truncated_normal")
-        return keras.layers.Conv2D(filters, 1, kernel_initializer=kernel, name=name, dtype=self.dtype_policy)
+        return keras.layers.Conv2D(
+            filters,
+            1,
+            kernel_initializer=kernel,
+            name=name,
+            dtype=self.dtype_policy,
+            trainable=self.trainable,  # One that is made after this was frozen would not hear of it.
+        )
 
     def build(self, input_shape: tuple) -> None:
         self.expand = self._pointwise(input_shape[-1], "expand")

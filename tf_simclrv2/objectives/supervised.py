@@ -35,25 +35,28 @@ def supervised_losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.where(labels >= 0, losses, tf.zeros_like(losses))
 
 
-def curvature_bound(features: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def curvature_bound(features: tf.Tensor, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Bounds the curvature of `supervised_loss` as a function of a linear classifier's kernel and bias.
 
     Let x be the features of a row with a 1 for the bias, and p the softmax of its logits. The second
     derivative of the row's loss is (diag(p) - ppᵀ) ⊗ xxᵀ, whose largest eigenvalue is at most
     min(max p, ½) · ‖x‖². One over the bound is the natural step of gradient descent, whatever the features.
+    A row without a label has no loss, and no curvature.
 
     Args:
         features: Input of the classifier, [N, D].
         logits: Its output, [N, classes].
+        labels: int [N]; negative labels are ignored.
 
     Returns:
-        Scalar above 0, float32 or wider: the mean over the rows.
+        Scalar, float32 or wider: the mean over the rows, above 0 if any has a label.
 
     Reference: Böhning 1992, Multinomial logistic regression algorithm, for the bound ½.
     """
     squared_norm = 1.0 + tf.reduce_sum(tf.square(full_precision(features)), axis=1)
     likeliest = tf.reduce_max(tf.nn.softmax(full_precision(logits)), axis=1)
-    return tf.reduce_mean(tf.minimum(likeliest, 0.5) * squared_norm)
+    bounds = tf.minimum(likeliest, 0.5) * squared_norm
+    return tf.reduce_mean(tf.where(labels >= 0, bounds, tf.zeros_like(bounds)))
 
 
 def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -240,19 +240,22 @@ class Pretraining(Task):
         return {"supervised_loss": supervised_loss(logits, classes)}, {
             "supervised_acc": accuracy(logits, classes),
             "labeled_share": labeled_share(classes),
-            "classifier_curvature": curvature_bound(features, logits),
+            "classifier_curvature": curvature_bound(features, logits, classes),
         }
 
     def at_their_own_rates(self, gradients: list[tf.Tensor], scalars: Scalars) -> list[tf.Tensor]:
         """Scales the gradients of the online classifier, so that it learns at `online_learning_rate`.
 
         The optimizer multiplies by its own rate, by which they are divided here. So they share its state, and
-        a checkpoint holds the same variables whatever the rates.
+        a checkpoint holds the same variables whatever the rates. Adam divides by the gradients of the past,
+        and so would undo a factor, or be misled by one that changes.
         """
         rate = self.config.optimizer.online_learning_rate
-        if self.network.supervised_head is None or not rate:
+        if self.network.supervised_head is None or not rate or _is_adam(self.optimizer):
             return gradients
-        wanted = rate / cross_replica_mean(scalars["classifier_curvature"])
+        # A batch without labels has no curvature, and no gradient.
+        curvature = cross_replica_mean(scalars["classifier_curvature"])
+        wanted = tf.math.divide_no_nan(tf.cast(rate, curvature.dtype), curvature)
         common = tf.cast(self.optimizer.learning_rate, wanted.dtype)
         # A warm-up begins with a common rate of 0.
         factor = tf.math.divide_no_nan(wanted, common)
@@ -288,3 +291,8 @@ class Pretraining(Task):
     def _blur(self, view: tf.Tensor, keys: tf.Tensor, name: str) -> tf.Tensor:
         seeds = example_seeds(self.config.training.seed, keys, f"{name}/blur")
         return batch_random_blur(view, seeds, self.config.model.image_size, self.config.data.blur_sigma)
+
+
+def _is_adam(optimizer: keras.optimizers.Optimizer) -> bool:
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of one that scales the loss.
+    return isinstance(inner, keras.optimizers.Adam)

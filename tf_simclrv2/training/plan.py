@@ -16,6 +16,7 @@ from tf_simclrv2.training.validation_split import (
     check_validation,
     measured_source,
     note_on_choice,
+    note_on_training_images,
     validation_source,
 )
 from tf_simclrv2.weights.classes import Classes
@@ -291,7 +292,11 @@ def _notes(
     if config.training.train_mode == "pretrain" and not train.has_labels:
         why = f" of a class ({train.no_class_label})" if train.no_class_label else ""
         notes.append(f"{train.name} has no labels{why}: linear evaluation is off")
-    return (*notes, *note_on_choice(config, _labeled_data(config), evaluation))
+    return (
+        *notes,
+        *note_on_training_images(train, evaluation),
+        *note_on_choice(config, _labeled_data(config), evaluation),
+    )
 
 
 def with_classes(config: ExperimentConfig, classes: int) -> ExperimentConfig:

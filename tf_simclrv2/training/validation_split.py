@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from tf_simclrv2.config import DataConfig, ExperimentConfig
-from tf_simclrv2.data import Source, load_source, require_labels
+from tf_simclrv2.data import Source, label_subset, load_source, require_labels
 from tf_simclrv2.data.extent import shared_images
 from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.errors import DataError
@@ -21,6 +21,18 @@ def measured_source(data: DataConfig, split: str) -> Source:
     """Opens images to measure a network on, with all labels that their folders or the dataset give them."""
     source = load_source(dataclasses.replace(data, labels_from=None), split)
     return source if source.has_labels or not data.labels_from else load_source(data, split)
+
+
+def labeled_part(source: Source, data: DataConfig) -> Source:
+    """Returns the images of a source that have a label, of which a file of labels may leave few.
+
+    Args:
+        source: Training images.
+        data: Where they come from.
+    """
+    if not data.labels_from or not source.has_labels:
+        return source
+    return label_subset(source, dataclasses.replace(data, label_fraction=1.0, labels_per_class=0))
 
 
 def validation_source(config: ExperimentConfig, data: DataConfig) -> Source | None:
@@ -74,6 +86,11 @@ def check_validation(
     split, measure = config.data.validation_split, config.run.keep_best
     if measure != "online" or config.training.train_mode == "pretrain":
         require_labels(trained_on[0], f"--keep_best={measure}")
+        if not labeled_part(trained_on[0], config.data).num_examples:
+            raise DataError(
+                f"no image of {trained_on[0].name} has a label, but keep_best={measure} learns from them; "
+                "name some in --labels_from, or choose by none."
+            )
     for source in trained_on:
         if shared := shared_images(validation.extents, source.extents):
             raise DataError(
@@ -87,6 +104,16 @@ def check_validation(
             f"{config.data.eval_split!r}, whose accuracy is reported and would be "
             f"optimistically biased; {_CURE}"
         )
+
+
+def note_on_training_images(train: Source, evaluation: Source | None) -> tuple[str, ...]:
+    """Returns a line if a network is evaluated on images that it is, or was, trained on."""
+    if evaluation is None or not evaluation.has_labels:
+        return ()
+    shared = shared_images(train.extents, evaluation.extents)
+    what = f"{shared:,} of the {evaluation.num_examples:,} images of {evaluation.name} are in {train.name}"
+    cure = 'hold some out, for example "--train_split=train[:80%]" "--eval_split=train[80%:]"'
+    return (f"{what}, which is trained on, so accuracies say little about others; {cure}",) if shared else ()
 
 
 def note_on_choice(config: ExperimentConfig, data: DataConfig, evaluation: Source | None) -> tuple[str, ...]:
