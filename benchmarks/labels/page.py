@@ -140,6 +140,12 @@ def _budgets(measured: Measured) -> list[int]:
 def _in_words(measured: Measured) -> str:
     settings = measured.settings
     seeds = {each.split("/")[0] for each in measured.results}
+    spread = "One seed so far, so it is not known how much they differ."
+    if len(seeds) > 1:
+        spread = (
+            f"Mean and sample standard deviation of {len(seeds)} seeds; bands reach from the worst to "
+            "the best of them."
+        )
     return (
         f"{settings.train_images:,} training, {settings.validation_images:,} validation and "
         f"{settings.test_images:,} test images at {settings.image_size} pixels; ResNet-{settings.big_depth}, "
@@ -147,6 +153,5 @@ def _in_words(measured: Measured) -> str:
         f"in batches of {settings.pretrain_batch_size}; training on labels, from the pretrained network or "
         f"from scratch, the same {settings.label_steps:,} steps, or {settings.label_epochs} epochs if these "
         f"are more, in batches of {settings.label_batch_size}; distillation has {settings.distill_epochs} "
-        f"epochs. Mean and sample standard deviation of {len(seeds)} seeds; bands reach from the worst to "
-        "the best of them."
+        f"epochs. {spread}"
     )
