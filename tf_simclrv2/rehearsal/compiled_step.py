@@ -118,7 +118,7 @@ def compile_step(text: str, tpu: TpuSlice, cache: str, effort: Effort = "full") 
         text: StableHLO.
         tpu: The slice.
         cache: A directory in which results are kept and looked for.
-        effort: `full` compiles as a TPU's run does; `quick` takes a tenth of the time for a program that is
+        effort: `full` works as hard as for a run; `quick` takes a tenth of the time for a program that is
             slower, and whose memory differs by a few percent.
 
     Raises:

@@ -28,7 +28,7 @@ class RehearsalConfig:
     classes: int = setting(1000, "Number of classes of the labels.", minimum=2)
     effort: Effort = setting(  # noqa: RUF009 (a Literal by another name)
         "full",
-        "How hard the compiler works: full is what a TPU's run gets; quick takes a tenth of the time and "
+        "How hard the compiler works: full as hard as for a run; quick takes a tenth of the time and "
         "finds a slower program of about the same memory.",
     )
     cache: str = setting(
