@@ -60,19 +60,19 @@ def table(measured: Measured) -> str:
 
 
 def times_table(measured: Measured) -> str:
-    """Minutes of training until the linear probe reaches some accuracies.
+    """Seconds of training until the linear probe reaches some accuracies.
 
     A dash stands where a seed does not reach one, `untrained` where a network is there before its training.
     """
     every = _runs(measured)
-    goals = [goal for goal in _GOALS if any(_minutes(runs, goal) for _, runs in every)]
+    goals = [goal for goal in _GOALS if any(_seconds(runs, goal) for _, runs in every)]
     if not goals:
         return (
             "Pretraining is too short to compare times: no program's linear probe has reached "
             f"{_GOALS[0]:.0%} or is above that of its own untrained network."
         )
     head = " | ".join(f"{goal:.0%}" for goal in goals)
-    lines = [f"| minutes to a linear probe of | {head} |", "|---|" + "---|" * len(goals)]
+    lines = [f"| seconds to a linear probe of | {head} |", "|---|" + "---|" * len(goals)]
     for name, runs in every:
         cells = " | ".join(_time_cell(runs, goal) for goal in goals)
         lines.append(f"| {NAMES[name]} | {cells} |")
@@ -82,8 +82,8 @@ def times_table(measured: Measured) -> str:
 def _time_cell(runs: list[Rows], goal: float) -> str:
     if _begins_above(runs, goal):
         return "untrained"
-    minutes = _minutes(runs, goal)
-    return "-" if minutes is None else f"{minutes:.1f}"
+    seconds = _seconds(runs, goal)
+    return "-" if seconds is None else f"{seconds:.0f}"
 
 
 def _begins_above(runs: list[Rows], goal: float) -> bool:
@@ -126,18 +126,18 @@ def _machines(measured: Measured) -> str:
     return f"Measured on {' and on '.join(machines)}. {with_what}."
 
 
-def _minutes(runs: list[Rows], goal: float) -> float | None:
-    """Mean over the seeds, linear between the measured epochs; None if not all begin below and reach it."""
+def _seconds(runs: list[Rows], goal: float) -> float | None:
+    """Mean over the seeds, linear between the measurements; None if not all begin below and reach it."""
     if _begins_above(runs, goal):
         return None
-    found = [_minutes_of_run(run, goal) for run in runs]
-    reached = [minutes for minutes in found if minutes is not None]
+    found = [_seconds_of_run(run, goal) for run in runs]
+    reached = [seconds for seconds in found if seconds is not None]
     return statistics.mean(reached) if len(reached) == len(runs) else None
 
 
-def _minutes_of_run(run: Sequence[dict[str, float]], goal: float) -> float | None:
+def _seconds_of_run(run: Sequence[dict[str, float]], goal: float) -> float | None:
     for before, after in itertools.pairwise(run):
         if before["linear"] < goal <= after["linear"]:
             share = (goal - before["linear"]) / (after["linear"] - before["linear"])
-            return (before["seconds"] + share * (after["seconds"] - before["seconds"])) / 60
+            return before["seconds"] + share * (after["seconds"] - before["seconds"])
     return None

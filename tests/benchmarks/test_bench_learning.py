@@ -165,10 +165,10 @@ def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
     assert lines[3] == "| lightly | 1 | 81.0 | 71.0 | 79.0, 69.0 | 60 |"
     # Of ours: half way, and a quarter of the way, from minute 1 to 2.
     assert page.times_table(measured).splitlines() == [
-        "| minutes to a linear probe of | 65% | 70% | 72% | 74% | 76% | 78% | 80% | 82% |",
+        "| seconds to a linear probe of | 65% | 70% | 72% | 74% | 76% | 78% | 80% | 82% |",
         "|---|---|---|---|---|---|---|---|---|",
-        "| this package | 0.8 | 0.9 | 0.9 | 0.9 | 1.0 | 1.0 | 1.4 | 1.9 |",
-        "| lightly | untrained | untrained | untrained | untrained | untrained | untrained | 1.9 | - |",
+        "| this package | 48 | 53 | 54 | 56 | 58 | 60 | 83 | 112 |",
+        "| lightly | untrained | untrained | untrained | untrained | untrained | untrained | 115 | - |",
     ]
     assert page.measured_part(measured).startswith("Measured on a machine and on another. this package: none")
     lines = page.draw(measured).axes[0].get_lines()
