@@ -68,22 +68,22 @@ def _bigger_models(scale: Scale) -> Claim:
         ]
         for name in ("big", "small")
     )
-    better = [
-        Comparison(f"the big network is better with {_share(fraction)}", (high,), (low,))
-        for fraction, high, low in zip(scale.fractions, big, small, strict=True)
-    ]
     return Claim(
         "a",
         "The fewer the labels, the more a bigger network gains",
         tuple(arm for both in zip(big, small, strict=True) for arm in both),
-        (*better, *_larger_leads(scale, big, small)),
+        tuple(_leads(scale, "the big network", big, small)),
     )
 
 
-def _larger_leads(scale: Scale, better: Sequence[Arm], worse: Sequence[Arm]) -> list[Comparison]:
-    """That a lead is larger with the fewest labels than with each larger share."""
-    few, *more = map(_share, scale.fractions)
-    return [
+def _leads(scale: Scale, what: str, better: Sequence[Arm], worse: Sequence[Arm]) -> list[Comparison]:
+    """That something leads with each share of the labels, and by more with the smallest than with others."""
+    few, *more = shares = [_share(fraction) for fraction in scale.fractions]
+    leads = [
+        Comparison(f"{what} is better with {share}", (high,), (low,))
+        for share, high, low in zip(shares, better, worse, strict=True)
+    ]
+    return leads + [
         Comparison(f"its lead is larger with {few} than with {many}", (better[0], low), (worse[0], high))
         for many, high, low in zip(more, better[1:], worse[1:], strict=True)
     ]
@@ -171,15 +171,11 @@ def _supervised(scale: Scale) -> Claim:
         ]
         for name, stage in (("from scratch", "scratch"), ("pretrained and fine-tuned", "finetuned"))
     )
-    better = [
-        Comparison(f"pretraining is better with {_share(fraction)}", (high,), (low,))
-        for fraction, high, low in zip(scale.fractions, tuned, scratch, strict=True)
-    ]
     return Claim(
         "e",
         "Pretraining beats supervised training on the same labels, most with few",
         tuple(arm for both in zip(tuned, scratch, strict=True) for arm in both),
-        (*better, *_larger_leads(scale, tuned, scratch)),
+        tuple(_leads(scale, "pretraining", tuned, scratch)),
     )
 
 

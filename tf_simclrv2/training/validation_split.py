@@ -86,11 +86,6 @@ def check_validation(
     split, measure = config.data.validation_split, config.run.keep_best
     if measure != "online" or config.training.train_mode == "pretrain":
         require_labels(trained_on[0], f"--keep_best={measure}")
-        if not labeled_part(trained_on[0], config.data).num_examples:
-            raise DataError(
-                f"no image of {trained_on[0].name} has a label, but keep_best={measure} learns from them; "
-                "name some in --labels_from, or choose by none."
-            )
     for source in trained_on:
         if shared := shared_images(validation.extents, source.extents):
             raise DataError(
