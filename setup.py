@@ -52,7 +52,7 @@ setup(
         "tf_simclrv2.report": ["templates/*"],
     },
     entry_points={"console_scripts": ["simclrv2 = tf_simclrv2.cli.main:main"]},
-    python_requires=">=3.11",
+    python_requires=">=3.11.4",  # `tarfile.data_filter`, which unpacks modules.
     install_requires=[
         "absl-py>=1.4",
         "h5py>=3.10",

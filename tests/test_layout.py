@@ -81,7 +81,6 @@ NOT_OF_ONE_MODULE = {
     "training/test_odd_directories.py": "paths of every kind",
     "training/test_other_images.py": "a run that resumes with other images",
     "training/test_resume.py": "every stage, stopped and resumed",
-    "training/test_run_lock.py": "model_dir/lock.py, between two programs",
 }
 
 

@@ -547,7 +547,7 @@ class EvaluationConfig:
         zero_is_off=True,
     )
     probe_baselines: bool = setting(
-        False, "Fit the linear protocol to a random encoder's features and to raw pixels as well."
+        False, "Also evaluate a random encoder's features and raw pixels, by the linear and the knn protocol."
     )
     knn_epochs: int = setting(
         0,
@@ -566,10 +566,14 @@ class EvaluationConfig:
         check_settings(self)
 
 
+# Of logs in metrics.jsonl, and of folders.
+_NAMES_OF_THE_RUN = ("train", "validation", "best", "saved_model")
+
+
 @documented
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Describes how a run is carried out; nothing here changes what is computed."""
+    """Describes how a run is carried out: what it starts from, what it keeps, and on which devices."""
 
     mode: Literal["train", "eval", "train_then_eval"] = setting(
         "train", "What to do; eval follows the checkpoints of a training run."
@@ -654,6 +658,10 @@ class RunConfig:
         _require(
             name is None or ("/" not in name and name not in (".", "..")),
             f"eval_name is {name!r}; it becomes part of file names in model_dir, so leave out slashes.",
+        )
+        _require(
+            name not in _NAMES_OF_THE_RUN,
+            f"eval_name is {name!r}, a name under which the run itself keeps things; choose another.",
         )
 
     def require_model_dir(self) -> str:

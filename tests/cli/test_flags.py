@@ -213,6 +213,9 @@ def test_impossible_combinations():
     for name in ("a/b", "/tmp/a", ".."):
         with pytest.raises(ConfigError, match=f"eval_name is '{name}'"):
             config_of(f"--eval_name={name}")
+    for name in ("train", "validation", "best", "saved_model"):
+        with pytest.raises(ConfigError, match=f"eval_name is '{name}', a name under which the run itself"):
+            config_of(f"--eval_name={name}")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,21 @@ def test_only_what_is_not_in_use_is_a_cure(changes: dict, cures: str) -> None:
     assert cures_of_training(dataclasses.replace(PLAIN, **changes)) == cures
 
 
+def test_parts_can_be_shared_by_the_replicas() -> None:
+    twelve = dataclasses.replace(PLAIN, train_batch_size=12)
+    assert "(--microbatch_size=6)" in cures_of_training(twelve)
+    assert "(--microbatch_size=4)" in cures_of_training(twelve, replicas=4)
+    assert "microbatch_size" not in cures_of_training(twelve, replicas=12)
+
+
+def test_a_run_that_has_begun_changes_nothing_that_is_settled() -> None:
+    assert cures_of_training(PLAIN, begun=True) == (
+        "pass --rematerialize or resume on a device with more memory"
+    )
+    rematerialized = dataclasses.replace(PLAIN, rematerialize=True)
+    assert cures_of_training(rematerialized, begun=True) == "resume on a device with more memory"
+
+
 def test_an_evaluation_has_its_own_cure() -> None:
     assert cures_of_evaluation(EvaluationConfig(eval_batch_size=64)) == "lower --eval_batch_size (64)"
 

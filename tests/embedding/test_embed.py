@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.embedding.conftest import BROKEN
-from tf_simclrv2 import ConfigError, DataError, RunError
+from tf_simclrv2 import ConfigError, DataError, ExportError, RunError
 from tf_simclrv2.config import RunConfig
 from tf_simclrv2.embedding import embed as embed_module
 from tf_simclrv2.embedding import search as search_module
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_named(file, model_dir, pictures, tmp_path):
 
 def test_replicas_embed_as_one(file, model_dir, pictures, tmp_path, replicas, monkeypatch):
     """The last batch is padded."""
-    monkeypatch.setattr(embed_module, "make_strategy", lambda _: replicas(4).strategy)
+    monkeypatch.setattr(embed_module, "local_strategy", lambda _: replicas(4).strategy)
     output = tmp_path / "all.npz"
     config = config_for(
         str(model_dir), str(output), data_dir=str(pictures), strategy="mirrored", batch_size=6
@@ -155,6 +155,59 @@ def test_parts_of_another_embedding_are_not_mixed_in(file, model_dir, pictures, 
     )
 
 
+def test_another_program_with_the_same_output_is_told_so(file, model_dir, pictures, tmp_path, monkeypatch):
+    """It would mix its parts with those of the first, or remove them."""
+    config = config_for(str(model_dir), str(tmp_path / "all.npz"), data_dir=str(pictures), batch_size=4)
+    batches = embed_module.Embedder.batches
+    refusals = []
+
+    def beside(self, images, batch_size, start=0):
+        for batch in batches(self, images, batch_size, start):
+            if not refusals:
+                refusals.append("")
+                with pytest.raises(
+                    ConfigError, match=r"parts' is in use by process .* another --output"
+                ) as told:
+                    embed(dataclasses.replace(config, endpoint="proj_head_1"), print)
+                refusals[0] = str(told.value)
+            yield batch
+
+    monkeypatch.setattr(embed_module.Embedder, "batches", beside)
+    embed(config, print)
+    assert refusals[0]
+    np.testing.assert_allclose(
+        read_embeddings(config.output).vectors, read_embeddings(str(file)).vectors, rtol=1e-6
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.npz", "all.npz.unreadable.txt"]
+
+
+def test_a_class_without_images_is_not_in_the_way(file, model_dir, pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "pictures")
+    (tmp_path / "pictures" / "train" / "owl").mkdir()
+    config = config_for(
+        model_dir, tmp_path / "all.npz", data_dir=str(tmp_path / "pictures"), split="train", batch_size=4
+    )
+    embed(config, print)
+    assert "owl" not in read_embeddings(config.output).classes
+
+
+def test_a_cluster_of_the_environment_is_not_joined(model_dir, monkeypatch):
+    """The shell of a run on several hosts still has TF_CONFIG when its images are embedded."""
+    cluster = {
+        "cluster": {"worker": ["10.255.255.1:1", "10.255.255.2:1"]},
+        "task": {"type": "worker", "index": 0},
+    }
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    embedder = Embedder(str(model_dir), "final_avg_pool", print, "auto")
+    assert not isinstance(embedder.strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def test_a_network_in_a_bucket_keeps_its_address(model_dir):
+    embedder = Embedder(str(model_dir), "final_avg_pool", print, "one_device")
+    embedder._path = "gs://bucket/run"
+    assert embedder.origin("").network_path == "gs://bucket/run"
+
+
 def test_a_list_of_files(file, model_dir, pictures, tmp_path):
     names = ["test/red/5.png", "train/blue/0.png"]
     (tmp_path / "list.txt").write_text("\n".join(names))
@@ -179,6 +232,7 @@ def test_a_split_of_a_dataset(model_dir, tmp_path):
     ("changes", "error", "message"),
     [
         ({"output": "all.txt"}, ConfigError, "ends in .parquet, .npz, .csv"),
+        ({"output": "gs://bucket/all.npz"}, ExportError, "'gs://bucket/all.npz', but it is written on this"),
         ({"batch_size": 0}, ConfigError, "batch_size is 0; it must be a finite number of at least 1"),
         ({"data_dir": None}, ConfigError, "there are no images to embed; pass --data_dir"),
         ({"data_dir": "/nowhere"}, DataError, "'/nowhere' does not exist"),

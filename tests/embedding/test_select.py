@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.embedding.made_up import embeddings_of, written
 from tf_simclrv2 import ConfigError, DataError
@@ -55,6 +56,14 @@ def test_labels_are_never_overwritten_unasked(made_up, tmp_path):
     with pytest.raises(ConfigError, match=r"to_label\.csv', which exists"):
         SelectConfig(made_up, output, budget=1)
     SelectConfig(made_up, output, budget=1, overwrite=True)
+
+
+def test_labels_in_a_bucket_are_not_overwritten_either(made_up, monkeypatch):
+    monkeypatch.setattr(tf.io.gfile, "isdir", lambda path: path == "gs://bucket")
+    monkeypatch.setattr(tf.io.gfile, "exists", lambda path: path == "gs://bucket/to_label.csv")
+    with pytest.raises(ConfigError, match=r"'gs://bucket/to_label\.csv', which exists"):
+        SelectConfig(made_up, "gs://bucket/to_label.csv", budget=1)
+    SelectConfig(made_up, "gs://bucket/others.csv", budget=1)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from tests.programs import SMALL_PROGRAM
 from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError, ExportError, SimCLR, UserError, progress, save_module
-from tf_simclrv2.export import onnx_file
+from tf_simclrv2.export import onnx_file, verification
 from tf_simclrv2.export.convert import convert
 from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.export.export_config import ExportConfig
@@ -291,6 +291,8 @@ def test_a_converted_run_keeps_its_description(run, tmp_path):
     convert(ConvertConfig(str(run), str(output)))
     assert read_config(str(output)) == read_config(str(run))
     assert (output / "labels.txt").read_text() == (run / "labels.txt").read_text()
+    convert(ConvertConfig(str(run / "saved_model" / "2"), str(tmp_path / "of_an_export")))
+    assert (tmp_path / "of_an_export" / "labels.txt").read_text() == (run / "labels.txt").read_text()
     with pytest.raises(ConfigError, match=r"ft_proj_selector is 1, but .* is not a published checkpoint"):
         convert(ConvertConfig(str(run), str(tmp_path / "other"), ft_proj_selector=1))
 
@@ -337,6 +339,45 @@ def test_a_module_that_is_not_the_network_is_noticed(network, tmp_path):
     other.build((None, 8, 8, 3))
     with pytest.raises(ExportError, match=r"failed its check.* differ by"):
         verify_module(other, str(tmp_path / "module"))
+
+
+@pytest.mark.parametrize("api", ["endpoints", "feature_vector"])
+def test_a_module_that_lacks_outputs_is_noticed(network, tmp_path, api):
+    save_module(network, str(tmp_path / "module"), endpoint="proj_head_1", api=api)
+    result = "final_avg_pool" if api == "feature_vector" else None
+    with pytest.raises(ExportError, match=r"failed its check.*(were expected|differ by)"):
+        verify_module(network, str(tmp_path / "module"), result)
+
+
+def test_the_check_is_on_the_cpu_and_finds_the_packages_of_the_user(network, tmp_path, monkeypatch):
+    """A GPU may round to TensorFloat-32; packages may be in PYTHONPATH or in the user's folder."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "of_the_user.py").write_text("WORD = 'found'\n")
+    script = tmp_path / "check.py"
+    script.write_text(
+        "import os, of_the_user\nprint(of_the_user.WORD, repr(os.environ['CUDA_VISIBLE_DEVICES']))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    assert verification._run_check(str(script), "", {}) == "found ''"
+    devices: list[str] = []
+    call = type(network).__call__
+
+    def noted(self, images, *arguments, **options):
+        devices.append(tf.zeros([]).device)
+        return call(self, images, *arguments, **options)
+
+    monkeypatch.setattr(type(network), "__call__", noted)
+    with tf.device("/CPU:1"):
+        verification._outputs(network, 8)
+    assert devices and all(device.endswith("CPU:0") for device in devices)
+
+
+def test_an_export_of_an_export_keeps_its_training(run, tmp_path):
+    description = json.loads((run / "saved_model" / "2" / "simclr.json").read_text())
+    for name, source in (("first", run), ("second", run / "saved_model" / "2")):
+        export(ExportConfig(str(source), str(tmp_path / name)))
+        found = json.loads((tmp_path / name / "simclr.json").read_text())["training"]
+        assert found == description["training"] and found["global_step"] == 2
 
 
 def test_a_killed_export_leaves_no_module(run, tmp_path):

@@ -124,6 +124,33 @@ def test_what_a_killed_program_left_is_removed(tmp_path):
     assert names(tmp_path) == [".out.part-notes", "out"]
 
 
+def test_the_first_program_of_a_container_is_not_its_own_predecessor(tmp_path):
+    """Each has the process number 1, also the one that was killed here before."""
+    (tmp_path / f".out.part-{os.getpid()}").mkdir()
+    (tmp_path / f".out.part-{os.getpid()}" / "half").touch()
+    (tmp_path / f".out.old-{os.getpid()}").write_text("old")
+    with stage(str(tmp_path / "out"), overwrite=True) as part:
+        assert not os.path.lexists(part) and (tmp_path / "out").read_text() == "old"
+        pathlib.Path(part).write_text("whole")
+    assert (tmp_path / "out").read_text() == "whole" and names(tmp_path) == ["out"]
+
+
+def test_what_appears_meanwhile_is_not_replaced(tmp_path):
+    output = tmp_path / "out"
+    with pytest.raises(ExportError, match="which exists"), stage(str(output)) as part:
+        pathlib.Path(part).write_text("mine")
+        output.write_text("somebody else's")
+    assert output.read_text() == "somebody else's" and names(tmp_path) == ["out"]
+
+
+def test_another_filesystem_is_refused(tmp_path, monkeypatch):
+    """Its name would be a folder `gs:` of this one."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match=r"'gs://bucket/out', but .* copy it"), stage("gs://bucket/out"):
+        raise AssertionError
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize("place", ["file/out", "/proc/out"])
 def test_a_place_that_cannot_be_written(tmp_path, place):
     """Under a file; and in a folder that is there, in which nobody may make anything."""

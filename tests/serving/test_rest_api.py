@@ -315,6 +315,12 @@ def test_waiting_requests_hold_a_limited_number_of_bytes(toy: pathlib.Path) -> N
         assert until(lambda: client.predict(small), lambda answer: answer.status != 503).status == 200
 
 
+def test_a_request_that_never_fits_is_not_told_to_come_back(toy: pathlib.Path) -> None:
+    with serving(toy, max_body=20_000, max_held=10_000) as client:
+        answer = client.predict({"inputs": [[1] * 7_000]})
+        assert answer.status == 413 and "a larger --max_held" in answer.body["error"]
+
+
 def until(ask: Callable[[], Answer], wanted: Callable[[Answer], bool]) -> Answer:
     """Asks until the answer is the one that is wanted, for a while: another request is on its way."""
     end = time.monotonic() + 30.0

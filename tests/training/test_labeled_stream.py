@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.data.image_files import write_images
-from tests.training.small_runs import config_for, execute, weights_of
+from tests.training.small_runs import Lines, config_for, execute, weights_of
 from tf_simclrv2.config import DataConfig, ExperimentConfig
 from tf_simclrv2.data import BatchOptions, Share, SkippedImages, distillation_batches, load_source
 from tf_simclrv2.errors import ConfigError, DataError
@@ -19,6 +19,7 @@ from tf_simclrv2.training.batches import StageBatches
 from tf_simclrv2.training.model_dir.adoption import adopt
 from tf_simclrv2.training.model_dir.run_identity import changed_settings
 from tf_simclrv2.training.plan import plan_run
+from tf_simclrv2.training.run import Run
 from tf_simclrv2.weights.classes import Classes, class_names_of
 
 TEACHER = Classes("the teacher", "", 10, "", tuple(map(str, range(10))))
@@ -181,6 +182,28 @@ def test_a_run_on_two_folders_is_resumed_and_evaluated(
     evaluation = ExperimentConfig(run=dataclasses.replace(config.run, mode="eval", eval_name="again"))
     again, *_ = execute(adopt(evaluation, {"mode", "model_dir", "eval_name"}))
     assert again["eval/label_top_1_accuracy"] == result["eval/label_top_1_accuracy"]
+
+
+def test_self_distillation_on_other_images_begins_with_the_classifier_too(
+    few: pathlib.Path, animals: pathlib.Path, teacher: str, tmp_path: pathlib.Path
+) -> None:
+    lines = Lines()
+    changes = {"teacher": teacher, "checkpoint": teacher, "distill_alpha": 1.0}
+    run = Run(in_folders(tmp_path / "run", animals, few, **changes), say=lines)
+    assert "left as initialized" not in lines, lines
+    stored = weights_of(pathlib.Path(teacher), 1)
+    kernel = stored["model/supervised_head/kernel/.ATTRIBUTES/VARIABLE_VALUE"]
+    np.testing.assert_array_equal(run.task.network.supervised_head.kernel, kernel)
+
+
+def test_accuracies_of_images_whose_labels_the_student_learns_are_said_to_be_such(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    known = Classes("the teacher", "", 2, "", CLASSES)
+    for alpha, noted in ((0.5, True), (1.0, False)):
+        changes = {"labeled_split": "train", "eval_split": "train", "distill_alpha": alpha}
+        plan = plan_run(in_folders(tmp_path, animals, few, **changes), 1, known)
+        assert ("which is trained on" in plan.describe()) == noted
 
 
 def test_labels_of_other_images_are_not_probed(

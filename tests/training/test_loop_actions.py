@@ -48,13 +48,19 @@ def test_names_of_unreadable_images_are_written_as_they_are_found(tmp_path):
 def test_a_loss_that_is_not_finite_ends_training_with_a_report(tmp_path):
     prepared = prepare(config_for(tmp_path / "never_written"), tf.distribute.get_strategy())
     assert not (tmp_path / "never_written").exists()
-    trainer, manager = types.SimpleNamespace(first_bad_step=None), types.SimpleNamespace(newest="dir/ckpt-2")
-    action = StopIfNotFinite(prepared, trainer, ModelDir(str(tmp_path)), manager)
+    trainer = types.SimpleNamespace(first_bad_step=None)
+    action = StopIfNotFinite(prepared, trainer, ModelDir(str(tmp_path)))
     action(OUTPUT)
     assert not (tmp_path / REPORT_FILE).exists()
     trainer.first_bad_step = 3
-    with pytest.raises(NotFiniteError, match="not finite at step 3; the last good checkpoint is dir/ckpt-2;"):
-        action({"train/total_loss": tf.constant(float("nan"))})
+    loss = {"train/total_loss": tf.constant(float("nan"))}
+    (tmp_path / "ckpt-3.index").touch()  # Its weights are those of the bad loss.
+    with pytest.raises(NotFiniteError, match="not finite at step 3; there is no good checkpoint;"):
+        action(loss)
+    for step in (1, 2):
+        (tmp_path / f"ckpt-{step}.index").touch()
+    with pytest.raises(NotFiniteError, match=r"at step 3; the last good checkpoint is .*/ckpt-2; .* lists"):
+        action(loss)
     report = json.loads((tmp_path / REPORT_FILE).read_text())
     assert (report["step"], report["loss"]) == (3, "nan")
     assert report["variable_norms"].keys() == named_variables(prepared.task.network).keys()

@@ -129,6 +129,9 @@ def test_an_evaluation_must_only_be_of_the_same_network(trained):
     trained.refuse_other_run(evaluation(image_size=192))
     with pytest.raises(CheckpointError, match=r"--resnet_depth=50 \(here it is 18\)"):
         trained.refuse_other_run(evaluation(resnet_depth=18))
+    # All layers of the head are as wide, so the classifier would fit this one too.
+    with pytest.raises(CheckpointError, match=r"--ft_proj_selector=0 \(here it is 1\)"):
+        trained.refuse_other_run(evaluation(ft_proj_selector=1))
 
 
 def test_the_names_of_skipped_images_are_bounded(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -67,6 +68,28 @@ def test_the_same_images_elsewhere_and_more_epochs(
     assert started(config_of(copied, moved, train_epochs=2)) == (
         f"changed since the last start: data_dir was {trained[1]}, is {moved}; train_epochs was 1, is 2"
     )
+
+
+def test_what_a_run_began_from_is_settled(
+    trained: tuple[pathlib.Path, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
+    """Its report and its config go on naming the weights that it did begin from."""
+    changes = {"train_mode": "finetune", "train_steps": 1, "train_epochs": 0}
+    folder = tmp_path / "classes"
+    for name in ("blue", "red"):
+        pictures(folder / name)
+    begun = config_of(tmp_path / "run", folder, checkpoint=str(trained[0]), **changes)
+    execute(begun)
+    for other in (str(tmp_path / "nowhere"), None):
+        longer = dataclasses.replace(
+            begun,
+            run=dataclasses.replace(begun.run, checkpoint=other),
+            training=dataclasses.replace(begun.training, train_steps=2),
+        )
+        run = Run(longer, say=Lines())
+        assert run.config.run.checkpoint == str(trained[0])
+        (line,) = [line for line in run.plan.describe().splitlines() if line.startswith("changed since")]
+        assert ("is not used, as the run has begun" in line) == (other is not None)
 
 
 def test_fewer_epochs_than_were_trained(

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tf_simclrv2 import CheckpointError
+from tf_simclrv2.directory_lock import directory_lock
 from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
-from tf_simclrv2.training.model_dir.lock import run_lock
 from tf_simclrv2.training.model_dir.verified_checkpoints import (
     new_checkpoints,
     set_aside_damaged,
@@ -173,7 +173,7 @@ def test_following_a_training(saved):
 def test_following_lasts_as_long_as_the_training(saved):
     """Checkpoints may be hours apart; the training's lock tells whether another one can come."""
     stream = new_checkpoints(str(saved), patience=0.1)
-    with run_lock(str(saved)):
+    with directory_lock(str(saved), "model_dir", "wait"):
         assert next(stream) == str(saved / "ckpt-3")
         later = threading.Timer(2.5, tf.train.Checkpoint(value=tf.Variable(0)).write, [str(saved / "ckpt-5")])
         later.start()
@@ -182,7 +182,7 @@ def test_following_lasts_as_long_as_the_training(saved):
 
 
 def test_the_first_checkpoint_is_awaited_while_its_training_runs(tmp_path):
-    with run_lock(str(tmp_path)):
+    with directory_lock(str(tmp_path), "model_dir", "wait"):
         later = threading.Timer(
             2.5, tf.train.Checkpoint(value=tf.Variable(0)).write, [str(tmp_path / "ckpt-5")]
         )

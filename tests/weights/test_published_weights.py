@@ -204,15 +204,10 @@ WEIGHTS_OF_CLASSIFIER = (("kernel", (512, 10)), ("bias", (10,)))
 
 
 @pytest.mark.parametrize(("trained", "selector"), [((), 0), (("nl_0",), 1), (("nl_0", "nl_1"), 2)])
-@pytest.mark.parametrize("form", ["tf1", "tf2"])
-def test_the_layer_under_the_classifier_from_momentum(tmp_path, form, trained, selector):
+def test_the_layer_under_the_classifier_from_momentum(tmp_path, trained, selector):
     """Fine-tuning leaves momentum of what it trains: the encoder, the layers in use and the classifier."""
 
     def fine_tuned(rows):
-        if form == "tf1":
-            model = [row for row in rows if row.shape and row not in SLOTS]
-            slots = [row._replace(key=f"{row.key}/Momentum") for row in model if "moving" not in row.key]
-            rows = model + slots
         places = {f"linear_layers/{i}/": f"nl_{i}" for i in range(3)}
         return [row for row in rows if not is_slot(row) or layer_of(row, places) in (None, *trained)]
 
@@ -222,7 +217,7 @@ def test_the_layer_under_the_classifier_from_momentum(tmp_path, form, trained, s
     def layer_of(row, places):
         return next((layer for place, layer in places.items() if place in row.key or layer in row.key), None)
 
-    path = write(form, tmp_path / "ckpt-1", zeros, fine_tuned)
+    path = write("tf2", tmp_path / "ckpt-1", zeros, fine_tuned)
     weights = find_weights(path)
     assert weights.model.ft_proj_selector == selector
     assert not weights.doubt
@@ -233,6 +228,23 @@ def test_the_layer_under_the_classifier_from_momentum(tmp_path, form, trained, s
     )
     few = classifier_left(path, selector, labels_per_class=7)
     assert few == f"saw labels that this run may not use: those of {path}, which are not known"
+
+
+def test_fine_tuning_in_tf1_does_not_show_the_layer(tmp_path):
+    """It leaves momentum of the encoder and the classifier, and of no layer of the head."""
+
+    def fine_tuned(rows):
+        model = [row for row in rows if row.shape and row not in SLOTS]
+        trained = [row for row in model if "moving" not in row.key and "head_contrastive" not in row.key]
+        return model + [row._replace(key=f"{row.key}/Momentum") for row in trained]
+
+    path = write("tf1", tmp_path / "model.ckpt-1", zeros, fine_tuned)
+    weights = find_weights(path)
+    assert weights.published.stage == "finetune" and weights.published.classifier_layers == (0, 1, 2)
+    assert weights.doubt.startswith("the classifier fits layers 0, 1, 2 of the head; layer 0 is used")
+    assert classifier_left(path, 0).startswith("fits head layers 0, 1, 2, and the checkpoint does not say")
+    chosen = find_weights(path, "checkpoint", 1)
+    assert chosen.published.classifier_layers == (1,) and not chosen.doubt
 
 
 def classifier_left(path, selector, **data) -> str:

@@ -38,18 +38,24 @@ def device_errors_explained(cures: str) -> Iterator[None]:
         raise RunError(sentence) from error
 
 
-def cures_of_training(config: TrainingConfig) -> str:
-    """Returns what makes a training step smaller and is not in use yet.
+def cures_of_training(config: TrainingConfig, replicas: int = 1, begun: bool = False) -> str:
+    """Returns what makes a training step smaller, may be changed, and is not in use yet.
 
     Args:
         config: The run's.
+        replicas: What divides every batch; 1 by default.
+        begun: Whether there are checkpoints, with which the batch and the precision are settled; False by
+            default.
     """
-    part = config.microbatch_size or config.train_batch_size
-    cures = [f"lower --train_batch_size ({config.train_batch_size})"]
-    if config.microbatch_size:
+    if begun:
+        more = "resume on a device with more memory"
+        return more if config.rematerialize else _any_of(["pass --rematerialize", more])
+    batch, part = config.train_batch_size, config.microbatch_size
+    cures = [f"lower --train_batch_size ({batch})"]
+    if part:
         cures.append(f"lower --microbatch_size ({part})")
-    elif part % 2 == 0:
-        cures.append(f"compute it in parts (--microbatch_size={part // 2})")
+    elif half := next((n for n in range(batch // 2, 1, -1) if batch % n == 0 and n % replicas == 0), 0):
+        cures.append(f"compute it in parts (--microbatch_size={half})")
     if not config.rematerialize:
         cures.append("pass --rematerialize")
     if config.precision in ("float32", "float64"):

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Literal
 
 import tensorflow as tf
 
@@ -41,12 +42,34 @@ def make_strategy(config: RunConfig) -> tf.distribute.Strategy:
         kind = _best_kind(config)
     if kind == "tpu":
         return _tpu_strategy(config)
-    problem = unused_gpus()
-    if problem:
-        raise RunError(problem)
     if kind == "multi_worker":
+        _refuse_unused_gpus()
         return _multi_worker_strategy(_cluster_of(config), config.cluster_timeout)
-    return _mirrored_strategy() if kind == "mirrored" else _one_device_strategy()
+    return local_strategy(kind)
+
+
+def local_strategy(kind: Literal["auto", "one_device", "mirrored"] = "auto") -> tf.distribute.Strategy:
+    """Makes a strategy for devices of this machine, whatever TF_CONFIG says.
+
+    Args:
+        kind: `auto`, the default, takes all GPUs or logical CPUs if there are several.
+
+    Returns:
+        A strategy; the default strategy if the CPU is the only device.
+
+    Raises:
+        ConfigError: `mirrored` is asked for, but there is only one device.
+        RunError: TensorFlow does not use the GPUs of the driver.
+    """
+    _refuse_unused_gpus()
+    several = len(_accelerators_or_cpus()) > 1
+    mirrored = kind == "mirrored" or (kind == "auto" and several)
+    return _mirrored_strategy() if mirrored else _one_device_strategy()
+
+
+def _refuse_unused_gpus() -> None:
+    if problem := unused_gpus():
+        raise RunError(problem)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -65,12 +88,10 @@ def _accelerators_or_cpus() -> list[str]:
     return [device.name for device in devices]
 
 
-def _best_kind(config: RunConfig) -> str:
+def _best_kind(config: RunConfig) -> Literal["tpu", "multi_worker", "auto"]:
     if config.tpu_name or config.master:
         return "tpu"
-    if cluster_of_environment():
-        return "multi_worker"
-    return "mirrored" if len(_accelerators_or_cpus()) > 1 else "one_device"
+    return "multi_worker" if cluster_of_environment() else "auto"
 
 
 def _one_device_strategy() -> tf.distribute.Strategy:

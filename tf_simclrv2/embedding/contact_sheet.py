@@ -62,20 +62,26 @@ def contact_sheet(title: str, notes: Sequence[str], rows: Iterable[Row], directo
         rows: What it shows; after `MOST` images it ends and says so.
         directory: Where the page will lie, for its links to the images.
     """
-    makes, shown, count, left = Pictures(directory), [], 0, 0
+    makes, shown, room, left, cut = Pictures(directory), [], MOST, 0, 0
     for row in rows:
-        if count >= MOST:
+        if room <= 0:
             left += 1
             continue
-        count += len(row.cards) + 1
+        cards = row.cards[:room]
+        cut += len(row.cards) - len(cards)
+        room -= len(cards) + 1
         shown.append(
             {
                 "title": row.title,
                 "first": row.first and (_picture(makes, row.first), row.first),
-                "pictures": [(_picture(makes, card), card) for card in row.cards],
+                "pictures": [(_picture(makes, card), card) for card in cards],
             }
         )
     more = [f"{left:,} further rows are left out; the CSV and JSON files have all of them."] if left else []
+    if cut:
+        more.insert(
+            0, f"{cut:,} images of the last row are left out; the CSV and JSON files have all of them."
+        )
     values = {"title": title, "notes": [*notes, *more], "rows": shown, "version": VERSION, "side": SIDE}
     return render("contact_sheet.html.j2", "tf_simclrv2.embedding", **values)
 

@@ -14,12 +14,13 @@ import tensorflow as tf
 from tf_simclrv2.config import DataConfig, RunConfig
 from tf_simclrv2.data import Share, evaluation_batches
 from tf_simclrv2.data.encoded_images import MAX_PIXELS
+from tf_simclrv2.data.sources import absolute_path
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.device_errors import device_errors_explained
-from tf_simclrv2.distribution.strategy import make_strategy
+from tf_simclrv2.distribution.strategy import local_strategy
 from tf_simclrv2.embedding.embed_config import EmbedConfig
 from tf_simclrv2.embedding.embedding_file import extension_of, write_embeddings
-from tf_simclrv2.embedding.embedding_parts import EmbeddingParts
+from tf_simclrv2.embedding.embedding_parts import EmbeddingParts, embedding_parts
 from tf_simclrv2.embedding.embeddings import Embeddings, Origin
 from tf_simclrv2.embedding.images import Images, find_images
 from tf_simclrv2.embedding.network_identity import network_identity
@@ -50,7 +51,8 @@ def embed(config: EmbedConfig, say: Say) -> str:
 
     Raises:
         CheckpointError: There are no weights.
-        ConfigError: The network has no such endpoint, or a setting cannot be used.
+        ConfigError: The network has no such endpoint, a setting cannot be used, or another program writes
+            the same output.
         DataError: There are no images, or none can be read.
         ExportError: The output cannot be written.
         RunError: The device's memory ran out.
@@ -66,9 +68,9 @@ def embed(config: EmbedConfig, say: Say) -> str:
     with device_errors_explained(f"lower --batch_size ({config.batch_size})"):
         embedder = Embedder(config.network, config.endpoint, say, config.strategy)
         batch_size = embedder.batch_size(config.batch_size, images.source.num_examples)
-        parts = _parts(config, batch_size, images, embedder)
-        _compute(batch_size, images, embedder, parts, say)
-    return _publish(config, parts, embedder.width, say)
+        with _parts(config, batch_size, images, embedder) as parts:
+            _compute(batch_size, images, embedder, parts, say)
+            return _publish(config, parts, embedder.width, say)
 
 
 class Embedder:
@@ -78,7 +80,7 @@ class Embedder:
         path: A model_dir, a `ckpt-N` or a SavedModel.
         endpoint: The endpoint whose values are the embedding.
         say: Receives lines for the user.
-        strategy: Which devices compute, as `RunConfig.strategy`; `auto` by default.
+        strategy: Which devices compute, as `local_strategy` has it; `auto` by default.
 
     Attributes:
         trained: The network, and what is known of it.
@@ -97,7 +99,7 @@ class Embedder:
         say: Say,
         strategy: Literal["auto", "one_device", "mirrored"] = "auto",
     ) -> None:
-        self.strategy = make_strategy(RunConfig(strategy=strategy))
+        self.strategy = local_strategy(strategy)
         with phase("loading the network", say), self.strategy.scope():
             self.trained: TrainedNetwork = load_trained_network(path, "network")
         network, run = self.trained.network, self.trained.config
@@ -121,7 +123,7 @@ class Embedder:
         """Returns where embeddings of images in a folder come from."""
         return Origin(
             network=network_identity(self.trained.network, self._endpoint),
-            network_path=os.path.abspath(self._path),
+            network_path=absolute_path(self._path),
             endpoint=self._endpoint,
             folder=folder,
             background=self.background,
@@ -207,7 +209,10 @@ def _predictions(
     return np.array(texts, object), first, first - probabilities.max(axis=1, initial=0.0)
 
 
-def _parts(config: EmbedConfig, batch_size: int, images: Images, embedder: Embedder) -> EmbeddingParts:
+@contextlib.contextmanager
+def _parts(
+    config: EmbedConfig, batch_size: int, images: Images, embedder: Embedder
+) -> Iterator[EmbeddingParts]:
     origin = embedder.origin(images.source.folder)
     settings = {
         **dataclasses.asdict(origin),
@@ -217,12 +222,14 @@ def _parts(config: EmbedConfig, batch_size: int, images: Images, embedder: Embed
         "batch_size": batch_size,
         "image_size": embedder.trained.network.config.image_size,
     }
-    try:
-        return EmbeddingParts(f"{config.output}.parts", settings, origin)
-    except OSError as error:
-        raise ConfigError(
-            f"output is {config.output!r}, which cannot be written ({error}); choose another."
-        ) from error
+    with contextlib.ExitStack() as stack:
+        try:
+            parts = stack.enter_context(embedding_parts(f"{config.output}.parts", settings, origin))
+        except OSError as error:
+            raise ConfigError(
+                f"output is {config.output!r}, which cannot be written ({error}); choose another."
+            ) from error
+        yield parts
 
 
 def _compute(batch_size: int, images: Images, embedder: Embedder, parts: EmbeddingParts, say: Say) -> None:

@@ -40,12 +40,17 @@ class EmbedConfig:
 
     def __post_init__(self) -> None:
         from tf_simclrv2.embedding.embedding_file import extension_of  # It imports TensorFlow.
+        from tf_simclrv2.export.staging import refuse_remote
 
-        for field in ("network", "output"):
-            if not getattr(self, field):
-                raise ConfigError(f"{field} is not set; pass --{field}=PATH.")
+        if not self.network:
+            raise ConfigError(
+                "network is empty; name a model_dir, a ckpt-N or a SavedModel after the command."
+            )
+        if not self.output:
+            raise ConfigError("output is not set; pass --output=PATH.")
         check_settings(self)
         extension_of(self.output)
+        refuse_remote(self.output)
         if os.path.lexists(self.output) and not self.overwrite:
             raise ConfigError(
                 f"output is {self.output!r}, which exists; choose another, or pass --overwrite."

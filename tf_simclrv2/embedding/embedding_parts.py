@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_simclrv2.directory_lock import LOCK_FILE, directory_lock
 from tf_simclrv2.embedding.embedding_file import COLUMNS, unpickled
 from tf_simclrv2.embedding.embeddings import Embeddings, Origin
 from tf_simclrv2.errors import ConfigError
@@ -19,8 +21,9 @@ from tf_simclrv2.files import read_json, write_atomically, write_json
 _SETTINGS, _PART = "settings.json", "part-{:05d}.npz"
 
 
-class EmbeddingParts:
-    """Parts of an embedding in a folder of their own.
+@contextlib.contextmanager
+def embedding_parts(folder: str, settings: dict[str, Any], origin: Origin) -> Iterator[EmbeddingParts]:
+    """Gives the parts of an embedding in a folder of their own, which no other program uses meanwhile.
 
     Parts of another embedding, with other settings, are removed.
 
@@ -29,33 +32,47 @@ class EmbeddingParts:
         settings: Everything that the embedding depends on, as JSON holds it.
         origin: Of the embeddings.
 
-    Attributes:
-        count: How many parts are complete.
-
     Raises:
-        ConfigError: The folder holds other files.
+        ConfigError: The folder holds other files, or another program uses it.
         OSError: The folder cannot be made.
     """
+    os.makedirs(folder, exist_ok=True)
+    _refuse_other_things(folder)
+    with directory_lock(folder, "the folder", "wait until that has ended, or choose another --output"):
+        if _settings_in(folder) != settings:
+            for name in os.listdir(folder):
+                if name != LOCK_FILE:
+                    os.remove(os.path.join(folder, name))
+            write_json(os.path.join(folder, _SETTINGS), settings)
+        yield EmbeddingParts(folder, origin)
 
-    def __init__(self, folder: str, settings: dict[str, Any], origin: Origin) -> None:
+
+def _refuse_other_things(folder: str) -> None:
+    found = os.listdir(folder)
+    if found and not {_SETTINGS, LOCK_FILE} & set(found):
+        raise ConfigError(
+            f"{folder!r} holds {found[0]!r}, but the parts of the embeddings are kept there; move it away, "
+            "or choose another --output."
+        )
+
+
+class EmbeddingParts:
+    """Parts of an embedding, numbered files in a folder.
+
+    Args:
+        folder: Where they are.
+        origin: Of the embeddings.
+
+    Attributes:
+        count: How many parts are complete.
+    """
+
+    def __init__(self, folder: str, origin: Origin) -> None:
         self._folder = folder
         self._origin = origin
-        if _settings_in(folder) != settings:
-            self._refuse_other_things()
-            self.remove()
-            os.makedirs(folder)
-            write_json(os.path.join(folder, _SETTINGS), settings)
         self.count = 0
         while os.path.exists(self._path(self.count)):
             self.count += 1
-
-    def _refuse_other_things(self) -> None:
-        found = os.listdir(self._folder) if os.path.isdir(self._folder) else []
-        if found and _SETTINGS not in found:
-            raise ConfigError(
-                f"{self._folder!r} holds {found[0]!r}, but the parts of the embeddings are kept there; move "
-                "it away, or choose another --output."
-            )
 
     def add(self, part: Embeddings, unreadable: list[str]) -> None:
         """Keeps a further part, and the names of the images that could not be read."""

@@ -71,7 +71,10 @@ def find_images(
         raise ConfigError(
             "there are no images to embed; pass --data_dir=FOLDER, --files=LIST or --dataset=NAME."
         )
-    listed = list_image_files(data_dir, split) if split else list_every_image(data_dir)
+    # A class without images is nothing to embed, and nothing to refuse.
+    listed = (
+        list_image_files(data_dir, split, ignore_empty_classes=True) if split else list_every_image(data_dir)
+    )
     source = source_of_files(f"{data_dir}/{split}" if split else data_dir, listed, data_dir)
     return Images(source, tuple(name_in(source.folder, path) for path in listed.paths))
 

@@ -76,6 +76,11 @@ def check_outputs(outputs: Sequence[str], extensions: Sequence[str] = EXTENSIONS
             )
 
 
+def exists(path: str) -> bool:
+    """Returns whether there is a file, a folder or a broken link, on any filesystem that TensorFlow knows."""
+    return tf.io.gfile.exists(path) if "://" in path else os.path.lexists(path)
+
+
 def refuse_inputs(outputs: Sequence[str], inputs: Iterable[str]) -> None:
     """Refuses outputs that are inputs, which they would replace.
 
@@ -94,10 +99,11 @@ def write_outputs(outputs: Sequence[str], writers: Writers, say: Say) -> None:
     Raises:
         ConfigError: One cannot be written.
     """
-    for output in outputs:
-        path = as_path("output", output)
+    paths = [as_path("output", output) for output in outputs]
+    texts = [writers.text(path) for path in paths]  # First, so that Ctrl-C leaves all or none.
+    for output, path, text in zip(outputs, paths, texts, strict=True):
         try:
-            write_atomically(path, writers.text(path))
+            write_atomically(path, text)
         except tf.errors.OpError as error:
             raise ConfigError(
                 f"output is {output!r}, which cannot be written ({error.message}); choose another."

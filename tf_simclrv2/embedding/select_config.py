@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Literal
 
 from tf_simclrv2.errors import ConfigError
@@ -33,7 +32,8 @@ class SelectConfig:
     overwrite: bool = setting(False, "Replace existing files, although labels may be in them.")
 
     def __post_init__(self) -> None:
-        from tf_simclrv2.embedding.outputs import check_outputs, refuse_inputs  # It imports TensorFlow.
+        # It imports TensorFlow.
+        from tf_simclrv2.embedding.outputs import check_outputs, exists, refuse_inputs
 
         check_settings(self)
         if not self.output.endswith(".csv"):
@@ -41,7 +41,7 @@ class SelectConfig:
         check_outputs((self.output,), (".csv",))
         refuse_inputs((self.output, self.page), filter(None, (self.embeddings, self.labeled)))
         for path in (self.output, self.page):
-            if os.path.lexists(as_path("output", path)) and not self.overwrite:
+            if exists(as_path("output", path)) and not self.overwrite:
                 raise ConfigError(f"output is {path!r}, which exists; choose another, or pass --overwrite.")
 
     @property

@@ -74,7 +74,7 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if size > free:
         raise RunError(
             f"the features take {size / 2**30:.1f} GiB, too much for the free memory, and {folder} has only "
-            f"{free / 2**30:.1f} GiB free; set TMPDIR to a folder with more, or name fewer --probe_endpoints."
+            f"{free / 2**30:.1f} GiB free; set TMPDIR to a folder with more, or take fewer images."
         )
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, dtype, "w+", shape=shape)

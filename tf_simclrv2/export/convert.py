@@ -15,6 +15,7 @@ from tf_simclrv2.files import CLASS_NAMES_FILE, CONFIG_FILE, write_atomically
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.models.variable_paths import named_variables, variable_tree
 from tf_simclrv2.progress import say_at_once
+from tf_simclrv2.weights.classes import class_names_of, write_class_names
 from tf_simclrv2.weights.loading import find_weights, load_network
 from tf_simclrv2.weights.published_weights import describe_architecture, published_checkpoint
 from tf_simclrv2.weights.run_config import directory_of, read_config
@@ -55,12 +56,11 @@ def convert(config: ConvertConfig) -> str:
         fine_tuned = network.config.truncate_proj_head or network.config.fine_tune_after_block >= 0
         fine_tuned |= config.ft_proj_selector is not None
         fine_tuned |= weights.published is not None and weights.published.stage == "finetune"
-        before = directory_of(config.input)
-        described = read_config(before) or _config(fine_tuned)
+        described = read_config(directory_of(config.input)) or _config(fine_tuned)
         _write(network, part, config.format, dataclasses.replace(described, model=network.config))
-        names = os.path.join(before, CLASS_NAMES_FILE)
-        if config.format != "published" and tf.io.gfile.exists(names):
-            tf.io.gfile.copy(names, os.path.join(part, CLASS_NAMES_FILE))
+        names = class_names_of(config.input)
+        if config.format != "published" and names:
+            write_class_names(os.path.join(part, CLASS_NAMES_FILE), names)
     used = set(weights.keys[path] for path in named_variables(network))
     ignored = sorted(key for key in weights.reader.shapes if key not in used and not key.startswith("_"))
     lines = [

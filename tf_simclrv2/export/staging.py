@@ -34,8 +34,10 @@ def stage(output: str, overwrite: bool = False) -> Iterator[str]:
         A path in the same directory, at which nothing exists yet.
 
     Raises:
-        ExportError: The output exists and may not be replaced, or its directory cannot be written.
+        ExportError: The output is not on this machine, exists and may not be replaced, or its directory
+            cannot be written.
     """
+    refuse_remote(output)
     output = os.path.abspath(output)
     parent, name = os.path.split(output)
     part, old = (os.path.join(parent, f".{name}.{word}-{os.getpid()}") for word in ("part", "old"))
@@ -47,11 +49,10 @@ def stage(output: str, overwrite: bool = False) -> Iterator[str]:
         raise ExportError(
             f"output is {output!r}, which cannot be written ({error}); choose another."
         ) from error
-    if os.path.lexists(output) and not overwrite:
-        raise ExportError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
-    _refuse_other_things(output)
+    _refuse_to_replace(output, overwrite)
     try:
         yield part
+        _refuse_to_replace(output, overwrite)  # Again: the block may have taken hours.
         if os.path.lexists(output):
             os.rename(output, old)
         os.rename(part, output)
@@ -60,7 +61,25 @@ def stage(output: str, overwrite: bool = False) -> Iterator[str]:
         _put_back_or_remove(old, output)
 
 
-def _refuse_other_things(output: str) -> None:
+def refuse_remote(output: str) -> None:
+    """Refuses an output on another filesystem, which cannot be written to a temporary path and moved.
+
+    Args:
+        output: The path of the result.
+
+    Raises:
+        ExportError: It is something like `gs://`.
+    """
+    if "://" in output:
+        raise ExportError(
+            f"output is {output!r}, but it is written on this machine first; choose a path here, and copy it "
+            "afterwards, for example with gcloud storage cp -r."
+        )
+
+
+def _refuse_to_replace(output: str, overwrite: bool) -> None:
+    if os.path.lexists(output) and not overwrite:
+        raise ExportError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
     if not os.path.isdir(output):
         return
     foreign = [name for name in sorted(os.listdir(output)) if not _OURS.fullmatch(name)]
@@ -91,6 +110,8 @@ def _put_back_or_remove(old: str, output: str) -> None:
 
 
 def _is_running(process: int) -> bool:
+    if process == os.getpid():  # In a container, every program may have the number 1: not this one's, then.
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -15,7 +15,7 @@ from tf_simclrv2.models import SimCLR
 from tf_simclrv2.progress import say_at_once
 from tf_simclrv2.weights.classes import Classes
 from tf_simclrv2.weights.loading import find_weights, load_network
-from tf_simclrv2.weights.run_config import directory_of, read_config
+from tf_simclrv2.weights.run_config import directory_of, read_config, read_training_summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load_trained_network(path: str, setting: str = "model_dir") -> TrainedNetwor
     prefix = weights.reader.prefix
     directory = directory_of(path)
     step = _step(prefix)
-    training = {"global_step": step, **_result(os.path.join(directory, f"result_{step}.json"))}
+    training = read_training_summary(directory) if step is None else _summary(directory, step)
     network = load_network(weights, say=say_at_once)
     classes = Classes.read(
         path, network.config.num_classes, f"the network in {path!r}", "export the network of a run"
@@ -63,6 +63,15 @@ def load_trained_network(path: str, setting: str = "model_dir") -> TrainedNetwor
 def _step(prefix: str) -> int | None:
     found = re.search(r"-(\d+)$", prefix)
     return int(found[1]) if found else None
+
+
+def _summary(directory: str, step: int) -> dict[str, Any]:
+    """The step and its results; tables by class are left out, as in the export of the run itself."""
+    result = _result(os.path.join(directory, f"result_{step}.json"))
+    return {
+        "global_step": step,
+        **{tag: value for tag, value in result.items() if not isinstance(value, dict)},
+    }
 
 
 def _result(path: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tf_simclrv2.data.request_images import MAX_PIXELS, MIN_SIDE
 from tf_simclrv2.files import CLASS_NAMES_FILE, DESCRIPTION_FILE, write_atomically
 from tf_simclrv2.version import VERSION
 from tf_simclrv2.versions import versions
+from tf_simclrv2.weights.classes import write_class_names
 
 CARD_FILE = "README.md"
 
@@ -94,7 +95,7 @@ class ModelCard:
 
     def write_class_names(self, directory: str) -> None:
         """Writes `labels.txt`, one class name per line."""
-        _write(directory, CLASS_NAMES_FILE, "".join(f"{name}\n" for name in self.class_names))
+        write_class_names(os.path.join(directory, CLASS_NAMES_FILE), self.class_names)
 
     def _description(self) -> dict[str, Any]:
         size = self.model.image_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from tf_simclrv2.serving.refusal import BUSY, Refusal
+from tf_simclrv2.serving.refusal import BUSY, TOO_LARGE, Refusal
 
 
 class HeldBodies:
@@ -34,12 +34,19 @@ class HeldBodies:
         """Gives a request a function that counts its bytes as they arrive, and lets go of them at its end.
 
         Raises:
-            Refusal: From the function: more than the limit would be held. The sender may try again later.
+            Refusal: From the function: more than the limit would be held. The sender may try again later,
+                unless the request alone is too large.
         """
         own = 0
 
         def hold(size: int) -> None:
             nonlocal own
+            if own + size > self._most:
+                raise Refusal(
+                    f"the request takes more than {self._most} bytes, all that requests may take together; "
+                    "send less, or start the server with a larger --max_held.",
+                    TOO_LARGE,
+                )
             if self.held + size > self._most:
                 raise Refusal(
                     f"unanswered requests take {self.held} of {self._most} bytes; send this one again later, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 
@@ -16,6 +17,7 @@ from tf_simclrv2.data import (
     finetuning_batches,
     pretraining_batches,
 )
+from tf_simclrv2.errors import DataError
 from tf_simclrv2.training.plan import RunPlan
 
 
@@ -48,11 +50,20 @@ class StageBatches:
 
         It also holds each image's name, "path": string [batch].
         """
-        some = dataclasses.replace(self.plan.train_source.first(count), named=True)
-        few = some.num_examples
-        plan = dataclasses.replace(self.plan, train_source=some, labeled_source=None)
+        few = min(count, self.plan.train_source.num_examples)
+        # All of so few may be unreadable; an endless stream of them would have no batch.
+        unreadable = SkippedImages(few, max_fraction=1.0)
+        with contextlib.suppress(DataError), unreadable.explained():
+            return self._first(few, few, unreadable)
         with self.skipped.explained():
-            return next(iter(self._make(plan, few, {}, Share(), None)))
+            return self._first(few, few + self.skipped.limit, self.skipped)
+
+    def _first(self, batch_size: int, most: int, skipped: SkippedImages) -> dict[str, tf.Tensor]:
+        """A batch of the first images that can be read, of at most so many."""
+        some = dataclasses.replace(self.plan.train_source.first(most), named=True)
+        plan = dataclasses.replace(self.plan, train_source=some, labeled_source=None)
+        batches = dataclasses.replace(self, plan=plan, skipped=skipped)
+        return next(iter(batches._make(plan, batch_size, {}, Share(), None)))
 
     def _make(
         self,

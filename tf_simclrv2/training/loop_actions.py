@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import tensorflow as tf
 
 from tf_simclrv2.data import SkippedImages
 from tf_simclrv2.errors import NotFiniteError
 from tf_simclrv2.training.interruptions.not_finite import REPORT_FILE, not_finite_report
 from tf_simclrv2.training.interruptions.preemption import Preemption
-from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointManager
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
+from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
 from tf_simclrv2.training.preparation import PreparedRun
 from tf_simclrv2.training.trainer import Trainer
 
@@ -51,7 +53,6 @@ class StopIfNotFinite:
         prepared: The run, whose variables are reported.
         trainer: Notes the first such step.
         model_dir: Gets the report.
-        manager: Knows the last checkpoint.
 
     Raises:
         NotFiniteError: When called after such a step.
@@ -62,12 +63,10 @@ class StopIfNotFinite:
         prepared: PreparedRun,
         trainer: Trainer,
         model_dir: ModelDir,
-        manager: SafeCheckpointManager,
     ) -> None:
         self._prepared = prepared
         self._trainer = trainer
         self._model_dir = model_dir
-        self._manager = manager
 
     def __call__(self, output: dict[str, tf.Tensor]) -> None:
         step = self._trainer.first_bad_step
@@ -76,11 +75,13 @@ class StopIfNotFinite:
         rate, loss = float(self._prepared.plan.schedule(step)), float(output["train/total_loss"])
         report = not_finite_report(self._prepared.task, step, rate, loss)
         path = self._model_dir.write_json(REPORT_FILE, report)
-        latest = self._manager.newest
-        kept = f"the last good checkpoint is {latest}" if latest else "there is no checkpoint yet"
+        # The weights after so many steps are those of the bad loss, and a checkpoint may have them.
+        good = [saved for saved in checkpoint_steps(self._model_dir.path) if saved < step]
+        latest = os.path.join(self._model_dir.path, f"ckpt-{good[0]}") if good else ""
+        kept = f"the last good checkpoint is {latest}" if latest else "there is no good checkpoint"
         raise NotFiniteError(
-            f"the loss is not finite at step {step}; {kept}; {path} lists the norm of every variable; "
-            "lower --learning_rate or raise --warmup_epochs."
+            f"the loss is not finite at step {step}; {kept}; {path} lists the norm of every variable; start "
+            "in another --model_dir with a lower --learning_rate or more --warmup_epochs."
         )
 
 

@@ -149,7 +149,7 @@ def plan_run(
     if validation is not None:
         check_validation(config, _labeled_data(config), validation, trained_on, eval_source)
     classes = _classes(config, sources, teacher, recorded)
-    notes = _notes(config, train_source, eval_source, recorded or teacher)
+    notes = _notes(config, trained_on, eval_source, recorded or teacher)
     config = with_classes(config, classes.count)
     _refuse_unreachable_batch(config, train_source)
     if labeled_source is not None:
@@ -286,15 +286,16 @@ def _classes(
 
 
 def _notes(
-    config: ExperimentConfig, train: Source, evaluation: Source | None, before: Classes | None
+    config: ExperimentConfig, trained_on: Sequence[Source], evaluation: Source | None, before: Classes | None
 ) -> tuple[str, ...]:
+    train = trained_on[0]
     notes = [before.doubt] if before is not None and before.doubt else []
     if config.training.train_mode == "pretrain" and not train.has_labels:
         why = f" of a class ({train.no_class_label})" if train.no_class_label else ""
         notes.append(f"{train.name} has no labels{why}: linear evaluation is off")
     return (
         *notes,
-        *note_on_training_images(train, evaluation),
+        *(note for source in trained_on for note in note_on_training_images(source, evaluation)),
         *note_on_choice(config, _labeled_data(config), evaluation),
     )
 

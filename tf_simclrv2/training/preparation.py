@@ -99,17 +99,17 @@ def prepare(
         )
     if teacher and teacher.doubt:
         plan = dataclasses.replace(plan, notes=(*plan.notes, f"teacher: {teacher.doubt}"))
-    config = plan.config
     survey = Survey((), None, {})
     if model_dir is not None:
         if config.run.mode != "eval":
             model_dir.refuse_best()
-        model_dir.refuse_other_run(config)
+        model_dir.refuse_other_run(plan.config)
         model_dir.refuse_other_classes(plan.sources)
         if config.run.mode != "eval":
             with phase("checking the newest checkpoint", say):
                 survey = survey_checkpoints(model_dir.path)
-            plan = dataclasses.replace(plan, notes=(*plan.notes, *_changes(model_dir, plan)))
+            plan = _resumed(model_dir, plan)
+    config = plan.config
     cures = cures_of_building(config.model)
     with phase("building the network", say), device_errors_explained(cures), strategy.scope():
         task = build_task(config, teacher.predict if teacher else no_teacher)
@@ -120,12 +120,18 @@ def prepare(
     return PreparedRun(plan, strategy, task, skipped, service, batches, survey)
 
 
-def _changes(model_dir: ModelDir, plan: RunPlan) -> list[str]:
-    """A line about what has changed since the run was last started; refuses other images."""
+def _resumed(model_dir: ModelDir, plan: RunPlan) -> RunPlan:
+    """Returns the plan with what its run began from, and a line about what has changed since the last start.
+
+    Raises:
+        DataError: The images are others.
+    """
     images = training_images(plan.train_source, plan.labeled_source)
-    found = model_dir.refuse_other_images(images, plan.config.run.allow_other_data)
-    found = [*model_dir.free_changes(plan.config), *found]
-    return [f"changed since the last start: {'; '.join(found)}"] if found else []
+    other_images = model_dir.refuse_other_images(images, plan.config.run.allow_other_data)
+    config, unused = model_dir.with_start(plan.config)
+    found = [*model_dir.free_changes(plan.config), *unused, *other_images]
+    line = [f"changed since the last start: {'; '.join(found)}"] if found else []
+    return dataclasses.replace(plan, config=config, notes=(*plan.notes, *line))
 
 
 def _load_teacher(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> LoadedTeacher | None:

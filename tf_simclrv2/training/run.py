@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.directory_lock import directory_lock
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.strategy import make_strategy
@@ -21,7 +23,6 @@ from tf_simclrv2.training.evaluation import Result, RunEvaluation
 from tf_simclrv2.training.interruptions.lost_worker import lost_worker_explained
 from tf_simclrv2.training.interruptions.stop_flag import StopFlag
 from tf_simclrv2.training.model_dir.checkpoints import refuse_foreign_checkpoint, training_checkpoint
-from tf_simclrv2.training.model_dir.lock import run_lock
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
 from tf_simclrv2.training.model_dir.training_images import training_images
 from tf_simclrv2.training.model_dir.verified_checkpoints import (
@@ -128,9 +129,19 @@ class Run:
                 self.exchange.meet()  # While one is at work, the others have to be there.
         return result
 
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other programs out of the model_dir; the chief does that for all workers of its run."""
+        if not self.prepared.chief:
+            return contextlib.nullcontext()
+        cure = (
+            "wait until that has ended or use another --model_dir (--mode=eval may run at the same time as "
+            "training)"
+        )
+        return directory_lock(self.model_dir.path, "model_dir", cure)
+
     def _train_then_eval(self) -> Result:
         self.model_dir.create()
-        with run_lock(self.model_dir.path, self.prepared.chief):
+        with self._alone():
             if self.prepared.chief:
                 set_aside_damaged(self.model_dir.path, self.prepared.survey, self.say)
             # The checkpoints of a run that was longer stay described by its own config.
@@ -171,7 +182,7 @@ class Run:
         if self.prepared.survey.whole:
             refuse_foreign_checkpoint(self.checkpoint, self.prepared.survey.whole)
         elif self.config.run.checkpoint:
-            names = self.plan.train_source.class_names
+            names = self.plan.class_names
             with phase("loading the weights", self.say), self.prepared.strategy.scope():
                 report = load_weights(self.task.network, self.config.run.checkpoint, self.config, names)
             self.say(str(report))

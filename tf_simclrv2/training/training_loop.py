@@ -115,7 +115,7 @@ class TrainingLoop:
             controller.train_actions = (
                 self._last,
                 WriteSkippedImages(self._model_dir, self._prepared.skipped),
-                StopIfNotFinite(self._prepared, self._trainer, self._model_dir, self._manager),
+                StopIfNotFinite(self._prepared, self._trainer, self._model_dir),
                 progress,
                 self._stop_if_asked,
                 curve,
@@ -213,11 +213,16 @@ class TrainingLoop:
             with (
                 prepared.skipped.explained(),
                 lost_service_explained(prepared.service, self._model_dir.path),
-                device_errors_explained(cures_of_training(prepared.config.training)),
+                device_errors_explained(self._cures()),
             ):
                 yield
         finally:
             self._model_dir.write_skipped(prepared.skipped.names)
+
+    def _cures(self) -> str:
+        """What to do if memory runs out."""
+        replicas = self._prepared.strategy.num_replicas_in_sync
+        return cures_of_training(self._prepared.config.training, replicas, begun=self._start > 0)
 
     @property
     def _present_say(self) -> Say:

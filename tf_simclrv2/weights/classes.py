@@ -1,4 +1,4 @@
-"""Reads the class names saved with a classifier, and compares them with those of a dataset."""
+"""Reads and writes the class names saved with a classifier, and compares them with those of a dataset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.errors import CheckpointError, DataError
-from tf_simclrv2.files import CLASS_NAMES_FILE
+from tf_simclrv2.files import CLASS_NAMES_FILE, write_atomically
 
 
 def class_names_of(path: str) -> tuple[str, ...] | None:
@@ -35,6 +35,16 @@ def class_names_of(path: str) -> tuple[str, ...] | None:
         if tf.io.gfile.exists(file):
             return _lines(file)
     return None
+
+
+def write_class_names(path: str, names: Sequence[str]) -> None:
+    """Writes class names, one per line in the order of the labels.
+
+    Args:
+        path: The file; its directory exists.
+        names: The names.
+    """
+    write_atomically(path, "".join(f"{name}\n" for name in names))
 
 
 def _lines(path: str) -> tuple[str, ...] | None:

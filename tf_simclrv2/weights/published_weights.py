@@ -77,7 +77,9 @@ def recognize(reader: CheckpointReader, ft_proj_selector: int | None = None) -> 
     if not any(name.startswith(_STEM[naming]) for name in keys):
         return None
     fine_tuned_from = _fine_tuned_from(reader, keys)
-    selector = fine_tuned_from if ft_proj_selector is None else ft_proj_selector
+    # The TF1 program fine-tunes no layer of the head, so that its slots show the stage but not the layer.
+    shown = None if naming == "tf1" else fine_tuned_from
+    selector = shown if ft_proj_selector is None else ft_proj_selector
     try:
         model, layers = read_architecture(
             {name: reader.shapes[key] for name, key in keys.items()}, _is_global_bn(reader), selector

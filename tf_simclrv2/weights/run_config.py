@@ -72,6 +72,22 @@ def read_model(directory: str) -> ModelConfig | None:
     return run and run.model
 
 
+def read_training_summary(directory: str) -> dict[str, Any]:
+    """Reads what an export says of its training: `global_step`, and the results of the evaluation there.
+
+    Args:
+        directory: An export; of anything else nothing is known.
+
+    Returns:
+        The summary; {} if there is none.
+
+    Raises:
+        CheckpointError: `simclr.json` is damaged.
+    """
+    summary = _description(directory).get("training")
+    return summary if isinstance(summary, dict) else {}
+
+
 def directory_of(path: str) -> str:
     """Returns the directory that describes weights: a model_dir or SavedModel, or the one of a `ckpt-N`."""
     return path if tf.io.gfile.isdir(path) else os.path.dirname(path)

@@ -1,6 +1,6 @@
 """Checks a SavedModel where the package that wrote it cannot be imported.
 
-    python -I tf_simclrv2/export/checks/check_module.py MODULE EXPECTED.npz
+    python -P tf_simclrv2/export/checks/check_module.py MODULE EXPECTED.npz
 
 EXPECTED holds `images` and the network's output for them by endpoint, and also as `result` if a call returns
 one tensor. Prints the largest relative difference; exits with 1 and a sentence if something is wrong.
@@ -25,8 +25,9 @@ def check_call(module: object, images: np.ndarray, expected: dict[str, np.ndarra
     for word in ("training", "trainable"):
         outputs = module(images, **{word: False})
         outputs = outputs if isinstance(outputs, dict) else {"result": outputs}
-        if set(outputs) - set(expected):
-            sys.exit(f"the module returns {sorted(outputs)}, but {sorted(expected)} were expected.")
+        names = {"result"} if "result" in expected else set(expected)
+        if set(outputs) != names:
+            sys.exit(f"the module returns {sorted(outputs)}, but {sorted(names)} were expected.")
         differences += [difference(outputs[name], expected[name]) for name in outputs]
     return max(differences)
 

@@ -1,6 +1,6 @@
 """Checks an ONNX file where the package that wrote it cannot be imported.
 
-    python -I tf_simclrv2/export/checks/check_onnx.py FILE EXPECTED.npz
+    python -P tf_simclrv2/export/checks/check_onnx.py FILE EXPECTED.npz
 
 EXPECTED holds `images` and the network's output for them by endpoint; the file must have these outputs and no
 others. Prints the largest relative difference; exits with 1 and a sentence if something is wrong.

@@ -1,6 +1,6 @@
 """Checks TensorFlow Lite files where the package that wrote them cannot be imported.
 
-    python -I tf_simclrv2/export/checks/check_tflite.py DIRECTORY EXPECTED.npz
+    python -P tf_simclrv2/export/checks/check_tflite.py DIRECTORY EXPECTED.npz
 
 EXPECTED holds `images` and the network's output for them by endpoint. Prints the largest relative difference
 of each file; exits with 1 and a sentence if one is too large.

@@ -11,9 +11,9 @@ from typing import Any, SupportsFloat
 
 import tensorflow as tf
 
+from tf_simclrv2.directory_lock import waiting_lock
 from tf_simclrv2.errors import RunError
 from tf_simclrv2.files import METRICS_FILE, write_atomically
-from tf_simclrv2.training.model_dir.lock import waiting_lock
 
 TRAIN, VALIDATION = "train", "validation"
 

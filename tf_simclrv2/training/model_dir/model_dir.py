@@ -20,7 +20,7 @@ from tf_simclrv2.files import (
     read_json,
     write_atomically,
 )
-from tf_simclrv2.training.model_dir.run_identity import changed_settings, free_changes
+from tf_simclrv2.training.model_dir.run_identity import changed_settings, free_changes, with_start
 from tf_simclrv2.training.model_dir.training_images import TrainingImages, changes, from_plain, to_plain
 from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
 from tf_simclrv2.weights.classes import Classes
@@ -100,6 +100,11 @@ class ModelDir:
         """Returns the settings that differ from those of the checkpoints here and may: `name was …, is …`."""
         before = self.read_config() if checkpoint_steps(self.path) else None
         return free_changes(before, config) if before else []
+
+    def with_start(self, config: ExperimentConfig) -> tuple[ExperimentConfig, list[str]]:
+        """Returns a config with what the run here began from; see `run_identity.with_start`."""
+        before = self.read_config() if checkpoint_steps(self.path) else None
+        return with_start(before, config) if before else (config, [])
 
     def refuse_other_images(self, images: Mapping[str, TrainingImages], allowed: bool) -> list[str]:
         """Checks that checkpoints here were trained on these images.

@@ -10,7 +10,7 @@ from tf_simclrv2.weights.differences import differences, differing_fields
 
 # All others of these parts decide what is computed. `evaluation` and `run` are free as a whole.
 FREE = {
-    "model": {"num_classes"},  # Follows from the data; the checkpoint's shapes are compared.
+    "model": {"num_classes"},  # Follows from the data, whose classes are compared.
     "objective": set(),
     "distillation": {"teacher"},  # A path.
     "optimizer": {"online_learning_rate"},  # Nothing learns from the online classifier.
@@ -32,8 +32,10 @@ def changed_settings(before: ExperimentConfig, now: ExperimentConfig) -> list[st
         now: What is asked for.
     """
     if now.run.mode == "eval":
+        same_layer = before.model.classifier_layer == now.model.classifier_layer
         return [
             *differing_fields(before.model, now.model),
+            *([] if same_layer else differences(before.model, now.model, ["ft_proj_selector"])),
             *differences(before.training, now.training, ["train_mode"]),
             *differences(before.optimizer, now.optimizer, ["optimizer"]),
             *differences(before.objective, now.objective, ["memory_size"]),
@@ -63,6 +65,26 @@ def free_changes(before: ExperimentConfig, now: ExperimentConfig) -> list[str]:
             if name != "num_classes" and getattr(then, name) != getattr(here, name)
         ]
     return found
+
+
+def with_start(before: ExperimentConfig, now: ExperimentConfig) -> tuple[ExperimentConfig, list[str]]:
+    """Returns a run that has begun with what it began from, whatever is asked for now.
+
+    Args:
+        before: The config that the directory's checkpoints were made with.
+        now: What is asked for.
+
+    Returns:
+        `now` with the earlier `checkpoint` and `variable_schema`, and a line about each other value that was
+        given.
+    """
+    start = {name: getattr(before.run, name) for name in ("checkpoint", "variable_schema")}
+    found = [
+        f"{name} was {_value(before.run, name)}, and {given} is not used, as the run has begun"
+        for name, value in start.items()
+        if (given := getattr(now.run, name)) is not None and given != value
+    ]
+    return dataclasses.replace(now, run=dataclasses.replace(now.run, **start)), found
 
 
 def _value(part: Any, name: str) -> Any:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from tf_simclrv2.directory_lock import is_in_use
 from tf_simclrv2.errors import CheckpointError
-from tf_simclrv2.training.model_dir.lock import is_in_use
 from tf_simclrv2.weights.checkpoint_reader import CheckpointReader
 
 STATE_FILE = "checkpoint"

@@ -1,5 +1,6 @@
-"""Two programs do not write into one model_dir, and a killed one blocks nobody."""
+"""Two programs do not write into one directory, and a killed one blocks nobody."""
 
+import functools
 import json
 import os
 import pathlib
@@ -12,13 +13,14 @@ import pytest
 
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError
-from tf_simclrv2.training.model_dir.lock import LOCK_FILE, is_in_use, run_lock
+from tf_simclrv2.directory_lock import LOCK_FILE, directory_lock, is_in_use
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+held = functools.partial(directory_lock, what="directory", cure="wait until that has ended")
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 HOLDER = """
 import sys
-from tf_simclrv2.training.model_dir.lock import run_lock
-with run_lock(sys.argv[1]):
+from tf_simclrv2.directory_lock import directory_lock
+with directory_lock(sys.argv[1], "model_dir", "wait"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -60,20 +62,20 @@ def test_an_evaluation_is_let_in(holder, tmp_path):
 def test_a_killed_program_leaves_no_lock(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    with run_lock(str(tmp_path)):
+    with held(str(tmp_path)):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
 
 
 def test_the_lock_ends_with_its_context(tmp_path):
     for _ in range(2):
-        with run_lock(str(tmp_path)), pytest.raises(ConfigError, match="in use"), run_lock(str(tmp_path)):
+        with held(str(tmp_path)), pytest.raises(ConfigError, match="in use"), held(str(tmp_path)):
             pass
 
 
 def test_a_holder_without_a_name(tmp_path):
-    with run_lock(str(tmp_path)):
+    with held(str(tmp_path)):
         (tmp_path / LOCK_FILE).write_text("")
-        with pytest.raises(ConfigError, match="in use by another program"), run_lock(str(tmp_path)):
+        with pytest.raises(ConfigError, match="in use by another program"), held(str(tmp_path)):
             pass
 
 
@@ -87,5 +89,5 @@ def test_whether_a_program_trains(holder, tmp_path):
 
 
 def test_other_filesystems_take_no_lock():
-    with run_lock("memory://run"), run_lock("memory://run"):
+    with held("memory://run"), held("memory://run"):
         pass

@@ -1,4 +1,4 @@
-"""One program at a time in a model_dir, by a lock that dies with the program."""
+"""One program at a time in a directory, by a lock that dies with the program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOMENT = 0.1
 
 
 @contextlib.contextmanager
-def run_lock(directory: str, chief: bool = True) -> Iterator[None]:
+def directory_lock(directory: str, what: str, cure: str) -> Iterator[None]:
     """Holds a directory for this program until the context ends, however the program ends.
 
     The lock is `flock`'s on the file `.lock`, so a killed program leaves nothing that would have to be
@@ -33,16 +33,17 @@ def run_lock(directory: str, chief: bool = True) -> Iterator[None]:
 
     Args:
         directory: It exists.
-        chief: False for the other workers of a run, which share its directory.
+        what: What the directory is, for the message: `model_dir`.
+        cure: What to do if another program holds it, for the message.
 
     Raises:
         ConfigError: Another program holds it, with its process and host.
     """
-    if not chief or fcntl is None or "://" in directory:
+    if fcntl is None or "://" in directory:
         yield
         return
     with open(os.path.join(directory, LOCK_FILE), "a+") as file:
-        if _take(directory, file):
+        if _take(file, f"{what} {directory!r}", cure):
             _write_holder(file)
         yield
 
@@ -54,7 +55,7 @@ def is_in_use(directory: str) -> bool | None:
         directory: A model_dir.
 
     Example:
-        >>> with run_lock("/tmp/run"):
+        >>> with directory_lock("/tmp/run", "model_dir", "wait until that has ended"):
         ...     is_in_use("/tmp/run")
         True
     """
@@ -70,7 +71,7 @@ def is_in_use(directory: str) -> bool | None:
     return False
 
 
-def _take(directory: str, file: TextIO) -> bool:
+def _take(file: TextIO, what: str, cure: str) -> bool:
     """Takes the lock, which closing the file gives back; False where the filesystem has none."""
     assert fcntl is not None
     try:
@@ -81,7 +82,7 @@ def _take(directory: str, file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _TAKEN:
-            raise _refusal(directory, file) from None
+            raise _refusal(file, what, cure) from None
         return False
     return True
 
@@ -93,17 +94,14 @@ def _write_holder(file: TextIO) -> None:
     file.flush()
 
 
-def _refusal(directory: str, file: TextIO) -> ConfigError:
+def _refusal(file: TextIO, what: str, cure: str) -> ConfigError:
     file.seek(0)
     try:
         holder = json.load(file)
         who = f"process {holder['pid']} on {holder['host']}"
     except (ValueError, KeyError, TypeError):  # It has not written its name yet.
         who = "another program"
-    return ConfigError(
-        f"model_dir {directory!r} is in use by {who}; wait until that has ended or use another --model_dir "
-        "(--mode=eval may run at the same time as training)."
-    )
+    return ConfigError(f"{what} is in use by {who}; {cure}.")
 
 
 @contextlib.contextmanager
