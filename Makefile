@@ -24,8 +24,8 @@ KILL_SEED ?= 1
 
 python := .venv/bin/python
 installed := .venv/.installed
-check_python = $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
-  { echo "requirements.lock is for Python 3.11 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
+check_python = $(PYTHON) -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' || \
+  { echo "requirements.lock is for Python 3.11.4 to 3.13: name one, as in: make PYTHON=python3.11"; exit 1; }
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
