@@ -1,10 +1,11 @@
 """lightly's SimCLR as a contender of `learning_with_peers.py`; a program without TensorFlow.
 
-    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT [--zero_init_residual]
+    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT [--zero_init_residual] [--views]
 
 Its transform, loss, head, LARS and schedule, put together as its benchmark of SimCLR does, with the
-ResNet of torchvision; with the option, its residual blocks begin with a last scale of zero, as those of
-the other contenders do.
+ResNet of torchvision; with `--zero_init_residual`, its residual blocks begin with a last scale of zero, as
+those of the other contenders do. With `--views`, it trains nothing, and writes the views that it would train
+on to the standard output.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import itertools
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports] # in the extra `bench`, not in the lock
@@ -33,7 +35,7 @@ from torch.utils.data import DataLoader, Dataset  # pyright: ignore[reportMissin
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from benchmarks.learning.recording import run
+from benchmarks.learning.recording import run, write_views
 from benchmarks.learning.settings import Settings
 
 
@@ -111,6 +113,12 @@ class Lightly:
         if self._device.type == "cuda":
             torch.cuda.synchronize()
 
+    def views(self) -> Iterator[np.ndarray]:
+        """Both views of each batch, one after the other, uint8 [2, B, S, S, 3]."""
+        for views in self._views:
+            pixels = torch.stack(views).permute(0, 1, 3, 4, 2).mul(255.0).round()
+            yield pixels.to(torch.uint8).numpy()
+
     def features(self, images: np.ndarray) -> np.ndarray:
         """The encoder's output."""
         self._backbone.eval()
@@ -150,4 +158,8 @@ def backbone(settings: Settings, zero_init_residual: bool) -> nn.Module:
 
 
 if __name__ == "__main__":
-    run(functools.partial(Lightly, zero_init_residual="--zero_init_residual" in sys.argv))
+    contender = functools.partial(Lightly, zero_init_residual="--zero_init_residual" in sys.argv)
+    if "--views" in sys.argv:
+        write_views(contender)
+    else:
+        run(contender)

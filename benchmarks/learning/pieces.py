@@ -21,6 +21,7 @@ PROGRAMS = pathlib.Path(__file__).parent
 # What a contender's interpreter must import.
 NEEDS = {
     "ours": ["tf_simclrv2"],
+    "ours_on_lightly": ["tf_simclrv2"],
     "published": ["tensorflow", "tf_keras"],
     "lightly": ["lightly", "torch", "torchvision"],
     "lightly_zero": ["lightly", "torch", "torchvision"],
@@ -56,7 +57,8 @@ class Program:
 
     def versions(self) -> str:
         """What it was measured with."""
-        packages = {"ours": ["tensorflow", "keras"], "published": ["tensorflow", "tf_keras"]}
+        ours = ["tensorflow", "keras"]
+        packages = {"ours": ours, "ours_on_lightly": ours, "published": ["tensorflow", "tf_keras"]}
         names = packages.get(self.name, NEEDS[self.name])
         code = (
             f"from importlib.metadata import version as v; print(', '.join(n + ' ' + v(n) for n in {names}))"
@@ -77,7 +79,10 @@ def programs(published: str | None, published_python: str, torch_python: str) ->
         found.append(Program("published", published_python, "published_contender.py", (published,)))
     file = "lightly_contender.py"
     zero = Program("lightly_zero", torch_python, file, ("--zero_init_residual",))
-    return [*found, zero, Program("lightly", torch_python, file)]
+    peers = [zero, Program("lightly", torch_python, file)]
+    if zero.why_missing() is None:
+        peers.append(Program("ours_on_lightly", sys.executable, "ours.py", (f"--views_of={torch_python}",)))
+    return [*found, *peers]
 
 
 Measured = ResultsFile[Settings]

@@ -5,11 +5,14 @@ Imports neither TensorFlow nor PyTorch, so that every contender can.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import pathlib
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +23,14 @@ from benchmarks.measuring.plain_settings import from_plain
 
 TIMES = "times.json"
 FEATURE_BATCH = 250
+
+
+class ShowsViews(Protocol):
+    """A program whose views another one can learn from."""
+
+    def views(self) -> Iterator[np.ndarray]:
+        """Both views of each batch, one after the other, uint8 [2, B, S, S, 3]; without end."""
+        ...
 
 
 class Contender(Protocol):
@@ -81,6 +92,43 @@ def write_features(
 
 def run(make: Callable[[Settings, pathlib.Path, int], Contender]) -> None:
     """The main program of a contender: `PROGRAM FOLDER SEED OUTPUT`."""
-    folder, seed, output = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
-    settings = from_plain(Settings, json.loads((folder / "settings.json").read_text()))
-    record(make(settings, folder, seed), settings, folder / "images.npz", output)
+    settings, folder, seed = _arguments()
+    record(make(settings, folder, seed), settings, folder / "images.npz", pathlib.Path(sys.argv[3]))
+
+
+def write_views(make: Callable[[Settings, pathlib.Path, int], ShowsViews]) -> None:
+    """The main program of one that only shows its views, on the standard output until that is closed."""
+    settings, folder, seed = _arguments()
+    with contextlib.suppress(BrokenPipeError):
+        for views in make(settings, folder, seed).views():
+            sys.stdout.buffer.write(views.tobytes())
+            sys.stdout.buffer.flush()
+
+
+def read_views(command: Sequence[str], settings: Settings) -> Iterator[np.ndarray]:
+    """The views that another program shows.
+
+    Args:
+        command: What starts it.
+        settings: Of the comparison.
+
+    Yields:
+        Both views of a batch, uint8 [2, B, S, S, 3].
+
+    Raises:
+        EOFError: It has ended.
+    """
+    shape = (2, settings.batch_size, settings.image_size, settings.image_size, 3)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as shown:
+        assert shown.stdout is not None
+        try:
+            while len(pixels := shown.stdout.read(math.prod(shape))) == math.prod(shape):
+                yield np.frombuffer(pixels, np.uint8).reshape(shape)
+        finally:
+            shown.kill()
+    raise EOFError(f"{command} shows no more views.")
+
+
+def _arguments() -> tuple[Settings, pathlib.Path, int]:
+    folder = pathlib.Path(sys.argv[1])
+    return from_plain(Settings, json.loads((folder / "settings.json").read_text())), folder, int(sys.argv[2])

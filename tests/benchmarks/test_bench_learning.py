@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.learning import ours as ours_module
 from benchmarks.learning import page
 from benchmarks.learning.judge import judge
 from benchmarks.learning.ours import Ours
@@ -153,6 +154,45 @@ def test_who_is_not_installed_is_left_out_with_a_line(tmp_path, monkeypatch):
     assert [one.name for one in programs(None, "python", "python")] == ["ours", "lightly_zero", "lightly"]
     assert zero.command(tmp_path, 1, tmp_path)[-1] == "--zero_init_residual"
     assert lightly.command(tmp_path, 1, tmp_path) == zero.command(tmp_path, 1, tmp_path)[:-1]
+
+
+# A peer that shows four batches of views.
+PEER = """
+import sys
+sys.path.insert(0, {root!r})
+import numpy as np
+from benchmarks.learning.recording import write_views
+
+class Peer:
+    def __init__(self, settings, folder, seed):
+        self.shape, self.seed = (2, settings.batch_size, settings.image_size, settings.image_size, 3), seed
+    def views(self):
+        rng = np.random.default_rng(self.seed)
+        for _ in range(4):
+            yield rng.integers(0, 256, self.shape, np.uint8)
+
+assert sys.argv[3:] == ["", "--zero_init_residual", "--views"]
+write_views(Peer)
+"""
+
+
+def test_ours_learns_from_the_views_of_a_peer(folder, tmp_path, monkeypatch):
+    script = tmp_path / "peer.py"
+    script.write_text(PEER.format(root=str(ROOT)))
+    monkeypatch.setattr(ours_module, "PEER", script)
+    ours = Ours(TINY, folder, 1, views_of=sys.executable)
+    weights = [weight.numpy() for weight in ours._task.network.trainable_variables]
+    rng = np.random.default_rng(1)
+    for _ in range(2):
+        expected = rng.integers(0, 256, (2, 40, 8, 8, 3), np.uint8)
+        batch = next(ours._batches)
+        for name, view in zip(("view_1", "view_2"), expected, strict=True):
+            np.testing.assert_allclose(batch[name], view / 255.0, atol=1e-7)
+    ours.train(2)  # The first has a rate of zero.
+    after = ours._task.network.trainable_variables
+    assert any(np.any(weight != now.numpy()) for weight, now in zip(weights, after, strict=True))
+    with pytest.raises(EOFError, match="shows no more views"):
+        ours.train(1)
 
 
 def test_the_tables_and_the_minutes_between_two_epochs(tmp_path):
