@@ -294,6 +294,38 @@ def test_a_larger_budget_continues_what_was_cut_short(rehearse, folder):
     assert last.startswith("distilled in ")
 
 
+def test_an_export_of_a_network_that_was_cut_short_is_replaced(rehearse, folder):
+    """The command is the same, but not the network."""
+    rehearse("16_labels.csv", unsaved=("distilled",), few=True, finetuned=0.8)
+    record = json.loads((folder / "job" / "auto.json").read_text())
+    assert list(record["stages"]) == ["pretrained", "finetuned", "model"]
+    record["stages"]["finetuned"]["whole"] = False
+    write_json(str(folder / "job" / "auto.json"), record)
+    shutil.rmtree(folder / "job" / "finetuned")
+    names, _ = rehearse("16_labels.csv", "3h", unsaved=("distilled",), few=True, finetuned=0.9)
+    assert names == ["pretrained", "finetuned", "model"], "the export comes again, after what it exports"
+
+
+def test_a_larger_budget_measures_what_there_was_no_time_for(rehearse, folder):
+    shutil.rmtree(folder / "pictures" / "test")
+    rehearse("16_labels.csv", few=True)
+    record = json.loads((folder / "job" / "auto.json").read_text())
+    del record["stages"]["layer_1"]
+    facts = {**record["facts"], "measures": False}
+    write_json(str(folder / "job" / "auto.json"), {**record, "facts": facts})
+    names, _ = rehearse("16_labels.csv", few=True)
+    assert "layer_1" not in names
+    names, last = rehearse("16_labels.csv", "3h", few=True, layer_1=0.7)
+    assert "layer_1" in names and "top-1 0.7000" in last
+
+
+def test_the_same_pictures_by_another_path_are_the_same_job(rehearse, folder, monkeypatch):
+    rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
+    monkeypatch.chdir(folder)
+    config = AutoConfig("pictures", "job", "2h", "16_labels.csv")
+    assert auto(config, print).startswith("distilled in ")
+
+
 def test_other_labels_are_another_job(rehearse, folder):
     rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
     rows = (folder / "16_labels.csv").read_text().splitlines()

@@ -60,6 +60,8 @@ def test_epochs_fill_the_time():
     assert choices.affordable_epochs(320, 32, 0.1, 60.5) == 60
     assert choices.affordable_epochs(320, 32, 0.1, -5.0) == 1
     assert choices.affordable_epochs(320, 32, 0.1, 1e6) == 400
+    # An epoch of 63 pictures is nearly two steps of 32, not one.
+    assert choices.affordable_epochs(63, 32, 0.1, 60.0) == int(60 / (63 / 32 * 0.1))
 
 
 @pytest.mark.parametrize(

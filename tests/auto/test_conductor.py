@@ -61,6 +61,23 @@ def test_a_stage_runs_once(tmp_path):
     assert 0 < record["stages"]["quick"]["seconds"] <= record["used_s"]
 
 
+def test_a_stage_that_continues_has_taken_the_time_of_both(tmp_path, monkeypatch):
+    def finish(*_: object) -> bool:
+        time.sleep(0.3)
+        if not stopped:
+            stopped.append(True)
+            raise KeyboardInterrupt
+        return True
+
+    stopped: list[bool] = []
+    monkeypatch.setattr(Conductor, "_finish", finish)
+    with pytest.raises(KeyboardInterrupt):
+        conductor_of(tmp_path, []).run(QUICK)
+    conductor_of(tmp_path, []).run(QUICK)
+    record = json.loads((tmp_path / RECORD).read_text())
+    assert 0.6 <= record["stages"]["quick"]["seconds"] <= record["used_s"]
+
+
 def test_a_stage_is_stopped_when_its_time_is_up(tmp_path):
     lines: list[str] = []
     conductor = conductor_of(tmp_path, lines, seconds=20.0)

@@ -59,6 +59,24 @@ def test_an_accelerator_is_used_as_such():
     assert (choices.precision, choices.batch_size) == ("mixed_bfloat16", 128)
 
 
+@pytest.mark.parametrize(
+    ("changes", "suited"),
+    [
+        ({"gain": 1.8}, ("mixed_bfloat16", 64)),
+        ({"accelerated": True}, ("mixed_bfloat16", 128)),
+        ({}, ("float32", 64)),
+    ],
+)
+def test_the_cheapest_network_suits_the_device_too(changes, suited):
+    """It was tried before the device was known, and is tried again."""
+    machine = MadeUpMachine(seconds_per_cost=0.5, **changes)
+    choices, _ = found(machine)
+    assert (choices.depth, choices.image_size) == (18, 64)
+    assert (choices.precision, choices.batch_size) == suited
+    last = machine.asked[-1]
+    assert (last.precision, last.batch_size) == suited and len(machine.asked) == 1 + bool(changes)
+
+
 def test_patience_ends_the_search():
     machine = MadeUpMachine(seconds_per_cost=0.005)
     choices, _ = found(machine, patience=-1.0)

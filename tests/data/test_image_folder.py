@@ -144,10 +144,13 @@ def test_a_folder_of_any_name_is_read(tmp_path, name):
     [
         (b"caf\xe9.png", r"holds the name b'caf\\xe9\.png', which is not UTF-8; rename it"),
         (b"a\nb.png", r"holds the name 'a\\nb\.png', which has a line break; rename it"),
+        (b"owl\n/0.png", r"holds the name 'owl\\n', which has a line break; rename it"),
     ],
 )
 def test_names_that_are_no_text_are_refused_by_name(folder, name, message):
-    pathlib.Path(os.fsdecode(os.fsencode(folder / "train" / "cat") + b"/" + name)).touch()
+    path = pathlib.Path(os.fsdecode(os.fsencode(folder / "train" / "cat") + b"/" + name))
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
     with pytest.raises(DataError, match=message):
         list_image_files(str(folder), "train")
 
@@ -155,6 +158,9 @@ def test_names_that_are_no_text_are_refused_by_name(folder, name, message):
 def test_names_of_files_that_are_not_taken_do_not_matter(folder):
     pathlib.Path(os.fsdecode(os.fsencode(folder / "train") + b"/caf\xe9.txt")).touch()
     assert FolderWalk(str(folder / "train")).others[".txt"] == 4
+    pathlib.Path(os.fsdecode(os.fsencode(folder / "train") + b"/Protokoll 3.M\xfcnchen")).touch()
+    summary = list_image_files(str(folder), "train").summary
+    assert summary.encode() and "1 .m\ufffdnchen" in summary
 
 
 def test_a_link_to_itself_is_refused_by_name(folder):

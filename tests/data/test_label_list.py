@@ -62,6 +62,26 @@ def test_images_of_tfds_are_known_by_their_file_name(tmp_path):
     assert few == [label if row in chosen else -1 for row, label in enumerate(whole)]
 
 
+def test_a_list_of_paths_names_images_of_tfds_too(tmp_path):
+    with tfds.testing.mock_data(num_examples=20):
+        config = DataConfig(dataset="imagenet2012_subset/1pct")
+        rows = tfds.builder("imagenet2012_subset/1pct").as_dataset(split="train")
+        names = [row["file_name"].numpy().decode() for row in rows]
+        bare = labels_of(load_source(listed(config, tmp_path, f"{names[3]}\n"), "train"))
+        paths = labels_of(load_source(listed(config, tmp_path, f"n0144/{names[3]}\n"), "train"))
+    assert paths == bare and any(label >= 0 for label in paths)
+
+
+@pytest.mark.parametrize("changes", [{}, {"labels_per_class": 1, "labels_per_class_at_most": True}])
+def test_a_list_that_names_no_image_of_tfds_is_refused(tmp_path, changes):
+    with tfds.testing.mock_data(num_examples=20):
+        config = DataConfig(dataset="imagenet2012_subset/1pct", **changes)
+        config = listed(config, tmp_path, "nobody.JPEG\n")
+        source = load_source(config, "train", "--train_mode=finetune")
+        with pytest.raises(DataError, match="names none of the images of imagenet2012_subset/1pct/train"):
+            label_subset(source, config)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

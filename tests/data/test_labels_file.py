@@ -128,6 +128,7 @@ def test_empty_rows_of_a_spreadsheet_are_passed_over(unlabeled, tmp_path):
         ("path,label\ntrain/001.png,\n", "has no label in its column label"),
         ("path,label\ntrain/001.png,fox\ntrain/001.png,owl\n", "names 'train/001.png' more than once"),
         ("path,label\ntrain/001.png,fox\n./train/001.png,owl\n", "names 'train/001.png' more than once"),
+        ('path,label\ntrain/001.png,"red\nfox"\n', r"label 'red\\nfox', which has a line break; write it in"),
         ("path,label\ntrain/nobody.png,fox\n", "names 'train/nobody.png', which is not in"),
     ],
 )

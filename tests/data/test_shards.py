@@ -311,3 +311,10 @@ def test_chosen_records_of_parts():
     whole = list(some.epoch(0, 0, 0, 4).as_numpy_iterator())
     assert sorted(whole) == np.flatnonzero(chosen).tolist()
     assert list(some.epoch(0, 7, 0, 4).as_numpy_iterator()) == whole[7:]
+
+
+@pytest.mark.parametrize("epoch", range(4))
+def test_chosen_records_of_the_first_parts_alone(epoch):
+    """Whatever the order of the parts, those without a chosen record are not opened."""
+    some = ranges((5, 4, 7, 3, 6)).only(np.arange(25) < 9)
+    assert sorted(some.epoch(epoch, 0, 0, 4).as_numpy_iterator()) == list(range(9))

@@ -8,10 +8,12 @@ from tf_simclrv2 import CheckpointError, RunError
 from tf_simclrv2.distribution.compilation import COMPILING
 from tf_simclrv2.distribution.gpu_memory import GpuMemory
 from tf_simclrv2.doctor import checkup, machine, trial
-from tf_simclrv2.doctor.checkup import _why_not, examine
+from tf_simclrv2.doctor.checkup import _checkpoints_kept, _why_not, examine
 from tf_simclrv2.doctor.machine import Machine, look_at_machine
 from tf_simclrv2.doctor.printout import machine_lines, printout
 from tf_simclrv2.tasks import Task
+from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
+from tf_simclrv2.training.plan import plan_run
 
 GFLOPS = {"float32": 1.0, "bfloat16": 1.0}
 SMALL = Machine((), cores=2, memory_mb=100.0, free_mb=50.0, conv_gflops=GFLOPS, matmul_gflops=GFLOPS)
@@ -22,6 +24,31 @@ def test_a_trial_is_refused_by_the_memory_that_it_would_take():
     assert _why_not(1.0, SMALL) == ""
     # A step on an accelerator is in the accelerator's memory.
     assert _why_not(1e6, dataclasses.replace(SMALL, devices=("GPU:0",))) == ""
+
+
+def test_what_the_network_has_taken_is_not_free_any_more(monkeypatch):
+    """At the start 5,000 MB were free; since then the network has taken 3,000 of them."""
+    monkeypatch.setattr(checkup, "resident_mb", lambda: 3500.0)
+    monkeypatch.setattr(checkup, "free_mb", lambda: 2000.0)
+    before = dataclasses.replace(SMALL, free_mb=5000.0)
+    assert _why_not(6610.0, before) == "it would need 6,610 MB"
+    assert _why_not(5000.0, before) == ""
+
+
+@pytest.mark.parametrize(
+    ("steps", "changes"),
+    [
+        (5, {"checkpoint_steps": 4, "steps_per_loop": 2}),
+        (4, {"checkpoint_steps": 2}),
+        (3, {"keep_checkpoint_max": 1}),
+    ],
+)
+def test_the_checkpoints_that_are_kept_are_counted(tmp_path, steps, changes):
+    """After the first loop, every interval and the last step."""
+    config = config_for(tmp_path, mode="train", train_steps=steps, **changes)
+    counted = _checkpoints_kept(plan_run(config, 1))
+    execute(config)
+    assert counted == len(checkpoint_steps(str(tmp_path)))
 
 
 def test_what_a_run_would_refuse_is_refused(tmp_path):

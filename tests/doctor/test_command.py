@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tests.programs import finished
 from tf_simclrv2.doctor import __main__ as program
+from tf_simclrv2.doctor.command import write_json
 
 TINY = [
     "--dataset=digits",
@@ -106,3 +107,15 @@ def test_errors_are_one_sentence(tmp_path, monkeypatch, capsys, make, arguments,
     assert str(stop.value).startswith("error: ") and message in str(stop.value)
     assert "\n" not in str(stop.value)
     assert capsys.readouterr().out == ""
+
+
+def test_a_number_that_json_does_not_have_is_null(tmp_path):
+    """Another program's parser may refuse NaN."""
+    path = tmp_path / "found.json"
+    write_json({"trial": {"loss": float("nan"), "rates": (1.0, float("inf"))}, "steps": 3}, str(path))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    found = json.loads(path.read_text(), parse_constant=refuse)
+    assert found == {"trial": {"loss": None, "rates": [1.0, None]}, "steps": 3}

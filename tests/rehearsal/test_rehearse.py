@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES
-from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, RunConfig
+from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, RunConfig, TrainingConfig
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.rehearsal import compiled_step
 from tf_simclrv2.rehearsal import rehearse as rehearse_module
@@ -70,6 +70,36 @@ def test_a_plateau_is_climbed() -> None:
     found = largest_that_fits(compiled, 128, compiled(128))
     assert found is not None and found[1].fits and 96 <= found[0] <= 104
     assert len(tried) <= 1 + ATTEMPTS
+
+
+@pytest.mark.parametrize("tries", [0, 1, 2])
+def test_a_search_that_cannot_go_on_keeps_what_it_has(tries: int) -> None:
+    compiled, tried = _compiler(lambda images: 100 + 0.002 * images**2)
+    step = compiled(2048)
+    found = largest_that_fits(lambda images: compiled(images) if len(tried) <= tries else None, 2048, step)
+    fitted = [images for images in tried[1:] if 100 + 0.002 * images**2 <= LIMIT]
+    assert len(tried) == 1 + tries and (found[0] if found else None) == max(fitted, default=None)
+
+
+def test_memory_that_runs_out_in_a_search_leaves_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    """The step that was asked for does not fit, which is worth minutes of compiling."""
+
+    def traced(config: ExperimentConfig, *_: object) -> str:
+        if config.training.train_batch_size < 1024:
+            raise RunError("the device ran out of memory (OOM); free some.")
+        return "a program"
+
+    too_large = CompiledStep(False, 2 * LIMIT, LIMIT)
+    monkeypatch.setattr(rehearse_module, "refuse_without_compiler", lambda: None)
+    monkeypatch.setattr(rehearse_module, "_traced", traced)
+    monkeypatch.setattr(rehearse_module, "compile_step", lambda *_: too_large)
+    config = ExperimentConfig(training=TrainingConfig(train_batch_size=1024))
+    lines: list[str] = []
+    found = rehearse(config, RehearsalConfig(tpu="v5e-8", cache=str(tmp_path)), lines.append)
+    assert found.step is too_large and found.largest_batch == 0 and found.fitting is None
+    assert any(line.startswith("the search for a smaller batch ends early: the device ran") for line in lines)
 
 
 def test_fewer_than_8_are_tried_where_8_do_not_fit() -> None:

@@ -168,6 +168,19 @@ def test_runs_beside_each_other(tmp_path):
     assert efficiency["supervised"] == {50.0: 0.3, 500.0: 0.5, 5000.0: 0.9}
 
 
+def test_a_probe_of_some_labels_stands_where_it_learned_them(tmp_path):
+    """With `--labels_from`, pretraining sees more images than a classifier sees labels."""
+    run = made_up_run(tmp_path / "run", 12, "pretrain")
+    before = label_efficiency([read_run(str(run))])
+    dataclasses.replace(observed(12), train_labels=530).save(str(run))
+    after = label_efficiency([read_run(str(run))])
+    probes = [name for name in before if name.startswith("linear probe")]
+    assert probes
+    for name in probes:
+        assert 5000.0 in before[name] and 5000.0 not in after[name]
+        assert after[name][53.0] == before[name][5000.0]
+
+
 def test_what_was_seen_survives_its_file(tmp_path):
     before = observed(50)
     before.save(str(tmp_path))

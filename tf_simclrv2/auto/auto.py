@@ -206,10 +206,12 @@ class _Job:
         """If the budget has grown since, forgets for what there was no time, and what was cut short."""
         facts, stages, budget = self._record.facts, self._record.stages, self._clock.budget_s
         if budget > facts.get("decided_with_s", budget):
-            if not facts.get("distills", True):
-                del facts["distills"]
+            for decided in ("distills", "measures"):
+                if not facts.get(decided, True):
+                    del facts[decided]
             for name in [name for name in stages if name != PRETRAINED and not stages[name]["whole"]]:
                 del stages[name]  # It continues from its checkpoint.
+                stages.pop(MODEL, None)  # The export may be of that checkpoint.
         facts["decided_with_s"] = budget
 
     def _use_labels(self, commands: Commands, measured: Measured) -> str:

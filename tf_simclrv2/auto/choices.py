@@ -61,7 +61,7 @@ def wanted_epochs(images: int) -> int:
 
 def affordable_epochs(images: int, batch_size: int, step_s: float, seconds: float) -> int:
     """Returns the epochs that a time allows, at least 1; more than 400 are not worth their time."""
-    steps = max(1, images // batch_size)
+    steps = images / batch_size
     return max(1, min(_MOST_EPOCHS, int(seconds / (steps * step_s))))
 
 

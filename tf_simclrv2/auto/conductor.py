@@ -143,13 +143,20 @@ class Conductor:
             return
         start, whole = time.monotonic(), False
         limit = math.inf if spare_s is None else max(self._clock.left_s - spare_s, 0.0)
-        if limit > start_s:
-            self._say(f"\n{stage.text}")
-            whole = self._finish(stage, start + limit)
-        seconds = time.monotonic() - start
+        # A stage that is stopped and continues has taken the time of both.
+        spent: dict[str, float] = self._record.facts.setdefault("spent_s", {})
+        try:
+            if limit > start_s:
+                self._say(f"\n{stage.text}")
+                whole = self._finish(stage, start + limit)
+        finally:
+            seconds = time.monotonic() - start
+            spent[stage.name] = spent.get(stage.name, 0.0) + seconds
+            self.note()
         saved = whole or self.saved(stage.name)
         if saved:
-            self._record.stages[stage.name] = {"seconds": seconds, "whole": whole, "command": stage.text}
+            values = {"seconds": spent[stage.name], "whole": whole, "command": stage.text}
+            self._record.stages[stage.name] = values
         self.note()
         if not whole:
             did = f"was stopped after {duration(seconds)}" if limit > start_s else "was not run"
@@ -189,8 +196,7 @@ class Conductor:
         return process.returncode == 0
 
     def _stop(self, number: int) -> None:
-        """Ends the job as a signal asks for."""
-        self.note()
+        """Ends the job as a signal asks for; what it has taken is noted by then."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         self._say("stopped; type the same command to continue")

@@ -50,7 +50,7 @@ class Pictures:
     @property
     def identity(self) -> str:
         """How many pictures and labels there are, and a hash of the labels: what one job is about."""
-        rows = sorted((path, name) for name, paths in self.labeled.items() for path in paths)
+        rows = sorted((os.path.abspath(path), name) for name, paths in self.labeled.items() for path in paths)
         digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:8]
         return f"{self.count} pictures with {self.label_count} labels ({digest})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tf_simclrv2.auto.commands import DISTILL_EPOCHS, HEAD_LAYERS, label_batch, label_epochs
+from tf_simclrv2.auto.commands import DISTILL_EPOCHS, HEAD_LAYERS, label_epochs
 
 # The paper's layer, where there is no time to compare them or too few labels; the order that settles ties.
 PREFERRED = (1, 0, 2)
@@ -39,8 +39,7 @@ class Measured:
 
     def finetune_s(self, labels: int) -> float:
         """Seconds of fine-tuning on some labels."""
-        steps = label_epochs(labels) * max(1, labels // label_batch(labels))
-        return _STAGE_STARTS * self.start_s + steps * label_batch(labels) * self.image_s * _FINETUNE_WORK
+        return _STAGE_STARTS * self.start_s + label_epochs(labels) * labels * self.image_s * _FINETUNE_WORK
 
     def distill_s(self, epochs: int = DISTILL_EPOCHS) -> float:
         """Seconds of distillation on all pictures."""

@@ -71,15 +71,24 @@ def choose_network(
         asked = Choices(candidate.image_size, candidate.depth, batch, precision, 1)
         trial = run_trial(asked)
         found[index] = asked, trial
-        batch = choices.batch_size(images, trial.accelerated)
-        precision = choices.precision(trial.accelerated, trial.compute_capability, trial.bfloat16_gain)
+        batch, precision = _suited(trial, images)
         epochs = [_epochs(at, candidate, found, ladder, pretraining_s) for at, candidate in enumerate(ladder)]
         index = max((at for at, count in enumerate(epochs) if count >= wanted), default=0)
         if index in found or len(found) == _MOST_TRIALS or time.monotonic() - start > patience_s:
             break
     index = max((at for at in found if epochs[at] >= _NEARLY * wanted), default=min(found))
     asked, trial = found[index]
-    return dataclasses.replace(asked, epochs=epochs[index]), trial.measured
+    suited = dataclasses.replace(asked, batch_size=batch, precision=precision)
+    if suited != asked:  # It was tried before the device was known.
+        asked, trial = found[index] = suited, run_trial(suited)
+    final = _epochs(index, ladder[index], found, ladder, pretraining_s)
+    return dataclasses.replace(asked, epochs=final), trial.measured
+
+
+def _suited(trial: Trial, images: int) -> tuple[int, str]:
+    """The batch size and the precision for a device."""
+    precision = choices.precision(trial.accelerated, trial.compute_capability, trial.bfloat16_gain)
+    return choices.batch_size(images, trial.accelerated), precision
 
 
 def _epochs(

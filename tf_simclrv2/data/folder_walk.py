@@ -38,7 +38,8 @@ class _Child(NamedTuple):
         """What files that are not taken are counted as."""
         if self.is_hidden or self.is_special:
             return "hidden" if self.is_hidden else "special"
-        return os.path.splitext(self.name)[1].lower() or "without extension"
+        extension = os.fsencode(os.path.splitext(self.name)[1].lower()).decode(errors="replace")
+        return " ".join(extension.split()) or "without extension"
 
     @property
     def is_taken(self) -> bool:
@@ -159,6 +160,6 @@ def _checked(name: str, folder: str) -> str:
         raise DataError(
             f"The folder {folder!r} holds the name {os.fsencode(name)!r}, which is not UTF-8; rename it."
         ) from error
-    if len(name.splitlines()) > 1:
+    if name.splitlines() != [name]:
         raise DataError(f"The folder {folder!r} holds the name {name!r}, which has a line break; rename it.")
     return name

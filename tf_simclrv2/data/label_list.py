@@ -67,9 +67,10 @@ class LabelList:
         return tuple(label if kept else UNLABELED for label, kept in zip(labels, chosen, strict=True))
 
     def table(self) -> tf.lookup.StaticHashTable:
-        """Returns a table of 1 for a name of the list and 0 for any other, for use in a pipeline."""
-        ones = tf.ones([len(self.names)], tf.int64)
-        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(self.names, ones), 0)
+        """Returns a table of 1 for a file name of the list and 0 for any other, for use in a pipeline."""
+        names = list(dict.fromkeys(os.path.basename(name) for name in self.names))
+        ones = tf.ones([len(names)], tf.int64)
+        return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(names, ones), 0)
 
     @functools.cached_property
     def _known(self) -> frozenset[str]:

@@ -50,6 +50,11 @@ def label_subset(source: Source, config: DataConfig) -> Source:
         return source
     require_labels(source, "taking a part of the labels")
     labels, sizes = _labels_and_sizes(source)
+    if config.labels_from and not (labels != UNLABELED).any():
+        raise DataError(
+            f"labels_from is {config.labels_from!r}, which names none of the images of {source.name}; name "
+            "some of them, or leave it out."
+        )
     if takes_all:
         return _chosen(source, labels != UNLABELED, sizes)
     counted = (labels != UNLABELED).sum() if config.labels_from else source.num_examples

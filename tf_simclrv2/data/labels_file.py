@@ -24,7 +24,8 @@ def read_labels(path: str) -> dict[str, str]:
         Class names by the images' names, in the file's order; an empty label is kept as "".
 
     Raises:
-        DataError: There is no such file, it has no such columns, or names an image twice.
+        DataError: There is no such file, it has no such columns, names an image twice, or a label has a line
+            break.
 
     Example:
         >>> read_labels("labels.csv")
@@ -48,7 +49,13 @@ def read_labels(path: str) -> dict[str, str]:
                     continue  # Spreadsheets end with empty rows.
                 if name in labels:
                     raise named_twice(path, name)
-                labels[name] = label.strip()
+                label = label.strip()
+                if len(label.splitlines()) > 1:
+                    raise DataError(
+                        f"{path!r} gives {name!r} the label {label!r}, which has a line break; "
+                        "write it in one line."
+                    )
+                labels[name] = label
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"The labels {path!r} cannot be read as CSV ({error}); write a file with the columns {PATH} and "

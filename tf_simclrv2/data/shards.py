@@ -146,4 +146,8 @@ class Shards:
             stop = tf.minimum(end - begins[place], lengths[place])
             return self.read(order[place], skip).take(stop - skip)
 
-        return tf.data.Dataset.range(first, behind).flat_map(piece_of_part)
+        return (
+            tf.data.Dataset.range(first, behind)
+            .filter(lambda place: lengths[place] > 0)
+            .flat_map(piece_of_part)
+        )

@@ -15,7 +15,7 @@ from tf_simclrv2.distribution.device_errors import cures_of_training, device_err
 from tf_simclrv2.doctor.advice import Case, advise
 from tf_simclrv2.doctor.doctor_config import DoctorConfig
 from tf_simclrv2.doctor.image_sample import ImageSample, sample_images
-from tf_simclrv2.doctor.machine import MEGABYTE, Machine, look_at_machine, resident_mb
+from tf_simclrv2.doctor.machine import MEGABYTE, Machine, free_mb, look_at_machine, resident_mb
 from tf_simclrv2.doctor.memory_estimate import estimated_mb, on_gpu_mb
 from tf_simclrv2.doctor.trial import Trial, run_trial
 from tf_simclrv2.errors import RunError
@@ -24,6 +24,7 @@ from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.tasks import Task
 from tf_simclrv2.training.plan import RunPlan
 from tf_simclrv2.training.preparation import prepare
+from tf_simclrv2.training.training_loop import STEPS_PER_LOOP
 
 # The batch of the current step, and those that the pipeline has prefetched.
 BATCHES_IN_MEMORY = 3
@@ -131,7 +132,7 @@ def _why_not(memory_mb: float, machine: Machine) -> str:
     """Returns why a trial is not safe; empty if it is."""
     if machine.devices:
         return ""  # The memory of accelerators counts; what does not fit ends the trial with a sentence.
-    limit = resident_mb() + machine.free_mb * (1 - SPARED)
+    limit = resident_mb() + free_mb() * (1 - SPARED)  # Now that the network has taken some of it.
     return f"it would need {memory_mb:,.0f} MB" if memory_mb > limit else ""
 
 
@@ -151,5 +152,9 @@ def _checkpoint_bytes(task: Task) -> int:
 
 
 def _checkpoints_kept(plan: RunPlan) -> int:
-    newest = min(plan.config.run.keep_checkpoint_max, math.ceil(plan.steps / plan.checkpoint_interval))
-    return newest + (plan.config.run.keep_best != "none")
+    """How many there are at the end: after the first loop, every interval and the last step, and the best."""
+    run, interval = plan.config.run, plan.checkpoint_interval
+    first_loop = min(run.steps_per_loop or STEPS_PER_LOOP, interval)
+    saved = {first_loop, *range(interval, plan.steps + 1, interval)[: run.keep_checkpoint_max], plan.steps}
+    newest = min(run.keep_checkpoint_max, len({step for step in saved if step <= plan.steps}))
+    return newest + (run.keep_best != "none")

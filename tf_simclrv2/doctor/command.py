@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from typing import Any
 
@@ -44,10 +45,19 @@ def write_json(found: dict[str, Any], path: str) -> None:
     """
     try:
         with tf.io.gfile.GFile(as_path("json", path), "w") as file:
-            file.write(json.dumps(found, indent=2) + "\n")
+            file.write(json.dumps(_finite(found), indent=2, allow_nan=False) + "\n")
     except tf.errors.OpError as error:
         reason = " ".join(error.message.split())
         raise ConfigError(f"json is {path!r}, which cannot be written ({reason}); choose another.") from error
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for a number that JSON does not have, such as a loss that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def config_at(path: str) -> ExperimentConfig:

@@ -29,7 +29,7 @@ class Machine:
         devices: Names of the accelerators; () if there are none.
         cores: The number of CPU cores that this process may use.
         memory_mb: The machine's memory.
-        free_mb: The memory that is free now.
+        free_mb: The memory that was free then.
         conv_gflops: GFLOP/s by precision, for a 3x3 convolution and its gradients.
         matmul_gflops: GFLOP/s by precision, for a matrix product.
         compute_capability: The first GPU's version; None if it is not known.
@@ -60,20 +60,25 @@ class Machine:
 
 def look_at_machine() -> Machine:
     """Describes the machine; the measurement takes about a second."""
-    memory, gpus = psutil.virtual_memory(), tf.config.list_physical_devices("GPU")
+    gpus = tf.config.list_physical_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     accelerators = [device for kind in ("GPU", "TPU") for device in tf.config.list_logical_devices(kind)]
     return Machine(
         devices=tuple(device.name for device in accelerators),
         cores=available_cores(),
-        memory_mb=memory.total / MEGABYTE,
-        free_mb=memory.available / MEGABYTE,
+        memory_mb=psutil.virtual_memory().total / MEGABYTE,
+        free_mb=free_mb(),
         conv_gflops={precision: _conv_gflops(precision) for precision in PRECISIONS},
         matmul_gflops={precision: _matmul_gflops(precision) for precision in PRECISIONS},
         compute_capability=details.get("compute_capability"),
         unused_gpus=unused_gpus(),
         card_mb=card_mb() if gpus else None,
     )
+
+
+def free_mb() -> float:
+    """Returns the memory that is free now, in megabytes."""
+    return psutil.virtual_memory().available / MEGABYTE
 
 
 def resident_mb() -> float:

@@ -72,11 +72,13 @@ class FrozenResult:
             `…/balanced_accuracy` in [0, 1]; for those of the network also `…/accuracy_per_class`, a dict.
         labels: int [M], of the test images that have one.
         predictions: For each protocol and endpoint of the network, int [M].
+        train_labels: How many training images have a label; 0 if it is not known.
     """
 
     scores: dict[str, Any]
     labels: np.ndarray
     predictions: dict[str, np.ndarray]
+    train_labels: int = 0
 
 
 NOTHING = FrozenResult({}, np.zeros(0, np.int64), {})
@@ -156,7 +158,7 @@ def score_features(
             if name not in BASELINES:
                 scores |= found.results(key, class_names)
                 predictions[key] = predicted
-    return FrozenResult(scores, test.labels, predictions)
+    return FrozenResult(scores, test.labels, predictions, len(train.labels))
 
 
 def refuse_many_pixels(config: ExperimentConfig, train: Source, test: Source) -> None:

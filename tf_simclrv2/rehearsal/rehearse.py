@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
 from tf_simclrv2.distribution.device_errors import device_errors_explained
-from tf_simclrv2.errors import ConfigError
+from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.rehearsal.compiled_step import (
     CompiledStep,
@@ -114,13 +114,21 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     step = compiled(images)
     if step.fits:
         return Rehearsal(tpu, config, asked.effort, step)
+
+    def attempted(images: int) -> CompiledStep | None:
+        try:
+            return compiled(images)
+        except RunError as error:  # TensorFlow keeps the memory of each tracing.
+            say(f"the search for a smaller batch ends early: {error}")
+            return None
+
     least = 2 if training.train_mode == "pretrain" and tpu.replicas == 1 else 1  # To contrast with.
-    largest = largest_that_fits(compiled, images, step, math.lcm(parts_of_a_batch(config), least))
+    largest = largest_that_fits(attempted, images, step, math.lcm(parts_of_a_batch(config), least))
     return Rehearsal(tpu, config, asked.effort, step, *(largest or (0, None)))
 
 
 def largest_that_fits(
-    compiled: Callable[[int], CompiledStep], images: int, step: CompiledStep, parts: int = 1
+    compiled: Callable[[int], CompiledStep | None], images: int, step: CompiledStep, parts: int = 1
 ) -> tuple[int, CompiledStep] | None:
     """Finds the largest batch that fits from a few programs.
 
@@ -132,7 +140,7 @@ def largest_that_fits(
     that not even one unit more fits, or after some attempts.
 
     Args:
-        compiled: Compiles the step for a number of images.
+        compiled: Compiles the step for a number of images; None if this machine cannot, which is the end.
         images: A number that does not fit.
         step: Its step.
         parts: What the number must be a multiple of.
@@ -151,6 +159,8 @@ def largest_that_fits(
             break
         guess = min(max(guess, smallest), largest)
         found = compiled(guess)
+        if found is None:
+            break
         if found.fits:
             best = (guess, found)
         else:

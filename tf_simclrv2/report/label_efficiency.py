@@ -66,7 +66,8 @@ def efficiency_legend(efficiency: Efficiency) -> list[tuple[str, Markup]]:
 def _points(record: RunRecord) -> Iterable[tuple[str, float, float]]:
     if record.observations is None or not record.observations.class_names:
         return
-    every = record.observations.train_examples / len(record.observations.class_names)
+    labels = record.observations.train_labels or record.observations.train_examples
+    every = labels / len(record.observations.class_names)
     for tag, accuracy in record.result.items():
         probe = _PROBE.fullmatch(tag)
         if probe:

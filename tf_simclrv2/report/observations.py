@@ -65,6 +65,7 @@ class Observations:
         confusions: For each classifier that was tested on the whole source, rows of true class, predicted
             class and number of images.
         duplicates: Near-duplicates within the splits and between them.
+        train_labels: How many training images have a label; 0 if it is not known.
     """
 
     images: np.ndarray
@@ -88,6 +89,7 @@ class Observations:
     view_folder: str = ""
     confusions: dict[str, list[list[int]]] = dataclasses.field(default_factory=dict)
     duplicates: tuple[Duplicates, ...] = ()
+    train_labels: int = 0
 
     @property
     def has_labels(self) -> bool:

@@ -64,6 +64,7 @@ def observe(task: Task, samples: Sequence[SplitSample], batch: Batch, frozen: Fr
         view_folder=train.folder,
         confusions=_confusions(frozen.labels, frozen.predictions),
         duplicates=near_duplicates(samples[:2]),
+        train_labels=frozen.train_labels,
     )
 
 
