@@ -135,9 +135,13 @@ def test_a_stopped_program_continues(file, model_dir, pictures, tmp_path, monkey
     np.testing.assert_allclose(found.vectors, expected.vectors, rtol=1e-6)
 
 
-def test_a_folder_of_other_files_is_left_alone(model_dir, pictures, tmp_path):
+@pytest.mark.parametrize("locked", [False, True], ids=["files", "model_dir"])
+def test_a_folder_of_other_files_is_left_alone(model_dir, pictures, tmp_path, locked):
+    """A model_dir has a lock too."""
     (tmp_path / "all.npz.parts").mkdir()
     (tmp_path / "all.npz.parts" / "notes.txt").write_text("mine")
+    if locked:
+        (tmp_path / "all.npz.parts" / ".lock").touch()
     with pytest.raises(ConfigError, match=r"all\.npz\.parts' holds 'notes\.txt'"):
         embed(config_for(model_dir, tmp_path / "all.npz", data_dir=str(pictures)), print)
     assert (tmp_path / "all.npz.parts" / "notes.txt").read_text() == "mine"

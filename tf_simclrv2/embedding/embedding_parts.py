@@ -48,8 +48,8 @@ def embedding_parts(folder: str, settings: dict[str, Any], origin: Origin) -> It
 
 
 def _refuse_other_things(folder: str) -> None:
-    found = os.listdir(folder)
-    if found and not {_SETTINGS, LOCK_FILE} & set(found):
+    found = [name for name in os.listdir(folder) if name != LOCK_FILE]
+    if found and _SETTINGS not in found:
         raise ConfigError(
             f"{folder!r} holds {found[0]!r}, but the parts of the embeddings are kept there; move it away, "
             "or choose another --output."
