@@ -13,7 +13,6 @@ from tf_simclrv2.config import AREAS, ExperimentConfig, ModelConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
-from tf_simclrv2.training.model_dir.verified_checkpoints import checkpoint_steps
 from tf_simclrv2.weights.differences import ARCHITECTURE
 from tf_simclrv2.weights.keras_weights_file import is_keras_weights_file
 from tf_simclrv2.weights.loading import find_weights
@@ -121,7 +120,7 @@ def _adopt_checkpoint(config: ExperimentConfig, path: str, settled: set[str], sa
 def _begun(config: ExperimentConfig) -> tuple[str, ModelConfig] | None:
     """The run's own directory and network, if it has begun; it needs what it began from no more."""
     own = config.run.model_dir
-    before = ModelDir(own).read_config() if own and checkpoint_steps(own) else None
+    before = ModelDir(own).begun_with() if own else None
     return (own, before.model) if own and before else None
 
 

@@ -69,13 +69,17 @@ class ModelDir:
         """Returns the config of the run that was here before, if any."""
         return read_config(self.path)
 
+    def begun_with(self) -> ExperimentConfig | None:
+        """Returns the config that the checkpoints here were made with; None if there are none."""
+        return self.read_config() if checkpoint_steps(self.path) else None
+
     def refuse_other_run(self, config: ExperimentConfig) -> None:
         """Checks that checkpoints here are of the run that is asked for, and not of another one.
 
         Raises:
             CheckpointError: They are not, naming what differs; or the earlier config cannot be read.
         """
-        before = self.read_config() if checkpoint_steps(self.path) else None
+        before = self.begun_with()
         found = changed_settings(before, config) if before else []
         if found:
             raise CheckpointError(
@@ -98,12 +102,12 @@ class ModelDir:
 
     def free_changes(self, config: ExperimentConfig) -> list[str]:
         """Returns the settings that differ from those of the checkpoints here and may: `name was …, is …`."""
-        before = self.read_config() if checkpoint_steps(self.path) else None
+        before = self.begun_with()
         return free_changes(before, config) if before else []
 
     def with_start(self, config: ExperimentConfig) -> tuple[ExperimentConfig, list[str]]:
         """Returns a config with what the run here began from; see `run_identity.with_start`."""
-        before = self.read_config() if checkpoint_steps(self.path) else None
+        before = self.begun_with()
         return with_start(before, config) if before else (config, [])
 
     def refuse_other_images(self, images: Mapping[str, TrainingImages], allowed: bool) -> list[str]:
@@ -149,7 +153,7 @@ class ModelDir:
         Raises:
             CheckpointError: The config or the class names cannot be read, or do not fit together.
         """
-        before = self.read_config() if checkpoint_steps(self.path) else None
+        before = self.begun_with()
         if before is None:
             return None
         owner = f"the run in model_dir {self.path!r}"
