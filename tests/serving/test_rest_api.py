@@ -317,7 +317,7 @@ def test_waiting_requests_hold_a_limited_number_of_bytes(toy: pathlib.Path) -> N
 
 def test_a_request_that_never_fits_is_not_told_to_come_back(toy: pathlib.Path) -> None:
     with serving(toy, max_body=20_000, max_held=10_000) as client:
-        answer = client.predict({"inputs": [[1] * 7_000]})
+        answer = client.predict({"inputs": [[1] * 5_000]})
         assert answer.status == 413 and "a larger --max_held" in answer.body["error"]
 
 
