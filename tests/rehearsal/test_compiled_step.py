@@ -145,25 +145,6 @@ def test_a_damaged_result_is_compiled_again(
     assert file.read_bytes() == whole
 
 
-def _compiler_that(program: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "compiler.py").write_text(program)
-    monkeypatch.setattr(compiled_step.compiler_process, "__file__", str(tmp_path / "compiler.py"))
-
-
-def test_a_compiler_that_is_killed_ran_out_of_memory(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _compiler_that("import os; os.kill(os.getpid(), 9)", tmp_path, monkeypatch)
-    with pytest.raises(RunError, match="was killed, probably because this machine ran out of memory"):
-        compiled_step._in_a_process("module", V5E, 0.0)
-
-
-def test_a_compiler_that_crashes_is_quoted(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _compiler_that("raise SystemExit('no such thing')", tmp_path, monkeypatch)
-    with pytest.raises(RunError, match=r"ended with code 1 \(no such thing\)"):
-        compiled_step._in_a_process("module", V5E, 0.0)
-
-
 def _has_ended(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE

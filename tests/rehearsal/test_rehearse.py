@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import weakref
 from collections.abc import Callable
 
 import pytest
-import tensorflow as tf
 
 from tests.conformance.descriptors import STAGES
 from tf_simclrv2.config import EvaluationConfig, ExperimentConfig, RunConfig, TrainingConfig
@@ -25,8 +23,6 @@ from tf_simclrv2.rehearsal.rehearse import (
     rehearse,
     with_images,
 )
-from tf_simclrv2.rehearsal.run_step import RunStep
-from tf_simclrv2.rehearsal.run_step import run_step as run_step_of_a_run
 from tf_simclrv2.training.plan import refuse_uneven_batches
 
 LIMIT = 1000.0
@@ -93,7 +89,7 @@ def test_memory_that_runs_out_in_a_search_leaves_the_verdict(
 
     too_large = CompiledStep(False, 2 * LIMIT, LIMIT)
     monkeypatch.setattr(rehearse_module, "refuse_without_compiler", lambda: None)
-    monkeypatch.setattr(rehearse_module, "_traced", traced)
+    monkeypatch.setattr(rehearse_module, "traced_step", traced)
     monkeypatch.setattr(rehearse_module, "compile_step", lambda *_: too_large)
     config = ExperimentConfig(training=TrainingConfig(train_batch_size=1024))
     lines: list[str] = []
@@ -158,38 +154,6 @@ def test_all_batches_change_in_proportion(stage) -> None:
     assert batch_size(half) == 4
     assert 2 * half.training.microbatch_size == config.training.microbatch_size
     assert 2 * half.labeled_batch_size == config.labeled_batch_size
-
-
-def test_weights_are_gone_when_the_program_is_compiled(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    """Those of the largest networks, of one batch after another, do not fit into memory together."""
-    made: list[weakref.ref] = []
-
-    def run_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> RunStep:
-        run = run_step_of_a_run(config, strategy)
-        made.extend(weakref.ref(variable) for variable in run.task.trainable_variables)
-        return run
-
-    def compile_step(*_) -> CompiledStep:
-        assert made and not [one for one in made if one() is not None]
-        return CompiledStep(True, 1.0, LIMIT)
-
-    monkeypatch.setattr(rehearse_module, "refuse_without_compiler", lambda: None)
-    monkeypatch.setattr(rehearse_module, "run_step", run_step)
-    monkeypatch.setattr(rehearse_module, "compile_step", compile_step)
-    rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=str(tmp_path)))
-
-
-def test_memory_that_runs_out_while_tracing_is_one_sentence(
-    compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
-) -> None:
-    def run_step(*_) -> RunStep:
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]")
-
-    monkeypatch.setattr(rehearse_module, "run_step", run_step)
-    with pytest.raises(RunError, match="memory"):
-        rehearse(STAGES[0].config("float32"), RehearsalConfig("v5e-4", 10, cache=str(tmp_path)))
 
 
 @pytest.fixture

@@ -6,18 +6,14 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
-import pathlib
 import re
-import signal
-import subprocess
-import sys
 import tempfile
 
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.files import read_json, write_json
 from tf_simclrv2.rehearsal import compiler_process
+from tf_simclrv2.rehearsal.child_process import run_child
 from tf_simclrv2.rehearsal.rehearsal_config import Effort
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
 
@@ -170,24 +166,9 @@ def _nameless(text: str) -> str:
 
 
 def _in_a_process(text: str, tpu: TpuSlice, effort: float) -> dict[str, float | str]:
-    with tempfile.TemporaryDirectory() as folder:
-        program, result = os.path.join(folder, "step.mlir"), os.path.join(folder, "result.json")
-        pathlib.Path(program).write_text(text)
-        arguments = [program, tpu.topology, str(tpu.replicas), str(effort), result]
-        words = [sys.executable, compiler_process.__file__, *arguments]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if not os.path.exists(result):
-            if done.returncode == -signal.SIGKILL:
-                raise RunError(
-                    "the TPU's compiler was killed, probably because this machine ran out of memory; close "
-                    "other programs, add swap space, or rehearse with --effort=quick or on a larger machine."
-                )
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RunError(
-                f"the TPU's compiler ended with code {done.returncode} ({last}); "
-                "try a smaller batch, or another version of libtpu."
-            )
-        return json.loads(pathlib.Path(result).read_text())
+    arguments = [tpu.topology, str(tpu.replicas), str(effort)]
+    cure = "try a smaller batch, or another version of libtpu"
+    return run_child("the TPU's compiler", [compiler_process.__file__], text, arguments, {}, cure)
 
 
 def _step(found: dict, tpu: TpuSlice) -> CompiledStep:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import math
 from collections.abc import Callable
 
 from tf_simclrv2.config import ExperimentConfig
-from tf_simclrv2.distribution.compile_only import CompileOnlyStrategy
-from tf_simclrv2.distribution.device_errors import device_errors_explained
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.rehearsal.compiled_step import (
@@ -19,9 +16,8 @@ from tf_simclrv2.rehearsal.compiled_step import (
     refuse_without_compiler,
 )
 from tf_simclrv2.rehearsal.rehearsal_config import Effort, RehearsalConfig
-from tf_simclrv2.rehearsal.run_step import run_step
-from tf_simclrv2.rehearsal.step_program import step_program
 from tf_simclrv2.rehearsal.tpu_slice import TpuSlice
+from tf_simclrv2.rehearsal.traced_step import traced_step
 from tf_simclrv2.training.plan import refuse_uneven_batches, with_classes
 
 # A TPU's registers hold 8 rows, so that other batches waste some of it.
@@ -106,7 +102,8 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     config = with_classes(config, classes)
 
     def compiled(images: int) -> CompiledStep:
-        program = _traced(with_images(config, images, tpu.replicas), tpu, say)
+        with phase(f"tracing the step with {images} images per core", say):
+            program = traced_step(with_images(config, images, tpu.replicas), tpu.replicas)
         with phase(f"compiling the step with {images} images per core for {tpu.name}", say):
             return compile_step(program, tpu, asked.cache, asked.effort)
 
@@ -118,7 +115,7 @@ def rehearse(config: ExperimentConfig, asked: RehearsalConfig, say: Say = say_at
     def attempted(images: int) -> CompiledStep | None:
         try:
             return compiled(images)
-        except RunError as error:  # TensorFlow keeps the memory of each tracing.
+        except RunError as error:  # The verdict on what was asked for took minutes, and stands.
             say(f"the search for a smaller batch ends early: {error}")
             return None
 
@@ -209,16 +206,3 @@ def with_images(config: ExperimentConfig, images: int, cores: int) -> Experiment
     labeled = config.labeled_batch_size and max(config.labeled_batch_size * images // old // parts, 1)
     distillation = dataclasses.replace(config.distillation, labeled_batch_size=labeled * parts * cores)
     return dataclasses.replace(config, training=training, distillation=distillation)
-
-
-def _traced(config: ExperimentConfig, tpu: TpuSlice, say: Say) -> str:
-    images = batch_size(config) // tpu.replicas
-    cures = "free memory of this machine, which holds the weights while the step is traced"
-    with phase(f"tracing the step with {images} images per core", say), device_errors_explained(cures):
-        strategy = CompileOnlyStrategy(tpu.replicas)
-        run = run_step(config, strategy)
-        text = step_program(run.step, run.specs, strategy).text
-    # The weights, which may be gigabytes, are in cycles that Python would find at its leisure.
-    del run
-    gc.collect()
-    return text
