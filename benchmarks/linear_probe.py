@@ -39,7 +39,7 @@ from benchmarks.measuring.machine import machine
 from tf_simclrv2 import ModelConfig, SimCLR
 from tf_simclrv2.data.augmentation import evaluation_view
 from tf_simclrv2.evaluation.features import FeatureExtractor
-from tf_simclrv2.evaluation.linear_probe import HELD_OUT, STRENGTHS, linear_probe
+from tf_simclrv2.evaluation.linear_probe import FOLDS, STRENGTHS, linear_probe
 from tf_simclrv2.evaluation.logistic_regression import MAX_ITERATIONS, fit_logistic_regressions
 
 DIGITS_TEST = 360
@@ -125,7 +125,7 @@ def protocol(rows: Rows) -> dict[str, dict[str, float]]:
     search = GridSearchCV(
         scikit_learn(1.0),
         {"logisticregression__C": STRENGTHS},
-        cv=StratifiedShuffleSplit(1, test_size=HELD_OUT, random_state=0),
+        cv=StratifiedShuffleSplit(1, test_size=1 / FOLDS, random_state=0),
     ).fit(rows.features, rows.labels)
     end = time.perf_counter()
     theirs = float(search.score(rows.test_features, rows.test_labels))

@@ -43,8 +43,8 @@ class ModelConfig:
     width_multiplier: int = setting(1, "Factor on the number of channels of every encoder layer.", minimum=1)
     sk_ratio: float = setting(
         0.0,
-        "Bottleneck ratio of selective kernels (the paper: 0.0625). Above 0, the stem and the shortcuts are "
-        "those of ResNet-D.",
+        "Bottleneck ratio of selective kernels (the paper: 0.0625), which depths from 50 on have. Above 0, "
+        "the shortcuts are those of ResNet-D at every depth, and so is the stem above 32 pixels.",
         minimum=0,
         maximum=1,
         zero_is_off=True,

@@ -35,7 +35,8 @@ def heard_at_once(
 ) -> Iterator[None]:
     """Handles signals while its context lasts; the handlers from before are back afterwards.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    Outside the main thread, where Python allows no handlers, it does nothing. A SIGHUP that is ignored stays
+    so.
 
     Args:
         numbers: The signals.
@@ -49,7 +50,9 @@ def heard_at_once(
     os.set_blocking(write, False)
     listener = threading.Thread(target=_listen, args=(read, hear), name="signals", daemon=True)
     listener.start()
-    before = {number: signal.signal(number, handler) for number in numbers}
+    # `nohup` lets a program go on when its terminal is closed.
+    kept = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    before = {number: signal.signal(number, handler) for number in numbers if number not in kept}
     outer = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     try:
         yield

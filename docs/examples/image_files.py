@@ -20,7 +20,8 @@ EXTENSIONS = (
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # Tags of TIFF, and values that Pillow does not heed.
 SAMPLE_FORMAT, SIGNED, PHOTOMETRIC, ZERO_IS_WHITE = 339, 2, 262, 0
-BATCH = 64
+# A server limits the number and the bytes of what it takes at once; base64 adds a third.
+BATCH, BATCH_BYTES = 64, 16 * 2**20
 
 warnings.filterwarnings("ignore", module="PIL")  # A file is either read or named.
 
@@ -81,7 +82,7 @@ def answers(
             _skip(path, "it is no image that Pillow reads")
         except Exception as error:  # Pillow raises whatever a broken file makes it raise.
             _skip(path, str(error) or type(error).__name__)
-        if len(files) == BATCH:
+        if len(files) == BATCH or sum(len(contents) for _, contents in files) > BATCH_BYTES:
             yield from _answered(ask, files, refusal)
             files = []
     yield from _answered(ask, files, refusal)

@@ -34,9 +34,11 @@ def main(module_path: str, *images: str) -> None:
     if "logits_sup" not in found[0][1]:
         return
     labels = pathlib.Path(module_path, "assets", "labels.txt")
+    # Not `splitlines`, which also ends a line at characters that a name may hold.
+    lines = labels.read_text(encoding="utf-8").removesuffix("\n").split("\n") if labels.exists() else ()
     for image, answer in found:
         probabilities = tf.nn.softmax(answer["logits_sup"]).numpy()
-        names = labels.read_text().splitlines() if labels.exists() else range(len(probabilities))
+        names = lines or range(len(probabilities))
         best = np.argsort(-probabilities)[:3]
         print(image, ", ".join(f"{names[i]} {probabilities[i]:.3f}" for i in best))
 

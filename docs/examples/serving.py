@@ -41,9 +41,10 @@ def ask_server(address: str, images: list[bytes]) -> list[dict]:
         with urllib.request.urlopen(f"{address}:predict", request_of(images)) as answer:
             return json.load(answer)["predictions"]
     except urllib.error.HTTPError as error:
+        reason = json.load(error)["error"]
         if error.code != 400:  # Not for its images.
-            raise
-        raise Refused(json.load(error)["error"]) from error
+            sys.exit(f"error: {reason}")
+        raise Refused(reason) from error
 
 
 def ask_bundle(directory: str, images: list[bytes]) -> list[dict]:

@@ -19,9 +19,10 @@ from tf_simclrv2.auto import schedule
 from tf_simclrv2.auto.auto import auto
 from tf_simclrv2.auto.auto_config import AutoConfig
 from tf_simclrv2.auto.commands import Choices
-from tf_simclrv2.auto.conductor import Conductor
+from tf_simclrv2.auto.conductor import Conductor, Record
 from tf_simclrv2.auto.schedule import Measured
 from tf_simclrv2.data.labels_file import read_labels
+from tf_simclrv2.directory_lock import directory_lock
 from tf_simclrv2.errors import RunError
 from tf_simclrv2.files import write_json
 
@@ -234,6 +235,30 @@ def test_a_rehearsal_makes_what_its_commands_read_and_the_job_goes_on(rehearse, 
     assert names[-1] == "model"
     typed = [line for line in rehearse.lines if line.startswith("simclrv2 ")]
     assert {line.split("  #")[0] for line in planned[:4]} <= set(typed) and before > 0
+
+
+def test_another_program_in_the_folder_is_not_disturbed(rehearse, folder):
+    """Its stages read what the links of the job point to."""
+    rehearse("16_labels.csv", dry_run=True)
+    choose = folder / "job" / "data" / "choose"
+    before = {path: os.lstat(path).st_ino for path in choose.rglob("*")}
+    cure = "wait until that has ended, or choose another --output"
+    with directory_lock(str(folder / "job"), "output", cure), pytest.raises(ConfigError, match=cure):
+        rehearse("16_labels.csv", **LAYERS)
+    assert {path: os.lstat(path).st_ino for path in choose.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "gpus, asked, said",
+    [(1, (), False), (2, (), True), (2, ("--strategy=mirrored",), False), (2, ("--seed=3",), True)],
+)
+def test_a_few_labels_need_not_be_shared_by_several_gpus(folder, monkeypatch, gpus, asked, said):
+    monkeypatch.setattr(job.tf.config, "list_physical_devices", lambda kind=None: ["a GPU"] * gpus)
+    config = AutoConfig(str(folder / "pictures"), str(folder / "job"), flags=asked)
+    pictures = job.look_at(config.data_dir)
+    record = Record.open(config.folder, config.identity, print)
+    flags = job._Job(config, record, pictures, print)._flags
+    assert ("--strategy=one_device" in flags) == said and set(asked) <= set(flags)
 
 
 def test_what_was_found_and_chosen_is_said_in_ten_lines_or_so(rehearse, folder):

@@ -45,7 +45,7 @@ with CtrlC(CONTINUE):
 
 
 def conductor_of(folder, lines, seconds=600.0) -> Conductor:
-    record = Record.open(str(folder), ASKED)
+    record = Record.open(str(folder), ASKED, print)
     return Conductor(record, Clock(seconds, record.used_s), lines.append)
 
 
@@ -134,26 +134,39 @@ def test_a_stage_that_fails_is_not_done(tmp_path):
 def test_time_that_was_used_counts_when_a_job_goes_on(tmp_path):
     record = Record(str(tmp_path / RECORD), ASKED, used_s=450.0)
     record.write()
-    assert Record.open(str(tmp_path), ASKED).used_s == 450.0
+    assert Record.open(str(tmp_path), ASKED, print).used_s == 450.0
 
 
 def test_another_job_is_not_continued(tmp_path):
     Record(str(tmp_path / RECORD), ASKED).write()
     (tmp_path / "pretrained").mkdir()
     with pytest.raises(ConfigError, match=r"data_dir is '/others', but the job in .* began with '/pictures'"):
-        Record.open(str(tmp_path), {**ASKED, "data_dir": "/others"})
+        Record.open(str(tmp_path), {**ASKED, "data_dir": "/others"}, print)
+
+
+def test_other_flags_go_on(tmp_path):
+    """What a stage that failed proposes is a flag; each stage refuses those that it may not have."""
+    Record(str(tmp_path / RECORD), ASKED, used_s=5.0).write()
+    (tmp_path / "pretrained").mkdir()
+    lines: list[str] = []
+    flags = ["--seed=1", "--max_skipped_fraction=0.05"]
+    record = Record.open(str(tmp_path), {**ASKED, "flags": flags}, lines.append)
+    assert record.used_s == 5.0 and record.asked["flags"] == flags
+    assert lines == [f"flags were ['--seed=1'], are {flags}: for the stages that have not ended"]
+    with pytest.raises(ConfigError, match="data_dir is '/others'"):
+        Record.open(str(tmp_path), {"data_dir": "/others", "flags": flags}, print)
 
 
 def test_a_job_that_was_only_planned_may_become_another(tmp_path):
     Record(str(tmp_path / RECORD), ASKED, facts={"choices": {}}).write()
-    other = Record.open(str(tmp_path), {**ASKED, "data_dir": "/others"})
+    other = Record.open(str(tmp_path), {**ASKED, "data_dir": "/others"}, print)
     assert other.asked["data_dir"] == "/others" and other.facts == {}
 
 
 def test_a_folder_with_other_files_is_not_taken(tmp_path):
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(ConfigError, match="holds other files; choose a new folder"):
-        Record.open(str(tmp_path), ASKED)
+        Record.open(str(tmp_path), ASKED, print)
 
 
 @pytest.mark.parametrize("output", ["/proc/job", "file/job"])
@@ -161,7 +174,7 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=f"output is '{output}', which cannot be written"):
-        Record.open(output, ASKED)
+        Record.open(output, ASKED, print)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -169,7 +182,7 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path, monkeypatch, 
 def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(ConfigError, match=r"auto\.json' cannot be read"):
-        Record.open(str(tmp_path), ASKED)
+        Record.open(str(tmp_path), ASKED, print)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +207,23 @@ def test_a_job_that_is_stopped_lets_its_stage_save_and_leaves_nothing_running(
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
     assert json.loads((tmp_path / "auto.json").read_text())["used_s"] > 0
+
+
+def test_a_job_under_nohup_goes_on_when_its_terminal_is_closed(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "stage").write_text(
+        STAGE.replace("while :; do sleep 0.1; done", "sleep 5; echo whole > saved")
+    )
+    (tmp_path / "stage").chmod(0o755)
+    path = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).resolve().parents[2])}
+    ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-c", JOB]
+    job = subprocess.Popen(ignoring, cwd=tmp_path, env=path, stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "pid").exists():
+        assert job.poll() is None
+        time.sleep(0.05)
+    job.send_signal(signal.SIGHUP)
+    said, _ = job.communicate(timeout=60)
+    assert job.returncode == 0 and "continue" not in said
+    assert (tmp_path / "saved").read_text() == "whole\n"
 
 
 def test_a_job_that_fails_ends_its_stage(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

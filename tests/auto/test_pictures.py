@@ -46,6 +46,34 @@ def test_a_flat_folder_with_labels_in_a_file(folder):
     assert found.test_folder == str(folder / "test")
 
 
+def test_labeled_pictures_that_cannot_be_read_are_left_out(folder):
+    """Of a few labels, a run tolerates one; and the one may be all that a class has to choose by."""
+    names = sorted(os.listdir(folder / "train"))
+    for name in names[:2]:
+        whole = (folder / "train" / name).read_bytes()
+        (folder / "train" / name).write_bytes(whole[: len(whole) // 2])
+    found = look_at(str(folder), labels_file(folder, dog=names[:4], cat=names[4:7]))
+    assert {name: len(paths) for name, paths in found.labeled.items()} == {"cat": 3, "dog": 2}
+    (note,) = found.notes
+    assert note.startswith("2 labeled picture(s) cannot be read and are left out: ")
+    assert all(name in note for name in names[:2])
+    with pytest.raises(DataError, match=r"fewer than two classes can be read \("):
+        look_at(str(folder), labels_file(folder, dog=names[:2], cat=names[4:7]))
+
+
+def test_test_pictures_that_cannot_be_read_are_named_before_hours_of_work(folder):
+    names = sorted(os.listdir(folder / "train"))
+    labels = labels_file(folder, dog=names[:4], cat=names[4:7])
+    first, second = sorted((folder / "test" / "cat").iterdir())[:2]
+    first.write_bytes(b"no picture")
+    look_at(str(folder), labels)
+    second.write_bytes(b"no picture")
+    with pytest.raises(
+        DataError, match=f"2 of 20 pictures in test cannot be read, but at most 1 may be.*{first}"
+    ):
+        look_at(str(folder), labels)
+
+
 def test_a_folder_without_labels(folder):
     found = look_at(str(folder))
     assert found.labeled == {} and found.test_folder is None and found.label_count == found.fewest_labels == 0

@@ -45,6 +45,7 @@ def changes_by_stage(root: pathlib.Path) -> dict[str, dict]:
             "mode": "train_then_eval",
             "protocols": ("online", "knn"),
             "keep_hub_module_max": 1,
+            "report_images": 20,
             "keep_best": "knn",
             "validation_split": f"train[40:{40 + VALIDATED}]",
             "patience": 1,

@@ -59,6 +59,13 @@ def test_two_workers_choose_the_same_checkpoint(runs):
     assert chosen[0] == chosen[1] and chosen[0]["images"] == VALIDATED
 
 
+def test_the_chief_alone_writes_the_report_with_its_baselines(runs):
+    """To create a variable for all workers, it would wait for the others, which do not."""
+    expected, found = (json.loads((root / "supervised" / "baselines.json").read_text()) for root in runs)
+    assert expected.keys() == found.keys() and "linear/random_encoder/top_1_accuracy" in found
+    assert (runs[1] / "supervised" / "report.html").exists()
+
+
 def test_the_chief_alone_leaves_files(runs):
     def files(root):
         names = (path.relative_to(root) for path in root.rglob("*") if path.is_file())

@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tf_simclrv2 import progress
 from tf_simclrv2.data import draw_per_class
 from tf_simclrv2.evaluation import linear_probe
+from tf_simclrv2.evaluation.linear_probe import MANY, STRENGTHS, _splits
 
 
 def blobs(examples, separation, seed=0):
@@ -49,6 +55,37 @@ def test_few_labels_are_enough(per_class, least):
     x, y = blobs(300, separation=20.0)
     rows = draw_per_class(y[:200], per_class)
     assert linear_probe(x[rows], y[rows], x[200:], y[200:]).accuracy > least
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_penalty_is_the_one_of_cross_validation(seed):
+    """Of few rows; scikit-learn fits to the same folds, one strength after another."""
+    x, y = load_digits(return_X_y=True)
+    rows = draw_per_class(y, 20, seed)
+    found = linear_probe(x[rows], y[rows], x, y, seed)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    grid = {"logisticregression__C": STRENGTHS}
+    reference = GridSearchCV(model, grid, cv=folds).fit(x[rows], y[rows])
+    right = dict(zip(STRENGTHS, 200 * reference.cv_results_["mean_test_score"], strict=True))
+    assert right[found.strength] >= max(right.values()) - 1.01, "solvers may differ on a row"
+    model.set_params(logisticregression__C=found.strength).fit(x[rows], y[rows])
+    assert found.accuracy == pytest.approx(model.score(x, y), abs=2e-3)
+
+
+@pytest.mark.parametrize("counts", [[7, 7, 7], [1, 2, 30], [2, 2], [4, 1, 1], [400, 300, 200], [600, 600, 2]])
+def test_every_row_of_few_is_held_out_once(counts):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    splits = _splits(labels, 0)
+    held = np.concatenate([held for _, held in splits])
+    several = np.flatnonzero(np.asarray(counts)[labels] > 1)
+    if len(labels) < MANY:
+        np.testing.assert_array_equal(np.sort(held), several)
+    else:
+        assert len(splits) == 1 and len(held) == pytest.approx(len(several) / 5, abs=1)
+    for fit, held in splits:
+        assert set(labels[fit]) == set(labels) and not set(fit) & set(held)
+        assert len(fit) + len(held) == len(labels)
 
 
 def test_an_only_row_is_not_held_out():

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,24 @@ def test_inference(module, pictures):
     output = run("inference", module, pictures / "a.png", pictures / "b.png")
     assert "features: (2, 512)" in output
     assert len(re.findall(r"\.png (left|right|top) 0\.\d+, ", output)) == 2
+
+
+def test_large_files_are_asked_about_by_few(pictures, monkeypatch):
+    """A server takes requests of a limited size; base64 makes them a third larger."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "examples"))
+    image_files = runpy.run_path(str(ROOT / "docs" / "examples" / "image_files.py"))
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    paths = [pictures / f"large{i}.png" for i in range(5)]
+    for path in paths:
+        Image.fromarray(noise).save(path, compress_level=0)  # 12 MB.
+    sizes: list[int] = []
+
+    def ask(files):
+        sizes.append(sum(map(len, files)))
+        return files
+
+    assert len(list(image_files["answers"](ask, paths, ValueError))) == len(paths)
+    assert max(sizes) < 32 * 2**20 and len(sizes) == 3
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import onnx
@@ -31,6 +32,7 @@ from tests.small_network import small_network as small_network
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2 import ConfigError, ExportError, SimCLR, UserError, progress, save_module
 from tf_simclrv2.export import onnx_file, verification
+from tf_simclrv2.export.checks import check_onnx, check_tflite
 from tf_simclrv2.export.convert import convert
 from tf_simclrv2.export.convert_config import ConvertConfig
 from tf_simclrv2.export.export_config import ExportConfig
@@ -291,6 +293,7 @@ def test_a_converted_run_keeps_its_description(run, tmp_path):
     convert(ConvertConfig(str(run), str(output)))
     assert read_config(str(output)) == read_config(str(run))
     assert (output / "labels.txt").read_text() == (run / "labels.txt").read_text()
+    assert "global_step" not in load_trained_network(str(output)).training, "ckpt-0 is not of step 0"
     convert(ConvertConfig(str(run / "saved_model" / "2"), str(tmp_path / "of_an_export")))
     assert (tmp_path / "of_an_export" / "labels.txt").read_text() == (run / "labels.txt").read_text()
     with pytest.raises(ConfigError, match=r"ft_proj_selector is 1, but .* is not a published checkpoint"):
@@ -314,6 +317,9 @@ def test_a_network_cut_at_a_head_layer_is_fine_tuned_from_there(run, network, tm
     tuned = Run(config, say=lines.append)
     begins = tuned.task.network(images, training=False)["proj_head_1"]
     assert relative(begins, expected) < 1e-5
+    with pytest.raises(ConfigError, match=r"without the rest of its projection head.*to --checkpoint"):
+        convert(ConvertConfig(str(output), str(tmp_path / "converted")))
+    convert(ConvertConfig(str(output), str(tmp_path / "published"), "published"))
 
 
 @pytest.mark.parametrize(
@@ -330,6 +336,41 @@ def test_apis_of_one_tensor(run, network, tmp_path, api, endpoint, returned):
     found = tf.saved_model.load(str(output))(images)
     assert found.dtype == tf.float32
     assert relative(found, network(images, training=False)[returned]) < 1e-5
+
+
+@pytest.mark.parametrize("name", [".", "..", "...", ""])
+def test_a_served_model_has_a_folder_of_its_own(run, name):
+    with pytest.raises(ConfigError, match="a served model needs a name of letters"):
+        ExportConfig(str(run), "bundle", format="serving", name=name)
+
+
+def test_an_output_that_is_not_a_number_is_noticed(monkeypatch):
+    """The largest of several numbers, of which one is not, is what Python's `max` happens to meet first."""
+    outputs = {"final_avg_pool": np.ones([2, 4], np.float32), "logits_sup": np.ones([2, 3], np.float32)}
+    broken = {**outputs, "logits_sup": np.full([2, 3], np.nan, np.float32)}
+    images = np.zeros([2, 8, 8, 3], np.float32)
+
+    class Session:
+        def __init__(self, *_, **__):
+            pass
+
+        def get_outputs(self):
+            return [types.SimpleNamespace(name=name) for name in broken]
+
+        def run(self, names, inputs):
+            return [broken[name][: len(inputs["images"])] for name in names]
+
+    class Runner:
+        def __init__(self, path):
+            pass
+
+        def get_signature_runner(self, name):
+            return lambda images: {name: output[:1] for name, output in broken.items()}
+
+    monkeypatch.setattr(check_onnx.onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(check_tflite, "Interpreter", Runner)
+    assert np.isnan(check_onnx.largest_difference("", images, outputs))
+    assert np.isnan(check_tflite.largest_difference("", images, outputs))
 
 
 def test_a_module_that_is_not_the_network_is_noticed(network, tmp_path):

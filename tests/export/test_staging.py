@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 
+import numpy as np
 import pytest
 
 from tf_simclrv2 import ExportError
@@ -124,6 +125,16 @@ def test_what_a_killed_program_left_is_removed(tmp_path):
     assert names(tmp_path) == [".out.part-notes", "out"]
 
 
+def test_names_that_only_end_like_leftovers_are_left_alone(tmp_path):
+    """Versions and dates have more digits than a process."""
+    beside = ["20241129143000", "a-20241129143000", "x-²", ".other.part-1", ".out.part-20241129143000"]
+    for name in [*beside, ".out.part-999999999"]:
+        (tmp_path / name).mkdir()
+    with stage(str(tmp_path / "out")) as part:
+        pathlib.Path(part).write_text("whole")
+    assert names(tmp_path) == sorted([*beside, "out"])
+
+
 def test_the_first_program_of_a_container_is_not_its_own_predecessor(tmp_path):
     """Each has the process number 1, also the one that was killed here before."""
     (tmp_path / f".out.part-{os.getpid()}").mkdir()
@@ -210,3 +221,18 @@ def test_what_is_no_archive(tmp_path):
     for name in ("text.tar.gz", "half.tar.gz", "missing.tar.gz"):
         with pytest.raises(ExportError, match="cannot be read"):
             unpack_module(str(tmp_path / name), str(tmp_path / "target"))
+
+
+def test_an_archive_with_damage_in_the_middle(tmp_path):
+    """Nearly all of an archive is weights, which hardly shrink."""
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module" / "weights").write_bytes(np.random.default_rng(0).bytes(10**6))
+    archive = tmp_path / "module.tar.gz"
+    pack_module(str(tmp_path / "module"), str(archive))
+    whole = bytearray(archive.read_bytes())
+    for start in range(10**5, 9 * 10**5, 10**5):
+        damaged = whole.copy()
+        damaged[start : start + 64] = bytes(64)
+        archive.write_bytes(damaged)
+        with pytest.raises(ExportError, match="cannot be read"):
+            unpack_module(str(archive), str(tmp_path / "target"))

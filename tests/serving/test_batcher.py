@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +16,7 @@ import tensorflow as tf
 
 from tests.serving.local_server import Answer, Client, base64_of, serving
 from tests.serving.toy_modules import png, save_toy
-from tf_simclrv2.serving import batcher, rest_api
+from tf_simclrv2.serving import batcher, patient_protocol, rest_api
 from tf_simclrv2.serving.batcher import Batcher
 from tf_simclrv2.serving.refusal import Refusal
 from tf_simclrv2.serving.signature import Signature, Tensors
@@ -215,6 +217,39 @@ def test_clients_that_leave_harm_no_other(
     # What Python says; TensorFlow's threads of other tests write to the terminal as well.
     assert capsys.readouterr().err == ""
     assert not caplog.records
+
+
+def test_a_connection_without_a_request_is_closed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them takes a file number, and a head without end takes memory."""
+    monkeypatch.setattr(patient_protocol, "HEAD_SECONDS", 1.0)
+    for beginning in (b"", b"GET /healthz HTTP/1.1\r\nX:"):
+        with client.begin(beginning) as connection:
+            assert connection.recv(4096) == b""
+    monkeypatch.setattr(patient_protocol, "HEAD_SECONDS", 60.0)
+    with client.begin(b"GET /healthz HTTP/1.1\r\nX:") as connection, pytest.raises(ConnectionError):
+        for _ in range(100):
+            connection.sendall(10_000 * b"x")
+            time.sleep(0.02)
+
+
+def test_several_requests_come_on_one_connection(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a head stops when it is there."""
+    monkeypatch.setattr(patient_protocol, "HEAD_SECONDS", 1.0)
+    connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)
+    for _ in range(3):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"ok"}'
+        time.sleep(0.6)
+
+
+def test_a_body_that_trickles_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_api, "SILENCE", 1.0)
+    head = f"POST {client.base}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n".encode()
+    with client.begin(head) as connection:
+        for _ in range(6):
+            connection.sendall(b" ")
+            time.sleep(0.3)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_client_that_sends_no_more_holds_up_no_other(

@@ -67,6 +67,13 @@ def test_a_labeled_batch_that_cannot_be_shared_evenly(changes: dict, replicas: i
         plan_run(config(labels_per_class=1, **changes), replicas, TEACHER)
 
 
+def test_classifiers_of_features_learn_the_labels_that_the_run_has() -> None:
+    """And not those of the images that it distills on, which may be all."""
+    changes = {"labels_per_class": 1, "keep_best": "knn", "validation_split": "test[30:50]"}
+    plan = plan_run(config(labeled_split="train[40:]", **changes), 1, TEACHER)
+    assert plan.fitted_source.num_examples == 10 < plan.train_source.num_examples
+
+
 @pytest.fixture
 def pictures(tmp_path: pathlib.Path) -> pathlib.Path:
     """Unlabeled gray pictures, and one red one of each digit's class."""
@@ -215,6 +222,25 @@ def test_labels_of_other_images_are_not_probed(
     assert other.class_names == other.labeled_source.class_names == CLASSES
     same = plan_run(in_folders(tmp_path, few / "train", few, knn_epochs=1), 1, known)
     assert same.neighbors_are_known
+
+
+def test_the_best_checkpoint_is_chosen_by_the_labels_of_the_other_folder(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    choice = {"keep_best": "knn", "validation_split": "test[3:]", "eval_split": "test[:3]"}
+    known = Classes("the teacher", "", 2, "", CLASSES)
+    plan = plan_run(in_folders(tmp_path, animals, few, **choice), 1, known)
+    assert plan.fitted_source is plan.labeled_source and not plan.train_source.has_labels
+
+
+def test_folders_that_are_not_classes_have_a_cure(
+    few: pathlib.Path, animals: pathlib.Path, teacher: str, tmp_path: pathlib.Path
+) -> None:
+    """Nothing learns their labels, but those of an image folder are taken for classes."""
+    alone = {"teacher": teacher, "distill_alpha": 1.0, "labeled_data_dir": None, "mode": "train"}
+    with pytest.raises(DataError, match="name the labeled images with --labeled_data_dir"):
+        Run(in_folders(tmp_path / "alone", animals, few, **alone))
+    Run(in_folders(tmp_path / "cured", animals, few, **{**alone, "labeled_data_dir": str(few)}))
 
 
 def test_labeled_images_of_classes_that_the_teacher_does_not_know(

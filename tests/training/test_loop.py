@@ -274,6 +274,22 @@ def test_fine_tuning_without_a_checkpoint_says_so(tmp_path):
         assert (said in lines) is expected
 
 
+@pytest.mark.parametrize("stage", ["finetune", "supervised"])
+def test_random_weights_are_not_frozen(tmp_path, stage):
+    """Their batch norm knows no images, and their residual branches are off."""
+    config = config_for(tmp_path / "run", train_mode=stage, fine_tune_after_block=4, train_steps=1)
+    with pytest.raises(ConfigError, match="without --checkpoint that would freeze random weights"):
+        Run(config)
+    assert not (tmp_path / "run").exists()
+    start = config_for(tmp_path / "start", train_mode=stage, train_steps=1, mode="train")
+    execute(start)
+    from_it = dataclasses.replace(
+        config, run=dataclasses.replace(config.run, checkpoint=str(tmp_path / "start"))
+    )
+    execute(from_it)
+    execute(config)  # Resumed: it has started already.
+
+
 def test_preparing_the_batches_is_not_silent(tmp_path, monkeypatch):
     """Tracing the pipeline takes half a minute on a busy machine."""
 

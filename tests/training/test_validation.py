@@ -50,6 +50,7 @@ class ScriptedRun:
             config=config,
             validation_source=source,
             train_source=source,
+            fitted_source=source,
             checkpoint_interval=interval,
             steps=self.steps,
             epoch=lambda step: step / 10,
@@ -203,6 +204,17 @@ def test_a_stopped_run_stays_stopped_until_it_gets_more_patience(tmp_path):
         assert run.train() == last
         check(tmp_path / "run", script, best)
         assert ("stopped early" in run.validation.conclusion) == (last < 7)
+
+
+def test_a_patience_that_has_run_out_when_a_run_resumes_is_recorded(tmp_path):
+    script = [0.0, 0.3, 0.5, 0.4, 0.4, 0.4]
+    first = ScriptedRun(tmp_path / "run", script[:5], interval=1)
+    first.resume()
+    first.train()
+    run = ScriptedRun(tmp_path / "run", script, patience=2, interval=1)
+    run.resume()
+    assert run.validation.is_over
+    assert Measurements.read(str(tmp_path / "run")).stopped_early == {"step": 4, "patience": 2}
 
 
 def test_another_measure_starts_anew(tmp_path):

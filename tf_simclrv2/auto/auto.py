@@ -34,6 +34,7 @@ from tf_simclrv2.auto.outcome import accuracy, best_layer, percent, probe_accura
 from tf_simclrv2.auto.pictures import Pictures, count_labels, look_at, split_labels
 from tf_simclrv2.auto.schedule import Labels, Measured, Schedule, least_s, schedule
 from tf_simclrv2.auto.trials import choose_network, run_trial
+from tf_simclrv2.directory_lock import directory_lock
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.report.build import write_comparison
@@ -44,6 +45,8 @@ REPORT = "report.html"
 _TRIAL_SHARE = 0.1
 # The share of its time for which pretraining is planned: one that is cut short is not evaluated either.
 _STEPS_SHARE = 0.9
+# Flags that say where a training computes.
+_DEVICES = ("strategy", "virtual_devices", "tpu_name", "master")
 # What a budget that is recommended has beyond what is estimated to be needed.
 _SLACK = 1.2
 
@@ -76,7 +79,7 @@ def auto(config: AutoConfig, say: Say = say_at_once) -> str:
         tf.config.set_visible_devices([], kind)
     with phase("looking at the pictures", say):
         pictures = look_at(config.data_dir, config.labels_from, config.ignores_empty_classes)
-    record = Record.open(config.folder, {**config.identity, "pictures": pictures.identity})
+    record = Record.open(config.folder, {**config.identity, "pictures": pictures.identity}, say)
     return _Job(config, record, pictures, say).do()
 
 
@@ -93,7 +96,13 @@ class _Job:
 
     def do(self) -> str:
         choices, measured = self._settings()
-        commands = Commands(self._config.folder, choices, self._config.flags)
+        folder = self._config.folder
+        os.makedirs(folder, exist_ok=True)
+        with directory_lock(folder, "output", "wait until that has ended, or choose another --output"):
+            return self._carry_out(Commands(folder, choices, self._flags), choices, measured)
+
+    def _carry_out(self, commands: Commands, choices: Choices, measured: Measured) -> str:
+        """Does what was planned, alone in the folder of the job."""
         self._link(self._config.folder)
         self._conductor.note()
         plan = self._schedule(measured, False)
@@ -118,11 +127,12 @@ class _Job:
             with tempfile.TemporaryDirectory() as folder, phase("trying networks", self._say):
                 link_folder(os.path.join(folder, DATA, PICTURES), self._pictures.folder)
                 found = choose_network(
-                    functools.partial(run_trial, folder, self._pictures.count, self._config.flags),
+                    functools.partial(run_trial, folder, self._pictures.count, self._flags),
                     self._pictures.count,
                     self._pictures.median_side,
                     self._pretraining_s,
                     _TRIAL_SHARE * self._clock.budget_s,
+                    self._say,
                 )
             facts["choices"], facts["measured"] = map(dataclasses.asdict, found)
             facts["budget"] = self._config.budget
@@ -284,6 +294,14 @@ class _Job:
         held_out = f"{count_labels(self._choose)} held-out pictures"
         self._say(f"fine-tuned from {numbers} of {held_out}; using layer {layer}")
         return layer
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        """Further flags of every training; devices cannot share few labels, so one is used."""
+        asked = self._config.flags
+        chosen = any(word.lstrip("-").partition("=")[0] in _DEVICES for word in asked)
+        several = len(tf.config.list_physical_devices("GPU")) > 1
+        return ("--strategy=one_device", *asked) if several and not chosen else asked
 
     @property
     def _test_split(self) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tf_simclrv2.auto.budget import Clock, duration
 from tf_simclrv2.auto.commands import PRETRAINED, Stage
+from tf_simclrv2.directory_lock import LOCK_FILE
 from tf_simclrv2.errors import ConfigError, RunError
 from tf_simclrv2.files import read_json, write_json
 from tf_simclrv2.interruption import heard_at_once
@@ -24,6 +25,7 @@ from tf_simclrv2.progress import Say
 from tf_simclrv2.weights.checkpoint_reader import newest_checkpoint
 
 RECORD = "auto.json"
+FLAGS = "flags"
 # Seconds that a stage has to save, after its time is up, before it is ended as it stands.
 _PATIENCE = 120.0
 # What stops a job: a stage gets the chance to save, and is not left running.
@@ -64,15 +66,17 @@ class Record:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def open(cls, output: str, asked: dict[str, Any]) -> Record:
+    def open(cls, output: str, asked: dict[str, Any], say: Say) -> Record:
         """Reads the record of a job that continues, or begins one.
+
+        Further flags may be others: each stage that continues refuses those that it may not have.
 
         Raises:
             ConfigError: The folder holds another job, or something else.
         """
         path = os.path.join(output, RECORD)
         if not os.path.exists(path):
-            if os.path.isdir(output) and os.listdir(output):
+            if os.path.isdir(output) and {*os.listdir(output)} - {LOCK_FILE}:
                 raise ConfigError(f"output is {output!r}, which holds other files; choose a new folder.")
             _refuse_unwritable(output)
             return cls(path, asked)
@@ -83,6 +87,11 @@ class Record:
         differing = [name for name in asked if found.asked.get(name) != asked[name]]
         if differing and not (found.stages or os.path.exists(os.path.join(output, PRETRAINED))):
             return cls(path, asked)  # It was only planned, by --dry_run.
+        if differing == [FLAGS]:
+            before = found.asked.get(FLAGS)
+            say(f"{FLAGS} were {before!r}, are {asked[FLAGS]!r}: for the stages that have not ended")
+            found.asked = asked
+            return found
         if differing:
             name = differing[0]
             raise ConfigError(

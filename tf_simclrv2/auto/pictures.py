@@ -12,7 +12,9 @@ import numpy as np
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, check_same_classes, load_source
+from tf_simclrv2.data.encoded_images import is_readable
 from tf_simclrv2.data.image_folder import UNLABELED
+from tf_simclrv2.data.skipped_images import SkippedImages
 from tf_simclrv2.data.some_names import some_names
 from tf_simclrv2.doctor.image_sample import sample_images
 from tf_simclrv2.errors import DataError
@@ -21,6 +23,8 @@ TRAIN = "train"
 # Folders next to `train` whose pictures are only for the final accuracy.
 HELD_BACK = ("test", "validation", "val")
 FEWEST_IMAGES = 16
+# Of so many pictures, each is decoded before anything is trained, in seconds.
+MOST_LOOKED_AT = 2_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +102,11 @@ def look_at(data_dir: str, labels_from: str | None = None, ignore_empty_classes:
             f"{FEWEST_IMAGES} with each other; add some."
         )
     folder = os.path.join(source.folder, TRAIN)
-    labeled = _labels_to_learn(source, config)
+    labeled, unreadable = _readable(_labels_to_learn(source, config))
     test_folder, notes = _held_back(source, config, labeled)
+    if unreadable:
+        what = f"{len(unreadable)} labeled picture(s) cannot be read and are left out"
+        notes = (f"{what}: {some_names(unreadable)}", *notes)
     return Pictures(
         folder=folder if os.path.isdir(folder) else source.folder,
         count=source.num_examples,
@@ -139,6 +146,23 @@ def _labels_to_learn(source: Source, config: DataConfig) -> dict[str, tuple[str,
     return labeled if len(labeled) > 1 else {}  # A single class folder says nothing that could be learned.
 
 
+def _readable(
+    labeled: dict[str, tuple[str, ...]],
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Leaves out what cannot be read, of few pictures: of many, trainings skip some, but none of few."""
+    if count_labels(labeled) > MOST_LOOKED_AT:
+        return labeled, []
+    unreadable = [path for paths in labeled.values() for path in paths if not is_readable(path)]
+    left = {name: tuple(path for path in paths if path not in unreadable) for name, paths in labeled.items()}
+    kept = {name: paths for name, paths in left.items() if paths}
+    if len(labeled) > 1 and len(kept) < 2:
+        raise DataError(
+            f"Labeled pictures of fewer than two classes can be read ({some_names(unreadable)} cannot); "
+            "label others."
+        )
+    return kept, unreadable
+
+
 def _labeled(source: Source) -> dict[str, tuple[str, ...]]:
     if not source.has_labels:
         return {}
@@ -168,10 +192,24 @@ def _held_back(
         lacking = [each for each in test.class_names if each not in labeled]
         if not config.labels_from or not set(source.class_names) <= set(test.class_names):
             check_same_classes(source, test, config.labels_from)
+        _refuse_unreadable(test, name)
         if lacking:
             notes.append(f"no label yet of {some_names(lacking)}, whose pictures in {name} count as errors")
         return folder, tuple(notes)
     return None, tuple(notes)
+
+
+def _refuse_unreadable(test: Source, name: str) -> None:
+    """What a run would find out after pretraining."""
+    if test.num_examples > MOST_LOOKED_AT:
+        return
+    unreadable = [path for paths in _labeled(test).values() for path in paths if not is_readable(path)]
+    limit = SkippedImages(test.num_examples).limit
+    if len(unreadable) > limit:
+        raise DataError(
+            f"{len(unreadable)} of {test.num_examples} pictures in {name} cannot be read, but at most "
+            f"{limit} may be; remove {some_names(unreadable)}."
+        )
 
 
 def split_labels(

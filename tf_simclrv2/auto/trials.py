@@ -17,6 +17,7 @@ from tf_simclrv2.auto.choices import Candidate
 from tf_simclrv2.auto.commands import Choices, Commands
 from tf_simclrv2.auto.schedule import Measured
 from tf_simclrv2.errors import RunError
+from tf_simclrv2.progress import Say
 
 STEPS = 12
 _MOST_TRIALS = 3
@@ -50,6 +51,7 @@ def choose_network(
     median_side: float,
     pretraining_s: Callable[[Measured], float],
     patience_s: float,
+    say: Say,
 ) -> tuple[Choices, Measured]:
     """Climbs from the cheapest network to the costliest that still sees the pictures often enough.
 
@@ -59,28 +61,40 @@ def choose_network(
         median_side: Of the pictures, in pixels.
         pretraining_s: Returns the seconds that are left for pretraining, by what was measured.
         patience_s: Seconds after which no further network is tried.
+        say: Is told of a network that cannot be tried; then it is one of the cheaper ones.
 
     Returns:
         The settings, and what was measured with them.
     """
     start, ladder, wanted = time.monotonic(), choices.candidates(median_side), choices.wanted_epochs(images)
     found: dict[int, tuple[Choices, Trial]] = {}
+    usable = list(range(len(ladder)))
     index, batch, precision = 0, choices.batch_size(images, False), "float32"
     while True:
         candidate = ladder[index]
         asked = Choices(candidate.image_size, candidate.depth, batch, precision, 1)
-        trial = run_trial(asked)
-        found[index] = asked, trial
-        batch, precision = _suited(trial, images)
+        try:
+            trial = run_trial(asked)
+        except RunError as error:
+            if not found:
+                raise
+            say(f"{str(error).rstrip('.')}; a cheaper network is taken")
+            usable = [at for at in usable if at < index or at in found]
+        else:
+            found[index] = asked, trial
+            batch, precision = _suited(trial, images)
         epochs = [_epochs(at, candidate, found, ladder, pretraining_s) for at, candidate in enumerate(ladder)]
-        index = max((at for at, count in enumerate(epochs) if count >= wanted), default=0)
+        index = max((at for at in usable if epochs[at] >= wanted), default=0)
         if index in found or len(found) == _MOST_TRIALS or time.monotonic() - start > patience_s:
             break
     index = max((at for at in found if epochs[at] >= _NEARLY * wanted), default=min(found))
     asked, trial = found[index]
     suited = dataclasses.replace(asked, batch_size=batch, precision=precision)
     if suited != asked:  # It was tried before the device was known.
-        asked, trial = found[index] = suited, run_trial(suited)
+        try:
+            asked, trial = found[index] = suited, run_trial(suited)
+        except RunError as error:
+            say(f"{str(error).rstrip('.')}; batches of {asked.batch_size} in {asked.precision} are taken")
     final = _epochs(index, ladder[index], found, ladder, pretraining_s)
     return dataclasses.replace(asked, epochs=final), trial.measured
 
@@ -127,13 +141,17 @@ def run_trial(folder: str, images: int, flags: tuple[str, ...], asked: Choices) 
             [sys.executable, "-m", "tf_simclrv2", *words], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
-            raise RunError(
-                f"a trial of ResNet-{asked.depth} failed: {reason[-1] if reason else 'no message'}"
-            )
+            raise RunError(f"a trial of ResNet-{asked.depth} failed: {_reason(done)}")
         with open(path) as file:
             found = json.load(file)
     return _read(found, images, time.monotonic() - start)
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode < 0:
+        return f"signal {-done.returncode} ended it, perhaps for lack of memory."
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return lines[-1] if lines else "no message."
 
 
 def _read(found: dict[str, Any], images: int, seconds: float) -> Trial:

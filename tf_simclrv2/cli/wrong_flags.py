@@ -12,6 +12,7 @@ from tf_simclrv2.command_line import unknown_flag
 
 # What a value must be, by the type that absl has for it.
 _NEEDED = {"bool": "true or false", "int": "a whole number", "float": "a number"}
+_LIST = "words with commas between them, on one line and without quotation marks"
 
 
 def refusal(error: flags.Error | ValueError, ours: Collection[str]) -> str:
@@ -75,4 +76,8 @@ def _without_value(name: str) -> str:
 
 def _needed(flag: flags.Flag) -> str:
     choices = getattr(flag.parser, "enum_values", None)
-    return f"choose one of {', '.join(choices)}" if choices else f"it must be {_NEEDED[flag.flag_type()]}"
+    return (
+        f"choose one of {', '.join(choices)}"
+        if choices
+        else f"it must be {_NEEDED.get(flag.flag_type(), _LIST)}"
+    )

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_simclrv2.data.execution import available_cores
 from tf_simclrv2.distribution.driver import unused_gpus
 from tf_simclrv2.distribution.gpu_memory import card_mb
+from tf_simclrv2.host_memory import free_memory, total_memory
 
 MEGABYTE = 2**20
 PRECISIONS = ("float32", "bfloat16")
@@ -66,7 +67,7 @@ def look_at_machine() -> Machine:
     return Machine(
         devices=tuple(device.name for device in accelerators),
         cores=available_cores(),
-        memory_mb=psutil.virtual_memory().total / MEGABYTE,
+        memory_mb=total_memory() / MEGABYTE,
         free_mb=free_mb(),
         conv_gflops={precision: _conv_gflops(precision) for precision in PRECISIONS},
         matmul_gflops={precision: _matmul_gflops(precision) for precision in PRECISIONS},
@@ -78,7 +79,7 @@ def look_at_machine() -> Machine:
 
 def free_mb() -> float:
     """Returns the memory that is free now, in megabytes."""
-    return psutil.virtual_memory().available / MEGABYTE
+    return free_memory() / MEGABYTE
 
 
 def resident_mb() -> float:

@@ -6,8 +6,9 @@ import mmap
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import psutil
 import tensorflow as tf
+
+from tf_simclrv2.host_memory import free_memory
 
 # Bytes of prepared rows that stay on the device between two passes, unless its allocator says that they are
 # too many.
@@ -106,4 +107,4 @@ def compute_dtype(array: np.ndarray) -> tf.DType:
 
 def _room() -> float:
     on_host = not tf.config.list_physical_devices("GPU")
-    return min(KEPT, KEPT_OF_FREE * psutil.virtual_memory().available) if on_host else KEPT
+    return min(KEPT, KEPT_OF_FREE * free_memory()) if on_host else KEPT

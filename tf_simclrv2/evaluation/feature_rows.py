@@ -7,9 +7,9 @@ import shutil
 import tempfile
 
 import numpy as np
-import psutil
 
 from tf_simclrv2.errors import RunError
+from tf_simclrv2.host_memory import free_memory
 
 # Share of the free memory that one array may take; the next one may need as much.
 OF_FREE = 0.5
@@ -67,7 +67,7 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         RunError: The disk of temporary files has no room either.
     """
     size = math.prod(shape) * dtype.itemsize
-    if size <= OF_FREE * psutil.virtual_memory().available:
+    if size <= OF_FREE * free_memory():
         return np.empty(shape, dtype)
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free

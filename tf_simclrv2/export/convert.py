@@ -57,7 +57,7 @@ def convert(config: ConvertConfig) -> str:
         fine_tuned |= config.ft_proj_selector is not None
         fine_tuned |= weights.published is not None and weights.published.stage == "finetune"
         described = read_config(directory_of(config.input)) or _config(fine_tuned)
-        _write(network, part, config.format, dataclasses.replace(described, model=network.config))
+        _write(network, part, config, described)
         names = class_names_of(config.input)
         if config.format != "published" and names:
             write_class_names(os.path.join(part, CLASS_NAMES_FILE), names)
@@ -73,14 +73,24 @@ def convert(config: ConvertConfig) -> str:
     return "\n".join(lines)
 
 
-def _write(network: SimCLR, directory: str, form: str, config: ExperimentConfig) -> None:
+def _write(network: SimCLR, directory: str, config: ConvertConfig, described: ExperimentConfig) -> None:
     os.makedirs(directory)
-    if form == "published":
+    if config.format == "published":
         checkpoint = published_checkpoint(network)
     else:
         checkpoint = tf.train.Checkpoint(model=variable_tree(named_variables(network)))
-        write_atomically(os.path.join(directory, CONFIG_FILE), config.to_json())
+        described = _with_architecture(described, network, config.input)
+        write_atomically(os.path.join(directory, CONFIG_FILE), described.to_json())
     tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1).save(checkpoint_number=0)
+
+
+def _with_architecture(described: ExperimentConfig, network: SimCLR, path: str) -> ExperimentConfig:
+    if described.training.train_mode == "pretrain" and network.config.truncate_proj_head:
+        raise ConfigError(
+            f"input is {path!r}, a pretrained network without the rest of its projection head, which no run "
+            "has; pass it to --checkpoint as it is, or convert the run."
+        )
+    return dataclasses.replace(described, model=network.config)
 
 
 def _config(fine_tuned: bool) -> ExperimentConfig:

@@ -13,9 +13,9 @@ from tf_simclrv2.modules.call_results import Api
 from tf_simclrv2.modules.module_archive import ARCHIVE_SUFFIX
 from tf_simclrv2.setting import check_settings, documented, required, setting
 
+# It names a folder, which is not `.` or `..`, and stands in quotation marks in models.config.
+_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
 # The packages that only one format needs, by the extra of setup.py that installs them.
-# It names a folder, and stands in quotation marks in models.config.
-_NAME = re.compile(r"[\w.-]+")
 _PACKAGES = {"serving": ("export", "tensorflow_serving"), "onnx": ("onnx", "tf2onnx", "onnx", "onnxruntime")}
 
 

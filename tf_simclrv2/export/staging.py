@@ -91,14 +91,15 @@ def _refuse_to_replace(output: str, overwrite: bool) -> None:
 
 
 def _clear_leftovers(parent: str, name: str) -> None:
-    for found in os.listdir(parent):
-        stem, _, process = found.rpartition("-")
-        if not process.isdigit() or _is_running(int(process)):
+    leftover = re.compile(rf"\.{re.escape(name)}\.(part|old)-([0-9]{{1,9}})")  # A process has as many digits.
+    for found in map(leftover.fullmatch, os.listdir(parent)):
+        if found is None or _is_running(int(found[2])):
             continue
-        if stem == f".{name}.part":
-            _remove(os.path.join(parent, found))
-        elif stem == f".{name}.old":
-            _put_back_or_remove(os.path.join(parent, found), os.path.join(parent, name))
+        path = os.path.join(parent, found[0])
+        if found[1] == "part":
+            _remove(path)
+        else:
+            _put_back_or_remove(path, os.path.join(parent, name))
 
 
 def _put_back_or_remove(old: str, output: str) -> None:

@@ -68,6 +68,8 @@ def _step(prefix: str) -> int | None:
 def _summary(directory: str, step: int) -> dict[str, Any]:
     """The step and its results; tables by class are left out, as in the export of the run itself."""
     result = _result(os.path.join(directory, f"result_{step}.json"))
+    if not (step or result):  # Weights that were converted, whose steps are not known.
+        return {}
     return {
         "global_step": step,
         **{tag: value for tag, value in result.items() if not isinstance(value, dict)},

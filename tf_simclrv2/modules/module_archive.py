@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import zlib
 
 from tf_simclrv2.errors import ExportError
 
@@ -41,5 +42,5 @@ def unpack_module(archive: str, directory: str) -> None:
         raise ExportError(
             f"archive {archive!r} is not safe to unpack ({error}); download it again."
         ) from error
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ExportError(f"archive {archive!r} cannot be read ({error}); download it again.") from error

@@ -63,6 +63,7 @@ def tensor_of(name: str, value: Any, spec: tf.TensorSpec) -> np.ndarray:
         strings = np.empty(len(flat), dtype=object)
         strings[:] = [_string_of(name, element) for element in flat]
         return strings.reshape(elements.shape)
+    del flat  # As large as the elements.
     return _numbers_of(name, elements, spec.dtype)
 
 

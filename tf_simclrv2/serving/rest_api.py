@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +29,9 @@ from tf_simclrv2.serving.served_model import ModelVersion, ServedModel
 # Seconds that a client may take for the next part of a body; without an end, it would also hold up the
 # server's.
 SILENCE = 10.0
+# Bytes a second that a body must reach on the whole; a memory of bodies is limited, too.
+SLOWEST = 50_000
+PARSERS = 2
 _LOG = logging.getLogger(__name__)
 _AVAILABLE = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 
@@ -81,7 +84,8 @@ class RestApi:
         self._limits = RequestLimits(config.max_images, config.max_pixels)
         self._bodies = HeldBodies(config.max_held)
         # Reading and writing JSON takes milliseconds, in which the event loop must keep running.
-        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="json")
+        # Python does one at a time, and each holds a body's numbers as objects.
+        self._threads = ThreadPoolExecutor(PARSERS, thread_name_prefix="json")
         base = "/v1/models/{name:model_name}"
         versioned = base + "/versions/{version:model_version}"
         self.app = Starlette(
@@ -156,11 +160,15 @@ async def _body(request: Request, most: int, hold: Callable[[int], None]) -> byt
         raise Refusal(f"the body is encoded as {encoding}; send it as it is.", UNSUPPORTED)
     if int(request.headers.get("content-length", 0)) > most:
         raise _too_large(most)
-    parts, size, stream = [], 0, request.stream()
+    parts, size, stream, begin = [], 0, request.stream(), time.monotonic()
     while (part := await _next_part(stream)) is not None:
         size += len(part)
         if size > most:
             raise _too_large(most)
+        if time.monotonic() - begin > SILENCE + size / SLOWEST:
+            raise Refusal(
+                f"the body comes at less than {SLOWEST} bytes per second; send it faster.", TIMED_OUT
+            )
         hold(len(part))
         parts.append(part)
     return b"".join(parts)

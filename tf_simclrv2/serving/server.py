@@ -16,6 +16,7 @@ from tf_simclrv2.interruption import end_as_it_stands
 from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.serving.bound_socket import address_of, cannot_listen
 from tf_simclrv2.serving.module_versions import find_versions
+from tf_simclrv2.serving.patient_protocol import PatientProtocol
 from tf_simclrv2.serving.rest_api import RestApi
 from tf_simclrv2.serving.serve_config import ServeConfig
 from tf_simclrv2.serving.served_model import ServedModel, load_model
@@ -65,7 +66,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 RestApi(model, config).app,
                 # It drops the rest of a request that was refused early, so that the client reads why.
-                http="httptools",
+                http=PatientProtocol,
                 ws="none",
                 log_config=None,
                 log_level="critical",  # RestApi says what failed.

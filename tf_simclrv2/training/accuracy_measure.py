@@ -16,7 +16,6 @@ from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_votes
 from tf_simclrv2.evaluation.split_features import labeled_rows, split_features
 from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.training.preparation import PreparedRun
-from tf_simclrv2.training.validation_split import labeled_part
 
 # By measure: what of the network it looks at.
 ENDPOINTS = {"knn": "final_avg_pool", "linear": "final_avg_pool", "online": "logits_sup"}
@@ -51,8 +50,7 @@ class AccuracyMeasure:
         self.metric = plan.config.run.keep_best
         self._endpoint = ENDPOINTS[self.metric]
         self._validation = plan.validation_source
-        train = labeled_part(plan.train_source, plan.config.data)
-        self._train = train.sample(plan.config.evaluation.validation_images)
+        self._train = plan.fitted_source.sample(plan.config.evaluation.validation_images)
         self._config = plan.config
         self._prepared = prepared
         self._exchange = exchange

@@ -14,9 +14,11 @@ from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints, refuse_man
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
 from tf_simclrv2.training.validation_split import (
     check_validation,
+    labeled_part,
     measured_source,
     note_on_choice,
     note_on_training_images,
+    source_if_there,
     validation_source,
 )
 from tf_simclrv2.weights.classes import Classes
@@ -57,6 +59,11 @@ class RunPlan:
         return [source for source in sources if source is not None]
 
     @property
+    def fitted_source(self) -> Source:
+        """Returns the images whose labels classifiers of features may learn: distillation's own, or all."""
+        return self.labeled_source or labeled_part(self.train_source, self.config.data)
+
+    @property
     def neighbors_are_known(self) -> bool:
         """Whether training and evaluation images have the labels that nearest neighbors vote with."""
         return bool(self.eval_source and self.eval_source.has_labels and self.train_source.has_labels)
@@ -65,7 +72,9 @@ class RunPlan:
         """Describes the resolved run in a few lines."""
         model, training, optimizer = self.config.model, self.config.training, self.config.optimizer
         kinds = [f"ResNet-{model.resnet_depth} ({model.width_multiplier}x)"]
-        kinds += ["selective kernels"] if model.sk_ratio else []
+        # Selective kernels need a bottleneck.
+        has_kernels = model.resnet_depth >= 50
+        kinds += ["selective kernels" if has_kernels else "ResNet-D's shortcuts"] if model.sk_ratio else []
         kinds += ["squeeze-and-excitation"] if model.se_ratio else []
         rate = scaled_learning_rate(
             optimizer.learning_rate, optimizer.learning_rate_scaling, training.train_batch_size
@@ -216,8 +225,10 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
         evaluation = measured_source(labeled_data, data.eval_split)
     validation = validation_source(config, labeled_data)
     measured = evaluation or validation
-    if measured and data.labels_from:
-        train, labeled = (_with_classes_of(measured, source) for source in (train, labeled))
+    if data.labels_from:
+        # A run that only trains has the classes of one that evaluates too.
+        named_by = measured or source_if_there(labeled_data, data.eval_split)
+        train, labeled = (_with_classes_of(named_by, source) for source in (train, labeled))
     if labeled_data != data:
         train = _with_labels_like(train, labeled or measured)
     return train, labeled, evaluation, validation
@@ -231,9 +242,9 @@ def _labeled_data(config: ExperimentConfig) -> DataConfig:
 _Labeled = TypeVar("_Labeled", Source, None)
 
 
-def _with_classes_of(measured: Source, source: _Labeled) -> _Labeled:
+def _with_classes_of(measured: Source | None, source: _Labeled) -> _Labeled:
     """A few labels in a file may lack a class; the images to measure on then name all of them."""
-    if source is None or not set(source.class_names) <= set(measured.class_names):
+    if source is None or measured is None or not set(source.class_names) <= set(measured.class_names):
         return source
     return with_class_names(source, measured.class_names) if source.has_labels else source
 

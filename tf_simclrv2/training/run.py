@@ -13,7 +13,7 @@ from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.devices import split_cpu
 from tf_simclrv2.distribution.strategy import make_strategy
 from tf_simclrv2.distribution.worker_exchange import WorkerExchange
-from tf_simclrv2.errors import CheckpointError
+from tf_simclrv2.errors import CheckpointError, ConfigError
 from tf_simclrv2.files import VERSIONS_FILE
 from tf_simclrv2.literal_path import literal_path
 from tf_simclrv2.optimization import describe_groups, parameter_groups
@@ -186,6 +186,11 @@ class Run:
             with phase("loading the weights", self.say), self.prepared.strategy.scope():
                 report = load_weights(self.task.network, self.config.run.checkpoint, self.config, names)
             self.say(str(report))
+        elif (block := self.config.model.fine_tune_after_block) >= 0:
+            raise ConfigError(
+                f"fine_tune_after_block is {block}, but without --checkpoint that would freeze random "
+                "weights; name what to start from, or leave fine_tune_after_block at -1."
+            )
         elif self.config.training.train_mode == "finetune":
             self.say("checkpoint is not set: fine-tuning starts from random weights")
         if self.prepared.service:

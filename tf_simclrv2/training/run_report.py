@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tf_simclrv2.data import Source
+from tf_simclrv2.distribution.strategy import input_workers
 from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.evaluation.class_accuracy import TOP_1
 from tf_simclrv2.evaluation.frozen_protocols import (
@@ -75,8 +76,8 @@ class RunReport:
         sampler = SplitSampler(task.network, self._encoders(wanted), self.config, most, self.say)
         samples = [sampler(source) for source in self._sources]
         if wanted:
-            labeled = self.plan.labeled_source
-            train = samples[-1] if labeled is None else sampler(labeled)
+            fitted = self.plan.fitted_source
+            train = samples[-1] if fitted is self.plan.train_source else sampler(fitted)
             found = baseline_accuracies(train, samples[0], self.config, tuple(wanted["protocols"]))
             self.model_dir.write_json(BASELINES_FILE, {"measured_on": wanted, **found})
         seen = observe(task, samples, self.prepared.batches.first(BATCH), frozen)
@@ -92,7 +93,7 @@ class RunReport:
 
     def _unknown_baselines(self, result: Mapping[str, Any]) -> dict[str, Any]:
         """What baselines must be measured on; {} if the run's files hold them, or if there can be none."""
-        train, test = self.plan.labeled_source or self.plan.train_source, self.plan.eval_source
+        train, test = self.plan.fitted_source, self.plan.eval_source
         if test is None or not (train.has_labels and test.has_labels):
             return {}
         start, protocols = self._start, self._protocols(train.num_classes)
@@ -117,7 +118,9 @@ class RunReport:
         if not wanted:
             return {}
         network = self.prepared.task.network
-        random = random_encoder(network, self.plan.train_source, self.config, self.prepared.strategy)
+        # In a cluster the chief is alone here, and a new variable of its strategy waits for the others.
+        strategy = self.prepared.strategy if input_workers(self.prepared.strategy) == 1 else None
+        random = random_encoder(network, self.plan.train_source, self.config, strategy)
         encoders = {RANDOM_ENCODER: random}
         if wanted["starting_encoder"]:
             try:

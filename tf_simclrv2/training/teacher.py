@@ -63,8 +63,14 @@ def load_teacher(path: str, precision: str = "float32") -> LoadedTeacher:
     )
 
 
+_OTHER_CLASSES = (
+    "use a teacher that was fine-tuned on the same classes or, if the folders of the images to distill on "
+    "are not classes, name the labeled images with --labeled_data_dir"
+)
+
+
 def _classes(path: str, count: int) -> Classes:
-    return Classes.read(path, count, "the teacher", "use a teacher that was fine-tuned on the same classes")
+    return Classes.read(path, count, "the teacher", _OTHER_CLASSES)
 
 
 def _from_saved_model(path: str) -> LoadedTeacher:

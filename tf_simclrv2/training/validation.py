@@ -86,8 +86,11 @@ class Validation:
         is_missing = self._is_due(step) and not self._measurements.has(step)
         if self._exchange.any(self._prepared.chief and is_missing):
             self._measure_now(step, self._measure)
-        else:
-            self._decide(step)
+            return
+        before = self._measurements.stopped_early
+        self._decide(step)
+        if self._prepared.chief and self._measurements.stopped_early != before:  # By a new --patience.
+            self._measurements.write(self._model_dir)
 
     def measure_if_due(self) -> None:
         """Measures the network if its step is one of those with a checkpoint, which is saved first."""

@@ -85,14 +85,14 @@ def check_validation(
     """
     split, measure = config.data.validation_split, config.run.keep_best
     if measure != "online" or config.training.train_mode == "pretrain":
-        require_labels(trained_on[0], f"--keep_best={measure}")
+        require_labels(trained_on[-1], f"--keep_best={measure}")
     for source in trained_on:
         if shared := shared_images(validation.extents, source.extents):
             raise DataError(
                 f"validation_split is {split!r}, but {shared:,} of these images are in {source.name} and are "
                 f"trained on; {_CURE}"
             )
-    reported = evaluation or _source_if_there(data, config.data.eval_split)
+    reported = evaluation or source_if_there(data, config.data.eval_split)
     if reported and (shared := shared_images(validation.extents, reported.extents)):
         raise DataError(
             f"validation_split is {split!r}, but {shared:,} of these images are in eval_split "
@@ -116,13 +116,13 @@ def note_on_choice(config: ExperimentConfig, data: DataConfig, evaluation: Sourc
     split = config.data.validation_split
     if config.run.mode != "eval" or split is None or evaluation is None:
         return ()
-    chosen_by = _source_if_there(data, split)
+    chosen_by = source_if_there(data, split)
     shared = shared_images(chosen_by.extents, evaluation.extents) if chosen_by else 0
     what = f"{shared:,} of the images of {evaluation.name} are in validation_split {split!r}"
     return (f"{what}: the accuracy of a checkpoint chosen on them is too optimistic",) if shared else ()
 
 
-def _source_if_there(data: DataConfig, split: str) -> Source | None:
+def source_if_there(data: DataConfig, split: str) -> Source | None:
     """Images that a run names but does not read; None if they cannot be opened."""
     try:
         return measured_source(data, split)

@@ -18,7 +18,7 @@ FREE = {
         *("data_dir", "labeled_data_dir", "tf_data_service"),
         *("eval_split", "validation_split", "max_skipped_fraction"),
     },
-    "training": {"train_steps", "train_epochs", "patience", "deterministic", "rematerialize"},
+    "training": {"train_steps", "train_epochs", "patience", "deterministic", "rematerialize", "compile"},
 }
 
 
