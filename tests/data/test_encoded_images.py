@@ -1,5 +1,7 @@
 """A file becomes the picture that a viewer shows: every format and mode against Pillow."""
 
+import struct
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -61,6 +63,17 @@ def test_png_of_16_bits(channels):
     values = tf.io.decode_png(contents, channels=4, dtype=tf.uint16).numpy() / 65535
     np.testing.assert_allclose(decode(contents), laid_on(values, WHITE), atol=1e-6)
     assert len(np.unique(values[..., 0])) > 200, "more steps than 8 bits would leave of these"
+
+
+def test_a_tiff_of_12_bits():
+    """As microscopes and scanners write it: white is 4095."""
+    entries = {256: 2, 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: 3}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    pixels = bytes([0xFF, 0xF8, 0x00, 0x00])  # 4095 and 2048, and a byte that is none.
+    contents = (
+        b"II*\0" + struct.pack("<I", 12) + pixels + struct.pack("<H", len(entries)) + directory + bytes(4)
+    )
+    np.testing.assert_allclose(decode(contents)[0, :, 0], [1.0, 2048 / 4095], atol=1e-6)
 
 
 def test_a_tiff_of_16_bits_in_which_zero_is_white():

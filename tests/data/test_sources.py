@@ -297,3 +297,28 @@ def test_processes_that_start_at_once_prepare_a_dataset_once(tmp_path):
 def test_an_empty_slice_is_refused(digits, split):
     with pytest.raises(DataError, match=r"selects no images; choose a larger slice of train \(1437 images\)"):
         load_source(digits, split)
+
+
+def test_a_relative_folder_is_read_from_anywhere(tmp_path, monkeypatch):
+    """A data service runs the same graph in another process, which may be started in another folder."""
+    write_images(tmp_path / "here" / "pictures" / "train", 3)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    source = load_source(DataConfig(dataset="image_folder", data_dir="pictures"), "train")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for record in source.records:
+        assert source.read(record).numpy().startswith(b"\x89PNG")
+        assert record["path"].numpy().startswith(b"pictures/train/"), "as it was typed"
+
+
+def test_labels_of_files_that_are_not_images_are_said(tmp_path):
+    """They exist, but the format is not read, or nobody looks there."""
+    write_images(tmp_path / "train", 4)
+    (tmp_path / "train" / "IMG_1.HEIC").write_bytes(b"a photograph")
+    write_images(tmp_path / "train" / ".hidden", 1)
+    rows = ["train/000.png,cat", "train/001.png,dog", "train/IMG_1.HEIC,cat", "train/.hidden/000.png,dog"]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    data = DataConfig("image_folder", str(tmp_path), labels_from=str(tmp_path / "labels.csv"))
+    summary = load_source(data, "train").summary
+    assert "2 labels in 2 classes from" in summary
+    assert summary.endswith("; 2 labels are of files that are not read, such as train/IMG_1.HEIC")

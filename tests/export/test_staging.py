@@ -10,6 +10,7 @@ import tarfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_simclrv2 import ExportError
 from tf_simclrv2.export.staging import stage
@@ -221,6 +222,15 @@ def test_what_is_no_archive(tmp_path):
     for name in ("text.tar.gz", "half.tar.gz", "missing.tar.gz"):
         with pytest.raises(ExportError, match="cannot be read"):
             unpack_module(str(tmp_path / name), str(tmp_path / "target"))
+
+
+def test_an_archive_on_another_filesystem(tmp_path):
+    archive = archive_of(tmp_path / "whole.tar.gz", ("a", ""), ("b", ""))
+    tf.io.gfile.copy(archive, "ram://whole.tar.gz", overwrite=True)
+    unpack_module("ram://whole.tar.gz", str(tmp_path / "target"))
+    assert names(tmp_path / "target") == ["a", "b"]
+    with pytest.raises(ExportError, match="cannot be read"):
+        unpack_module("ram://missing.tar.gz", str(tmp_path / "other"))
 
 
 def test_an_archive_with_damage_in_the_middle(tmp_path):

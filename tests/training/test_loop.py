@@ -281,12 +281,11 @@ def test_random_weights_are_not_frozen(tmp_path, stage):
     with pytest.raises(ConfigError, match="without --checkpoint that would freeze random weights"):
         Run(config)
     assert not (tmp_path / "run").exists()
-    start = config_for(tmp_path / "start", train_mode=stage, train_steps=1, mode="train")
-    execute(start)
-    from_it = dataclasses.replace(
-        config, run=dataclasses.replace(config.run, checkpoint=str(tmp_path / "start"))
-    )
-    execute(from_it)
+    if stage == "supervised":  # Starts from random weights in any case.
+        return
+    start = tmp_path / "start"
+    execute(config_for(start, train_mode=stage, train_steps=1, mode="train"))
+    execute(dataclasses.replace(config, run=dataclasses.replace(config.run, checkpoint=str(start))))
     execute(config)  # Resumed: it has started already.
 
 

@@ -173,3 +173,30 @@ def test_of_a_dataset_without_names_the_number_counts() -> None:
     assert changes(before, {"train": TrainingImages("digits/train[:40]", 41)})
     assert not changes(before, {"train": TrainingImages("elsewhere", 40, "abc")})
     assert not changes({}, before)
+
+
+@pytest.mark.parametrize("stage", ["supervised", "pretrain"])
+def test_labels_of_a_file_that_were_corrected(tmp_path: pathlib.Path, stage: str) -> None:
+    """Nobody else would notice; only what learns the labels has to know."""
+    folder = pictures(tmp_path / "pictures")
+    labels = {
+        f"train/{name}/{number + i:03}.png": name
+        for number, name in ((0, "cat"), (10, "dog"))
+        for i in (0, 1)
+    }
+
+    def config(**changes) -> ExperimentConfig:
+        (tmp_path / "labels.csv").write_text("\n".join(["path,label", *map(",".join, labels.items())]))
+        own = {"train_mode": stage, "labels_from": str(tmp_path / "labels.csv"), "train_steps": 1}
+        return config_of(tmp_path / "run", folder, **{**own, **changes})
+
+    execute(config())
+    Run(config(train_steps=2))
+    labels["train/cat/000.png"], labels["train/dog/010.png"] = "dog", "cat"
+    if stage == "pretrain":
+        Run(config(train_steps=2))
+        return
+    with pytest.raises(CheckpointError, match=r"the labels of the 4 images of .* differ from those of"):
+        Run(config(train_steps=2))
+    line = started(config(train_steps=2, allow_other_data=True))
+    assert "the labels of the 4 images" in line

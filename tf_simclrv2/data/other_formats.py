@@ -23,6 +23,7 @@ _MODES_WITHOUT_RANGE = ("I", "F")
 # Tags of TIFF, and values that Pillow reads as if they were the usual ones.
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _SAMPLE_FORMAT, _SIGNED = 339, 2
+_BITS_PER_SAMPLE = 258
 _NAME = "tf_simclrv2/decode_with_pillow"
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # A file is either decoded or named.
@@ -84,7 +85,8 @@ def _as_rgba(image: Image.Image, tags: Mapping[int, Any]) -> np.ndarray:
     if image.mode in _MODES_WITHOUT_RANGE or _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
         raise ValueError("the image holds signed, floating-point or 32-bit numbers, whose range is not known")
     if image.mode in _WIDE_MODES:
-        gray = np.asarray(image, np.float32) / np.iinfo(np.uint16).max
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]  # Pillow keeps the numbers of 12 bits as they are.
+        gray = np.asarray(image, np.float32) / (2**bits - 1)
         if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
             gray = 1 - gray
         return np.stack([gray, gray, gray, np.ones_like(gray)], axis=-1)

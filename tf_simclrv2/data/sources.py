@@ -9,7 +9,7 @@ import io
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,7 @@ from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.encoded_images import WHITE, Color
 from tf_simclrv2.data.execution import execution_options
 from tf_simclrv2.data.extent import Extent, extents_of
+from tf_simclrv2.data.folder_walk import EXTENSIONS
 from tf_simclrv2.data.image_folder import UNLABELED, ImageFiles, list_image_files
 from tf_simclrv2.data.label_list import LabelList, is_list
 from tf_simclrv2.data.labels_file import LabelsFile, named_twice
@@ -306,7 +307,15 @@ def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles
     found, class_names = numbered
     count = sum(label != UNLABELED for label in found)
     summary = f"{files.summary}; {count:,} labels in {len(class_names)} classes from {labels.path}"
+    if unread := [name for name in class_of if not _is_read(name)]:
+        summary += f"; {len(unread):,} labels are of files that are not read, such as {unread[0]}"
     return dataclasses.replace(files, labels=found, class_names=class_names, summary=summary)
+
+
+def _is_read(name: str) -> bool:
+    """Whether a folder's images include a file, by its name."""
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return name.lower().endswith(EXTENSIONS) and not hidden
 
 
 def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:
@@ -328,13 +337,18 @@ def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:
         records=tf.data.Dataset.from_tensor_slices(
             {"path": tf.constant(files.paths), "label": tf.constant(files.labels, tf.int64)}
         ),
-        read=_read_path,
+        read=_reading(files.paths),
         light=True,
     )
 
 
-def _read_path(record: Record) -> tf.Tensor:
-    return tf.io.read_file(record["path"])
+def _reading(paths: Sequence[str | bytes]) -> Callable[[Record], tf.Tensor]:
+    """Reads files from where this process was started: a data service may be started anywhere."""
+    first = os.fsdecode(paths[0]) if paths else ""
+    if "://" in first or os.path.isabs(first):
+        return lambda record: tf.io.read_file(record["path"])
+    here = os.path.join(os.getcwd(), "")
+    return lambda record: tf.io.read_file(here + record["path"])
 
 
 def _read_image(record: Record) -> tf.Tensor:

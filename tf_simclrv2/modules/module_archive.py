@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import os
 import tarfile
 import zlib
+from collections.abc import Iterator
+from typing import IO
+
+import tensorflow as tf
 
 from tf_simclrv2.errors import ExportError
 
 ARCHIVE_SUFFIX = ".tar.gz"
+_CHUNK = 2**20
 
 
 def pack_module(directory: str, archive: str) -> None:
@@ -35,12 +42,22 @@ def unpack_module(archive: str, directory: str) -> None:
             directory. Nothing is unpacked.
     """
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with _uncompressed(archive) as stream, tarfile.open(fileobj=stream) as tar:
             members = [tarfile.data_filter(member, directory) for member in tar]
             tar.extractall(directory, members=members, filter="data")
     except tarfile.FilterError as error:
         raise ExportError(
             f"archive {archive!r} is not safe to unpack ({error}); download it again."
         ) from error
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError, tf.errors.OpError) as error:
         raise ExportError(f"archive {archive!r} cannot be read ({error}); download it again.") from error
+
+
+@contextlib.contextmanager
+def _uncompressed(archive: str) -> Iterator[IO[bytes]]:
+    """Opens an archive, on any filesystem that TensorFlow knows, after its checksum was compared."""
+    with tf.io.gfile.GFile(archive, "rb") as file, gzip.open(file) as stream:
+        while stream.read(_CHUNK):
+            pass
+        stream.seek(0)
+        yield stream

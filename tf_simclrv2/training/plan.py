@@ -64,6 +64,13 @@ class RunPlan:
         return self.labeled_source or labeled_part(self.train_source, self.config.data)
 
     @property
+    def learned_source(self) -> Source | None:
+        """Returns the images whose labels a file gives and the network learns; None if there are none."""
+        if not self.config.data.labels_from or self.config.training.train_mode == "pretrain":
+            return None
+        return self.labeled_source if self.config.training.train_mode == "distill" else self.train_source
+
+    @property
     def neighbors_are_known(self) -> bool:
         """Whether training and evaluation images have the labels that nearest neighbors vote with."""
         return bool(self.eval_source and self.eval_source.has_labels and self.train_source.has_labels)

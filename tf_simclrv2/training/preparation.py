@@ -126,7 +126,7 @@ def _resumed(model_dir: ModelDir, plan: RunPlan) -> RunPlan:
     Raises:
         DataError: The images are others.
     """
-    images = training_images(plan.train_source, plan.labeled_source)
+    images = training_images(plan.train_source, plan.labeled_source, plan.learned_source)
     other_images = model_dir.refuse_other_images(images, plan.config.run.allow_other_data)
     config, unused = model_dir.with_start(plan.config)
     found = [*model_dir.free_changes(plan.config), *unused, *other_images]

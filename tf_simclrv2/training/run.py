@@ -160,7 +160,9 @@ class Run:
         # First, so that whoever finds the config finds them too.
         self.model_dir.write_class_names(self.plan.class_names)
         self.model_dir.write_config(self.config, self.flags)
-        self.model_dir.write_images(training_images(self.plan.train_source, self.plan.labeled_source))
+        plan = self.plan
+        images = training_images(plan.train_source, plan.labeled_source, plan.learned_source)
+        self.model_dir.write_images(images)
         self.model_dir.write_json(VERSIONS_FILE, versions())
         if self.prepared.chief:
             write_hparams(self.model_dir.path, self.config)
@@ -189,7 +191,7 @@ class Run:
         elif (block := self.config.model.fine_tune_after_block) >= 0:
             raise ConfigError(
                 f"fine_tune_after_block is {block}, but without --checkpoint that would freeze random "
-                "weights; name what to start from, or leave fine_tune_after_block at -1."
+                "weights; use --train_mode=finetune or distill with --checkpoint, or leave it at -1."
             )
         elif self.config.training.train_mode == "finetune":
             self.say("checkpoint is not set: fine-tuning starts from random weights")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +18,13 @@ class TrainingImages:
         source: Where they are, for messages.
         count: How many there are.
         names_hash: See `Source`; "" if their names are not known.
+        labels_hash: Of the labels that are learned, image by image; "" if none are, or they are not known.
     """
 
     source: str
     count: int
     names_hash: str = ""
+    labels_hash: str = ""
 
     def change(self, now: TrainingImages) -> str:
         """Returns how the images have changed, in a few words; empty if they are the same."""
@@ -29,22 +32,45 @@ class TrainingImages:
             return f"{self.source} had {self.count:,}, and {now.source} has {now.count:,}"
         if self.names_hash and now.names_hash and self.names_hash != now.names_hash:
             return f"the names of the {now.count:,} images of {now.source} differ from those of {self.source}"
+        if self.labels_hash and now.labels_hash and self.labels_hash != now.labels_hash:
+            return (
+                f"the labels of the {now.count:,} images of {now.source} differ from those of {self.source}"
+            )
         return ""
 
 
-def training_images(train: Source, labeled: Source | None) -> dict[str, TrainingImages]:
+def training_images(
+    train: Source, labeled: Source | None, learned: Source | None = None
+) -> dict[str, TrainingImages]:
     """Returns the images of a run by stream.
 
     Args:
         train: Images to train on.
         labeled: Distillation's labeled images; None if there are none.
+        learned: The one of both whose labels a file gives and the network learns; None (the default) if none
+            is.
     """
     sources = {"train": train, "labeled": labeled}
     return {
-        stream: TrainingImages(source.name, source.num_examples, source.names_hash)
+        stream: TrainingImages(
+            source.name,
+            source.num_examples,
+            source.names_hash,
+            _labels_hash(source) if source is learned else "",
+        )
         for stream, source in sources.items()
         if source is not None
     }
+
+
+def _labels_hash(source: Source) -> str:
+    """Of the labels in the order of the records, if these are read without decoding images."""
+    if not source.light:
+        return ""
+    digest = hashlib.sha256()
+    for batch in source.records.batch(4096).as_numpy_iterator():
+        digest.update(batch["label"].astype("<i8").tobytes())
+    return digest.hexdigest()[:16]
 
 
 def to_plain(images: Mapping[str, TrainingImages]) -> dict[str, Any]:
