@@ -47,6 +47,10 @@ def main() -> None:
     add_process_flags(parser)
     arguments = parser.parse_args()
     if arguments.docs:
+        if arguments.results:
+            parser.error(
+                "--docs writes what is in docs/measured; copy the results there, and leave --results out."
+            )
         write_docs()
         return
     results = arguments.results or results_of(arguments.scale)

@@ -66,7 +66,7 @@ def _section(scale: str, measured: Measured) -> str:
 def table(measured: Measured) -> str:
     """A row for what was trained, a column for the labels per class."""
     budgets = _budgets(measured)
-    lines = [f"| top-1, % | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
+    lines = _head("top-1, %", measured, budgets)
     for name, label in ROWS.items():
         cells = " | ".join(percent(numbers(measured, per_class, name)) for per_class in budgets)
         lines.append(f"| {label} | {cells} |")
@@ -77,7 +77,7 @@ def table(measured: Measured) -> str:
 def pair_table(measured: Measured) -> str:
     """By how much one stage is better than another, as means of the differences of each seed."""
     budgets = _budgets(measured)
-    lines = [f"| points | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
+    lines = _head("points", measured, budgets)
     for one, other, label in PAIRS:
         cells = (
             _difference(numbers(measured, per_class, one), numbers(measured, per_class, other))
@@ -85,6 +85,22 @@ def pair_table(measured: Measured) -> str:
         )
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _head(title: str, measured: Measured, budgets: list[int]) -> list[str]:
+    """The head of a table, which says where not all seeds have been measured."""
+    counts = [len(numbers(measured, per_class, "tuned")) for per_class in budgets]
+    names = [
+        f"{per_class}"
+        if count == len(measured.settings.seeds)
+        else f"{per_class} ({count} seed{'s'[: count - 1]})"
+        for per_class, count in zip(budgets, counts, strict=True)
+    ]
+    return [f"| {title} | {' | '.join(names)} |", "|---|" + "---|" * len(budgets)]
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _difference(ones: list[float], others: list[float]) -> str:
@@ -96,7 +112,7 @@ def _difference(ones: list[float], others: list[float]) -> str:
 def layer_table(measured: Measured) -> str:
     """Test accuracies by layer, and how often each was chosen on the validation images."""
     budgets = _budgets(measured)
-    lines = [f"| from layer | {' | '.join(map(str, budgets))} |", "|---|" + "---|" * len(budgets)]
+    lines = _head("from layer", measured, budgets)
     for layer in HEAD_LAYERS:
         cells = " | ".join(percent(numbers(measured, per_class, f"layer{layer}")) for per_class in budgets)
         lines.append(f"| {layer}{' (h)' if layer == 0 else ''} | {cells} |")
@@ -143,8 +159,8 @@ def _in_words(measured: Measured) -> str:
     spread = "One seed so far, so it is not known how much they differ."
     if len(seeds) > 1:
         spread = (
-            f"Mean and sample standard deviation of {len(seeds)} seeds; bands reach from the worst to "
-            "the best of them."
+            f"Mean and sample standard deviation of {len(seeds)} seeds, or of fewer where the table says so; "
+            "bands reach from the worst to the best of them."
         )
     return (
         f"{settings.train_images:,} training, {settings.validation_images:,} validation and "

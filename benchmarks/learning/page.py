@@ -54,10 +54,12 @@ def table(measured: Measured) -> str:
     ]
     for name, runs in _runs(measured):
         last, first = [run[-1] for run in runs], [run[0] for run in runs]
-        epoch = statistics.mean(row["seconds"] / row["epoch"] for row in last)
+        epoch = f"{statistics.mean(row['seconds'] / row['epoch'] for row in last):.0f}"
         before = ", ".join(percent([row[kind] for row in first]) for kind in _KINDS)
         after = " | ".join(percent([row[kind] for row in last]) for kind in _KINDS)
-        lines.append(f"| {NAMES[name]} | {len(runs)} | {after} | {before} | {epoch:.0f} |")
+        lines.append(
+            f"| {NAMES[name]} | {len(runs)} | {after} | {before} | {epoch if name in _LOOKS else '-'} |"
+        )
     return "\n".join(lines)
 
 

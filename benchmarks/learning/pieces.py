@@ -16,6 +16,7 @@ from benchmarks.learning.judge import judge
 from benchmarks.learning.recording import TIMES
 from benchmarks.learning.settings import Settings
 from benchmarks.measuring.results_file import ResultsFile
+from tf_simclrv2.directory_lock import LOCK_FILE, directory_lock
 
 PROGRAMS = pathlib.Path(__file__).parent
 # What a contender's interpreter must import.
@@ -121,8 +122,19 @@ def measure_piece(program: Program, seed: int, folder: pathlib.Path, settings: S
         For each measurement its `epoch`, which may be a part of one, `seconds`, `linear` and `neighbors`.
     """
     output = folder / f"{program.name}_{seed}"
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir()
+    output.mkdir(exist_ok=True)
+    with directory_lock(str(output), "piece", "wait until that has ended, or choose another --output"):
+        for old in output.iterdir():
+            if old.name != LOCK_FILE:
+                old.unlink()
+        rows = _trained_and_judged(program, seed, folder, output, settings)
+    shutil.rmtree(output)
+    return rows
+
+
+def _trained_and_judged(
+    program: Program, seed: int, folder: pathlib.Path, output: pathlib.Path, settings: Settings
+) -> Rows:
     with (output / "log.txt").open("w") as log:
         command = program.command(folder, seed, output)
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=True)
@@ -133,5 +145,4 @@ def measure_piece(program: Program, seed: int, folder: pathlib.Path, settings: S
     for epochs, spent in seconds.items():
         with np.load(output / f"features_{epochs}.npz") as features:
             rows.append({"epoch": float(epochs), "seconds": spent, **judge(dict(features), train, test)})
-    shutil.rmtree(output)
     return rows

@@ -8,6 +8,7 @@ import threading
 from typing import Any, Generic, TypeVar
 
 from benchmarks.measuring.plain_settings import from_plain
+from tf_simclrv2.directory_lock import waiting_lock
 from tf_simclrv2.files import read_json, write_json
 
 SETTINGS = "settings.json"
@@ -53,12 +54,16 @@ class ResultsFile(Generic[_Settings]):
         return cls(path, from_plain(kind, plain["settings"]), plain["results"])
 
     def add(self, name: str, result: Any) -> None:
-        """Records a result at once, and keeps what other programs have added to the file meanwhile."""
-        with _LOCK:
+        """Records a result at once, and keeps what other programs have added to the file meanwhile.
+
+        Raises:
+            SystemExit: Meanwhile the file has become one of other settings.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with _LOCK, waiting_lock(str(self.path.with_name(f".{self.path.name}.lock"))):
             if self.path.exists():
-                self.results |= read_json(str(self.path))["results"]
+                self.results |= self.open(self.path, self.settings).results
             self.results[name] = result
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             plain = {
                 "settings": dataclasses.asdict(self.settings),
                 "results": dict(sorted(self.results.items())),

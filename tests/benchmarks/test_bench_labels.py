@@ -104,7 +104,7 @@ def test_the_tables_and_the_curves(tmp_path):
     measured.add(key(1, 2), point(tuned=0.8, layer2=0.7, layer=0))
     measured.add(key(0, 4), point(tuned=0.9))
     lines = page.table(measured).splitlines()
-    assert lines[0] == "| top-1, % | 2 | 4 |"
+    assert lines[0] == "| top-1, % | 2 | 4 (1 seed) |"
     assert "| fine-tuned, layer chosen on validation images | 70.0 ± 14.1 | 90.0 |" in lines
     assert "| small network from scratch | 50.0 ± 0.0 | 50.0 |" in lines
     assert "| fine-tuned − from scratch | +20.0 ± 14.1 | +40.0 |" in page.pair_table(measured)
@@ -114,6 +114,14 @@ def test_the_tables_and_the_curves(tmp_path):
     curves = {line.get_label(): line for line in page.draw(measured).axes[0].get_lines()}
     tuned = curves["fine-tuned, layer chosen on validation images"]
     assert tuned.get_xdata().tolist() == [2, 4] and tuned.get_ydata().tolist() == pytest.approx([70.0, 90.0])
+
+
+def test_a_page_of_results_that_are_not_committed_is_refused(monkeypatch, capsys):
+    """It would show the committed ones, and look like an exact reproduction."""
+    monkeypatch.setattr("sys.argv", ["label_curve.py", "--docs", "--results=runs/labels.json"])
+    with pytest.raises(SystemExit):
+        label_curve.main()
+    assert "copy the results there" in capsys.readouterr().err
 
 
 def test_the_page_shows_the_committed_results():

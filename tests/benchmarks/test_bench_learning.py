@@ -21,6 +21,8 @@ from benchmarks.learning.settings import SCALES, SMALL
 from benchmarks.learning_with_peers import measure, prepare
 from benchmarks.measuring.measured_page import BEGIN, END
 from tests.benchmarks.test_bench_published import CHECKOUT
+from tf_simclrv2.directory_lock import directory_lock
+from tf_simclrv2.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = dataclasses.replace(
@@ -114,6 +116,17 @@ def test_a_piece_is_judged_and_leaves_nothing(folder, fake):
     assert (before["epoch"], before["seconds"], after["epoch"], after["seconds"]) == (0, 0.0, 2, 120.0)
     assert before["linear"] < 0.2 and after["linear"] == after["neighbors"] == 1.0
     assert not (folder / "ours_0").exists()
+
+
+def test_a_piece_that_another_program_measures_is_left_alone(folder, fake):
+    (folder / "ours_0").mkdir()
+    (folder / "ours_0" / "features_1.npz").touch()
+    with (
+        directory_lock(str(folder / "ours_0"), "piece", "wait"),
+        pytest.raises(ConfigError, match="in use by"),
+    ):
+        measure_piece(fake, 0, folder, TINY)
+    assert (folder / "ours_0" / "features_1.npz").exists()
 
 
 def test_a_piece_that_fails_says_so_and_can_be_repeated(folder, fake):

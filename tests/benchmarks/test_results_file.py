@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
@@ -35,6 +36,29 @@ def test_threads_lose_nothing(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: file.add(str(number), number), range(50)))
     assert len(ResultsFile.read(tmp_path / "results.json", Settings).results) == 50
+
+
+def test_programs_lose_nothing(tmp_path):
+    """Each reads the file, adds to it, and writes it."""
+    path = tmp_path / "results.json"
+    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(_add, [path] * 4, range(4)))
+    assert len(ResultsFile.read(path, Settings).results) == 4 * 25
+
+
+def _add(path, part):
+    file = ResultsFile.open(path, Settings())
+    for number in range(25):
+        file.add(f"{part}/{number}", number)
+
+
+def test_a_file_that_has_become_one_of_other_settings_is_left_alone(tmp_path):
+    path = tmp_path / "results.json"
+    before = ResultsFile.open(path, Settings())
+    ResultsFile.open(path, Settings(epochs=3)).add("one", 1)
+    with pytest.raises(SystemExit, match="other settings"):
+        before.add("two", 2)
+    assert ResultsFile.read(path, Settings).results == {"one": 1}
 
 
 def test_a_file_of_other_settings_is_refused(tmp_path):

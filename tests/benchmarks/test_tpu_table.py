@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import pathlib
 
+import pytest
 from absl import flags
 from absl.testing import flagsaver
 
 from benchmarks import tpu_table
 from benchmarks.measuring.measured_page import NOTHING, shown_part
-from benchmarks.tpu_table import Measured, Settings, batch_table, measured_part, steps, table
+from benchmarks.tpu_table import (
+    Measured,
+    Settings,
+    batch_table,
+    measured_part,
+    refuse_other_compiler,
+    steps,
+    table,
+)
 from tf_simclrv2.cli.flags import config_from_flags, define_flags
 from tf_simclrv2.rehearsal.rehearse import batch_size
 from tf_simclrv2.rehearsal.tpu_slice import parse_slice
@@ -85,8 +94,16 @@ def test_memory_by_batch() -> None:
     assert lines[0] == "| network | stage | 32 | 64 | 128 |" and len(lines) == 2 + 2 * 4
     assert lines[2] == "| ResNet-50 | pretrain | 2.5 GiB |  | 9.2 GiB |"
     assert lines[3] == "| ResNet-50 | pretrain, rematerialized |  |  |  |"
-    assert lines[9] == "| ResNet-152 3x+SK | pretrain, rematerialized |  | 19.9 GiB, does not fit |  |"
+    assert (
+        lines[9] == "| ResNet-152 3x+SK | pretrain, rematerialized |  | at least 19.9 GiB, does not fit |  |"
+    )
     assert len(table(measured).splitlines()) == 3  # Only the batch that is tried first has a cell there.
+
+
+def test_steps_of_another_compiler_are_not_mixed_in() -> None:
+    refuse_other_compiler({"compiler": {"libtpu": "0.0.42.1"}}, Settings())
+    with pytest.raises(SystemExit, match=r"with libtpu 0\.0\.21, but the table is of libtpu 0\.0\.42"):
+        refuse_other_compiler({"compiler": {"libtpu": "0.0.21"}}, Settings())
 
 
 def test_the_page_shows_the_committed_results() -> None:

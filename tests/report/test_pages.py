@@ -168,6 +168,18 @@ def test_runs_beside_each_other(tmp_path):
     assert efficiency["supervised"] == {50.0: 0.3, 500.0: 0.5, 5000.0: 0.9}
 
 
+def test_probes_of_different_networks_are_different_lines(tmp_path):
+    """One that was fine-tuned has learned the labels that its probe learns."""
+    runs = [
+        made_up_run(tmp_path / f"{stage}_{part}", 12, stage, label_fraction=part, accuracy=0.5)
+        for stage in ("pretrain", "finetune")
+        for part in (0.1, 1.0)
+    ]
+    alone = [label_efficiency(map(read_run, map(str, of_stage))) for of_stage in (runs[:2], runs[2:])]
+    assert "linear probe of h" in alone[0] and "linear probe of h, fine-tuned" in alone[1]
+    assert label_efficiency(map(read_run, map(str, runs))) == alone[0] | alone[1]
+
+
 def test_a_probe_of_some_labels_stands_where_it_learned_them(tmp_path):
     """With `--labels_from`, pretraining sees more images than a classifier sees labels."""
     run = made_up_run(tmp_path / "run", 12, "pretrain")

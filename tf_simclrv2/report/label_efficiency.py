@@ -13,7 +13,9 @@ from tf_simclrv2.report.run_record import RunRecord
 
 _PROBE = re.compile(r"linear(?:_(\d+)_per_class)?/(\w+)/top_1_accuracy")
 
-_NAMES = {"final_avg_pool": "h", "random_encoder": "h at random weights", "raw_pixels": "raw pixels"}
+_NAMES = {"random_encoder": "h at random weights", "raw_pixels": "raw pixels"}
+
+_STAGES = {"finetune": "fine-tuned", "distill": "distilled"}
 
 # Top-1 accuracy by labels per class, by learner.
 Efficiency = dict[str, dict[float, float]]
@@ -68,12 +70,14 @@ def _points(record: RunRecord) -> Iterable[tuple[str, float, float]]:
         return
     labels = record.observations.train_labels or record.observations.train_examples
     every = labels / len(record.observations.class_names)
+    stage = record.config.training.train_mode if record.config else "pretrain"
+    of_stage = "" if stage == "pretrain" else f", {_STAGES.get(stage, stage)}"  # It has learned labels too.
     for tag, accuracy in record.result.items():
         probe = _PROBE.fullmatch(tag)
         if probe:
             few, endpoint = probe.groups()
-            name = _NAMES.get(endpoint, endpoint)
+            trained = "h" if endpoint == "final_avg_pool" else endpoint
+            name = _NAMES.get(endpoint, trained + of_stage)
             yield f"linear probe of {name}", float(few or every), accuracy
-    stage = record.config.training.train_mode if record.config else "pretrain"
     if stage in ("finetune", "supervised") and "eval/label_top_1_accuracy" in record.result:
         yield stage, every, record.result["eval/label_top_1_accuracy"]

@@ -51,7 +51,7 @@ class RunEvaluation:
         self.say = say
 
     def evaluate(self) -> Result:
-        """Evaluates the network, and writes result files, a SavedModel and the report."""
+        """Evaluates the network; writes result files, a SavedModel and, unless it is named, the report."""
         with device_errors_explained(cures_of_evaluation(self.config.evaluation)):
             return self._evaluate()
 
@@ -71,7 +71,8 @@ class RunEvaluation:
         path = self.model_dir.write_result(result, step, self.config.run.eval_name)
         if self.config.run.keep_hub_module_max and self.chief:
             self._export(result)
-        self.report(result, frozen)
+        if not self.config.run.eval_name:  # The report is of the split that the run itself is evaluated on.
+            self.report(result, frozen)
         self._say_result(result, path)
         return result
 
