@@ -427,7 +427,7 @@ def test_a_job_in_small(folder):
     short = ("--", "--train_epochs=1", "--seed=3")
     dry = finished(command(folder, "--dry_run", *short), 600)
     assert dry.returncode == 0, dry.stderr
-    assert sorted(os.listdir(folder / "job")) == ["auto.json", "data"]
+    assert sorted(os.listdir(folder / "job")) == [".lock", "auto.json", "data"]
     promised = [line for line in dry.stdout.splitlines() if line.startswith("simclrv2 ")]
     assert [line.split()[1] for line in promised] == ["run", "run", "run", "export"]
     done = finished(command(folder, *short), 600)
