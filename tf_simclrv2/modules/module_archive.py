@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import tarfile
 import zlib
 from collections.abc import Iterator
 from typing import IO
-
-import tensorflow as tf
 
 from tf_simclrv2.errors import ExportError
 
@@ -49,15 +48,26 @@ def unpack_module(archive: str, directory: str) -> None:
         raise ExportError(
             f"archive {archive!r} is not safe to unpack ({error}); download it again."
         ) from error
-    except (tarfile.TarError, zlib.error, EOFError, OSError, tf.errors.OpError) as error:
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise ExportError(f"archive {archive!r} cannot be read ({error}); download it again.") from error
 
 
 @contextlib.contextmanager
 def _uncompressed(archive: str) -> Iterator[IO[bytes]]:
     """Opens an archive, on any filesystem that TensorFlow knows, after its checksum was compared."""
-    with tf.io.gfile.GFile(archive, "rb") as file, gzip.open(file) as stream:
+    with _opened(archive) as file, gzip.open(file) as stream:
         while stream.read(_CHUNK):
             pass
         stream.seek(0)
         yield stream
+
+
+def _opened(archive: str) -> IO[bytes]:
+    if "://" not in archive:
+        return open(archive, "rb")
+    import tensorflow as tf  # The command line takes a name from here before it is imported.
+
+    try:
+        return io.BytesIO(tf.io.gfile.GFile(archive, "rb").read())
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
