@@ -90,12 +90,8 @@ def pair_table(measured: Measured) -> str:
 def _head(title: str, measured: Measured, budgets: list[int]) -> list[str]:
     """The head of a table, which says where not all seeds have been measured."""
     counts = [len(numbers(measured, per_class, "tuned")) for per_class in budgets]
-    names = [
-        f"{per_class}"
-        if count == len(measured.settings.seeds)
-        else f"{per_class} ({count} seed{'s'[: count - 1]})"
-        for per_class, count in zip(budgets, counts, strict=True)
-    ]
+    seeds = ["" if count == len(measured.settings.seeds) else f" ({_seeds(count)})" for count in counts]
+    names = [f"{per_class}{of}" for per_class, of in zip(budgets, seeds, strict=True)]
     return [f"| {title} | {' | '.join(names)} |", "|---|" + "---|" * len(budgets)]
 
 

@@ -146,13 +146,18 @@ def _labels_to_learn(source: Source, config: DataConfig) -> dict[str, tuple[str,
     return labeled if len(labeled) > 1 else {}  # A single class folder says nothing that could be learned.
 
 
+def _unreadable(labeled: dict[str, tuple[str, ...]]) -> list[str]:
+    """Of few pictures, those that cannot be read: of many, trainings skip some, but hardly one of few."""
+    if count_labels(labeled) > MOST_LOOKED_AT:
+        return []
+    return [path for paths in labeled.values() for path in paths if not is_readable(path)]
+
+
 def _readable(
     labeled: dict[str, tuple[str, ...]],
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Leaves out what cannot be read, of few pictures: of many, trainings skip some, but none of few."""
-    if count_labels(labeled) > MOST_LOOKED_AT:
-        return labeled, []
-    unreadable = [path for paths in labeled.values() for path in paths if not is_readable(path)]
+    """Leaves out what cannot be read, and lists it."""
+    unreadable = _unreadable(labeled)
     left = {name: tuple(path for path in paths if path not in unreadable) for name, paths in labeled.items()}
     kept = {name: paths for name, paths in left.items() if paths}
     if len(labeled) > 1 and len(kept) < 2:
@@ -201,9 +206,7 @@ def _held_back(
 
 def _refuse_unreadable(test: Source, name: str) -> None:
     """What a run would find out after pretraining."""
-    if test.num_examples > MOST_LOOKED_AT:
-        return
-    unreadable = [path for paths in _labeled(test).values() for path in paths if not is_readable(path)]
+    unreadable = _unreadable(_labeled(test))
     limit = SkippedImages(test.num_examples).limit
     if len(unreadable) > limit:
         raise DataError(

@@ -47,6 +47,13 @@ class _Child(NamedTuple):
         return not self.is_hidden and (self.is_folder or is_image)
 
 
+def is_listed(name: str) -> bool:
+    """Returns whether a walk takes a file, by its path relative to the folder, with forward slashes."""
+    *folders, file = name.split("/")
+    children = [*(_Child(folder, is_folder=True) for folder in folders), _Child(file, is_folder=False)]
+    return all(child.is_taken for child in children)
+
+
 class FolderWalk:
     """What a walk through a folder finds. Names that begin with a dot are counted, but not visited.
 

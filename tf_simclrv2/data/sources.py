@@ -21,7 +21,7 @@ from tf_simclrv2.data.digits import Digits
 from tf_simclrv2.data.encoded_images import WHITE, Color
 from tf_simclrv2.data.execution import execution_options
 from tf_simclrv2.data.extent import Extent, extents_of
-from tf_simclrv2.data.folder_walk import EXTENSIONS
+from tf_simclrv2.data.folder_walk import is_listed
 from tf_simclrv2.data.image_folder import UNLABELED, ImageFiles, list_image_files
 from tf_simclrv2.data.label_list import LabelList, is_list
 from tf_simclrv2.data.labels_file import LabelsFile, named_twice
@@ -307,15 +307,9 @@ def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles
     found, class_names = numbered
     count = sum(label != UNLABELED for label in found)
     summary = f"{files.summary}; {count:,} labels in {len(class_names)} classes from {labels.path}"
-    if unread := [name for name in class_of if not _is_read(name)]:
+    if unread := [name for name in class_of if not is_listed(name)]:
         summary += f"; {len(unread):,} labels are of files that are not read, such as {unread[0]}"
     return dataclasses.replace(files, labels=found, class_names=class_names, summary=summary)
-
-
-def _is_read(name: str) -> bool:
-    """Whether a folder's images include a file, by its name."""
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return name.lower().endswith(EXTENSIONS) and not hidden
 
 
 def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tf_simclrv2.data import Source
-from tf_simclrv2.distribution.strategy import input_workers
 from tf_simclrv2.evaluation.features import FeatureExtractor
 from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
 from tf_simclrv2.evaluation.split_features import labeled_rows, split_features
@@ -50,10 +49,8 @@ class KnnCurve:
             assert plan.eval_source is not None
             train = labeled_part(plan.train_source, plan.config.data)
             self._sources = [source.sample(IMAGES) for source in (train, plan.eval_source)]
-            # In a cluster the chief is alone here, and no collective may wait for the others.
-            strategy = prepared.strategy if input_workers(prepared.strategy) == 1 else None
             self._extract = FeatureExtractor(
-                prepared.task.network, (ENDPOINT,), strategy, plan.config.training.compile
+                prepared.task.network, (ENDPOINT,), prepared.chiefs_strategy, plan.config.training.compile
             )
 
     def __call__(self, output: dict[str, Any]) -> None:

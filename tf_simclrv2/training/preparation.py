@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import ServiceClient, SkippedImages
 from tf_simclrv2.distribution.device_errors import cures_of_building, device_errors_explained
-from tf_simclrv2.distribution.strategy import is_chief
+from tf_simclrv2.distribution.strategy import input_workers, is_chief
 from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.precision import set_tf32
 from tf_simclrv2.progress import Say, phase, say_at_once
@@ -60,6 +60,11 @@ class PreparedRun:
     def chief(self) -> bool:
         """Whether this worker writes files."""
         return is_chief(self.strategy)
+
+    @property
+    def chiefs_strategy(self) -> tf.distribute.Strategy | None:
+        """What the chief computes on by itself; None in a cluster, where collectives wait for the others."""
+        return self.strategy if input_workers(self.strategy) == 1 else None
 
 
 def prepare(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tf_simclrv2.data import Source
-from tf_simclrv2.distribution.strategy import input_workers
 from tf_simclrv2.errors import CheckpointError
 from tf_simclrv2.evaluation.class_accuracy import TOP_1
 from tf_simclrv2.evaluation.frozen_protocols import (
@@ -118,8 +117,7 @@ class RunReport:
         if not wanted:
             return {}
         network = self.prepared.task.network
-        # In a cluster the chief is alone here, and a new variable of its strategy waits for the others.
-        strategy = self.prepared.strategy if input_workers(self.prepared.strategy) == 1 else None
+        strategy = self.prepared.chiefs_strategy  # A new variable is a collective.
         random = random_encoder(network, self.plan.train_source, self.config, strategy)
         encoders = {RANDOM_ENCODER: random}
         if wanted["starting_encoder"]:
