@@ -30,7 +30,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -39,7 +39,7 @@ from benchmarks.measuring.machine import machine
 from tf_simclrv2 import ModelConfig, SimCLR
 from tf_simclrv2.data.augmentation import evaluation_view
 from tf_simclrv2.evaluation.features import FeatureExtractor
-from tf_simclrv2.evaluation.linear_probe import FOLDS, STRENGTHS, linear_probe
+from tf_simclrv2.evaluation.linear_probe import FOLDS, MANY, STRENGTHS, linear_probe
 from tf_simclrv2.evaluation.logistic_regression import MAX_ITERATIONS, fit_logistic_regressions
 
 DIGITS_TEST = 360
@@ -122,11 +122,13 @@ def protocol(rows: Rows) -> dict[str, dict[str, float]]:
     start = time.perf_counter()
     ours = linear_probe(*rows)
     halfway = time.perf_counter()
-    search = GridSearchCV(
-        scikit_learn(1.0),
-        {"logisticregression__C": STRENGTHS},
-        cv=StratifiedShuffleSplit(1, test_size=1 / FOLDS, random_state=0),
-    ).fit(rows.features, rows.labels)
+    held = (
+        StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+        if len(rows.labels) < MANY
+        else StratifiedShuffleSplit(1, test_size=1 / FOLDS, random_state=0)
+    )
+    search = GridSearchCV(scikit_learn(1.0), {"logisticregression__C": STRENGTHS}, cv=held)
+    search.fit(rows.features, rows.labels)
     end = time.perf_counter()
     theirs = float(search.score(rows.test_features, rows.test_labels))
     strength = search.best_params_["logisticregression__C"]

@@ -22,7 +22,8 @@ class ResultsFile(Generic[_Settings]):
 
     Attributes:
         path: The file.
-        settings: What all of them were measured with, a dataclass.
+        settings: What all of them were measured with, a dataclass. A field that does not take part in
+            comparisons, such as the seeds of more repetitions, may change.
         results: By name.
     """
 
@@ -45,7 +46,7 @@ class ResultsFile(Generic[_Settings]):
                 f"{path} was measured with other settings ({_differing(found.settings, settings)}); "
                 "give another --results."
             )
-        return found
+        return cls(path, settings, found.results)
 
     @classmethod
     def read(cls, path: pathlib.Path, kind: type[_Settings]) -> ResultsFile[_Settings]:
@@ -88,5 +89,5 @@ def claim_folder(folder: pathlib.Path, settings: Any) -> None:
 
 
 def _differing(one: Any, other: Any) -> str:
-    names = [field.name for field in dataclasses.fields(one)]
+    names = [field.name for field in dataclasses.fields(one) if field.compare]
     return ", ".join(name for name in names if getattr(one, name) != getattr(other, name))

@@ -17,7 +17,7 @@ from benchmarks.learning.judge import judge
 from benchmarks.learning.ours import Ours
 from benchmarks.learning.pieces import NEEDS, Measured, Program, key, measure_piece, programs, waiting
 from benchmarks.learning.recording import record, resize_gray
-from benchmarks.learning.settings import SCALES, SMALL
+from benchmarks.learning.settings import SCALES, SMALL, Settings
 from benchmarks.learning_with_peers import measure, prepare
 from benchmarks.measuring.measured_page import BEGIN, END
 from tests.benchmarks.test_bench_published import CHECKOUT
@@ -143,6 +143,19 @@ def test_what_was_measured_is_not_repeated(tmp_path, fake):
     again = Measured.open(tmp_path / "learning.json", TINY)
     assert again == measured
     assert waiting([fake], again, TINY.seeds) == [(fake, 1)]
+
+
+def test_more_seeds_leave_valid_what_was_measured(tmp_path, fake):
+    measured = Measured.open(tmp_path / "learning.json", TINY)
+    measured.add(key("ours", 0), piece(0.1, 0.5))
+    more = dataclasses.replace(TINY, seeds=(0, 1, 2))
+    again = Measured.open(tmp_path / "learning.json", more)
+    assert waiting([fake], again, more.seeds) == [(fake, 1), (fake, 2)]
+    again.add(key("ours", 2), piece(0.1, 0.6))
+    found = Measured.read(tmp_path / "learning.json", Settings)
+    assert found.settings.seeds == (0, 1, 2) and [*found.results] == ["ours/0", "ours/2"]
+    with pytest.raises(SystemExit, match=r"other settings \(epochs\)"):
+        Measured.open(tmp_path / "learning.json", dataclasses.replace(more, epochs=TINY.epochs + 1))
 
 
 def test_pieces_run_on_cores_of_their_own(folder, fake, tmp_path, capsys):
