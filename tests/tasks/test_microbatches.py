@@ -25,10 +25,10 @@ PARTS = 2
 pytestmark = pytest.mark.usefixtures("two_blocks")
 
 
-def _config(mode: str, part: int, precision: str = "float64") -> ExperimentConfig:
+def _config(mode: str, part: int, precision: str = "float64", **changes) -> ExperimentConfig:
     memory = 16 if mode == "memory" else 0
     train_mode = {"finetune": "finetune", "distill": "distill", "distill_labeled": "distill"}
-    flags = {**FLAGS, "train_mode": train_mode.get(mode, "pretrain"), "labeled_batch_size": 12}
+    flags = {**FLAGS, "train_mode": train_mode.get(mode, "pretrain"), "labeled_batch_size": 12, **changes}
     config = config_of({**flags, "distill_alpha": 0.3 if mode == "distill_labeled" else 1.0})
     return dataclasses.replace(
         config,
@@ -42,8 +42,8 @@ def _teacher(images: tf.Tensor) -> tf.Tensor:
     return tf.pad(images[:, 0, :, 0] * 9.0, [[0, 0], [0, 2]])
 
 
-def _task(mode: str, part: int = PART, precision: str = "float64") -> Task:
-    config = _config(mode, part, precision)
+def _task(mode: str, part: int = PART, precision: str = "float64", **changes) -> Task:
+    config = _config(mode, part, precision, **changes)
     if mode.startswith("distill"):
         task = Distillation(config, teacher=_teacher)
     else:
@@ -186,14 +186,13 @@ def test_a_step_of_two_replicas_does_not_grow_with_the_number_of_parts(replicas:
 
 def test_blur_is_of_the_example_not_of_its_place() -> None:
     """A batch without keys is numbered before it is cut."""
-    tasks = [_task("pretrain", part) for part in (0, PART)]
-    for task in tasks:
-        task.config = dataclasses.replace(
-            task.config, data=dataclasses.replace(task.config.data, use_blur=True)
-        )
-        _with_fixed_statistics(task)
-    losses = [float(task.gradients(_tensors(task))[0]["contrast_loss"]) for task in tasks]
+    # The blur is a tenth as wide as the image; below 20 pixels it is the identity.
+    changes = {"image_size": 20}
+    tasks = [_task("pretrain", part, use_blur=True, **changes) for part in (0, PART)]
+    tasks.append(_task("pretrain", 0, **changes))
+    losses = [float(_with_fixed_statistics(task).gradients(_tensors(task))[0]["contrast_loss"]) for task in tasks]
     assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    assert losses[2] != pytest.approx(losses[0], rel=1e-6)
 
 
 def test_a_part_must_divide_the_batch() -> None:

@@ -23,7 +23,8 @@ from tf_simclrv2.models import resnet
 def stages(root: pathlib.Path) -> dict[str, dict]:
     """The stages in the order in which they build on each other."""
     return {
-        "pretrain": {"use_blur": True, "memory_size": 48},
+        # Below 20 pixels, blur is the identity.
+        "pretrain": {"use_blur": True, "image_size": 20, "memory_size": 48},
         "finetune": {
             "train_mode": "finetune",
             "checkpoint": str(root / "pretrain"),
