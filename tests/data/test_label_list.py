@@ -46,6 +46,12 @@ def test_file_names_alone_do_as_in_the_published_lists(folders, tmp_path):
     assert sorted(labels_of(source))[-2:] == [-1, 1]
 
 
+def test_a_file_name_of_several_images_is_refused(folders, tmp_path):
+    """The labels of all of them were used."""
+    with pytest.raises(DataError, match=r"names '001\.png', which is the file name of .*001\.png' and"):
+        load_source(listed(folders, tmp_path, "001.png\n"), "train")
+
+
 def test_a_split_that_it_does_not_name_keeps_its_own(folders, tmp_path):
     config = listed(folders, tmp_path, "train/ant/001.png\n")
     assert sorted(labels_of(load_source(config, "test"))) == [0, 0, 0, 1, 1, 1, 2, 2, 2]

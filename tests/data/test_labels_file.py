@@ -130,6 +130,19 @@ def test_empty_rows_of_a_spreadsheet_are_passed_over(unlabeled, tmp_path):
         ("path,label\ntrain/001.png,fox\n./train/001.png,owl\n", "names 'train/001.png' more than once"),
         ('path,label\ntrain/001.png,"red\nfox"\n', r"label 'red\\nfox', which has a line break; write it in"),
         ("path,label\ntrain/nobody.png,fox\n", "names 'train/nobody.png', which is not in"),
+        (
+            "path;label\ntrain/001.png;fox\ntrain/002.png,owl\n",
+            "Line 3 of .* is 'train/002.png,owl', which has no field for the label; separate its .* with ';'",
+        ),
+        ("path,label\ntrain/001.png;fox\n", "Line 2 of .*; separate its fields with ','"),
+        (
+            "path,label\ntrain/001.png,fox,owl\n",
+            "Line 2 of .* has more fields than the first line",
+        ),
+        (
+            'path,label,note\ntrain/001.png,fox,"unsure\ntrain/002.png,owl,\n',
+            "cannot be read as CSV .unexpected end of data",
+        ),
     ],
 )
 def test_wrong_files_are_one_sentence(unlabeled, tmp_path, text, message):
@@ -143,6 +156,27 @@ def test_a_table_from_any_spreadsheet(tmp_path, between):
     with (tmp_path / "labels.csv").open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file, delimiter=between).writerows(rows)
     assert read_labels(str(tmp_path / "labels.csv")) == {"a;b,c.png": "fox", "d.png": ""}
+
+
+def test_empty_and_missing_fields_at_the_end_of_a_line(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label,note\na.png,fox,,\nb.png,owl\nc.png\n")
+    assert read_labels(str(tmp_path / "labels.csv")) == {"a.png": "fox", "b.png": "owl", "c.png": ""}
+
+
+@pytest.mark.parametrize("typed", ["train/link.png", "{real}/train/001.png"])
+def test_an_image_by_another_name_that_leads_to_it(unlabeled, tmp_path, typed):
+    """Its label was lost, and the class remained."""
+    (tmp_path / "pictures" / "train" / "link.png").symlink_to("001.png")
+    (tmp_path / "elsewhere").symlink_to("pictures")
+    typed = typed.format(real=tmp_path / "pictures")
+    config = labeled_by(unlabeled, tmp_path, f"path,label\n{typed},fox\ntrain/002.png,owl\n")
+    config = dataclasses.replace(config, data_dir=str(tmp_path / "elsewhere"))
+    source = load_source(config, "train")
+    labels = {str(record["path"].numpy())[-9:-1]: int(record["label"]) for record in source.records}
+    assert {name: label for name, label in labels.items() if label >= 0} == {"/001.png": 0, "/002.png": 1}
+    twice = labeled_by(config, tmp_path, f"path,label\n{typed},fox\ntrain/001.png,owl\n")
+    with pytest.raises(DataError, match=r"names 'train/001\.png' more than once"):
+        load_source(twice, "train")
 
 
 def test_a_label_that_is_no_class_of_the_test_images_is_refused(unlabeled, tmp_path):

@@ -17,6 +17,7 @@ from tf_simclrv2.embedding import search as search_module
 from tf_simclrv2.embedding.embed import Embedder, embed
 from tf_simclrv2.embedding.embed_config import EmbedConfig
 from tf_simclrv2.embedding.embedding_file import read_embeddings
+from tf_simclrv2.embedding.images import find_images
 from tf_simclrv2.embedding.search import search
 from tf_simclrv2.embedding.search_config import SearchConfig
 
@@ -222,6 +223,18 @@ def test_a_list_of_files(file, model_dir, pictures, tmp_path):
     assert found.names.tolist() == names
     rows = everything.rows_of(names, "the list")
     np.testing.assert_allclose(found.vectors, everything.vectors[rows], rtol=1e-6)
+
+
+def test_a_list_of_relative_and_absolute_files(monkeypatch, pictures, tmp_path):
+    """The first one decided for all, and the others could not be read."""
+    names = ["test/red/5.png", str(pictures / "train" / "blue" / "0.png")]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    monkeypatch.chdir(pictures.parent)
+    for listed in (names, names[::-1]):
+        (tmp_path / "list.txt").write_text("\n".join(listed))
+        source = find_images(pictures.name, str(tmp_path / "list.txt")).source
+        read = [source.read(record).numpy() for record in source.records]
+        assert read == [(pictures / name).read_bytes() for name in listed]
 
 
 def test_a_split_of_a_dataset(model_dir, tmp_path):

@@ -53,7 +53,7 @@ def test_what_exists_is_replaced_only_on_demand(tmp_path):
     assert output.read_text() == "new" and names(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("foreign", ["flags.json", "ckpt-40.index", "holiday.jpg", ".lock"])
+@pytest.mark.parametrize("foreign", ["flags.json", "ckpt-40.index", "holiday.jpg", ".lock", "digits.onnx"])
 def test_a_directory_of_other_things_is_never_replaced(tmp_path, foreign):
     """`--output=.` or `--output=runs/mine` would remove what it took days to train."""
     output = tmp_path / "out"
@@ -67,6 +67,15 @@ def test_a_directory_of_other_things_is_never_replaced(tmp_path, foreign):
         "replaces only exports; choose another."
     )
     assert names(output) == sorted(["config.json", "checkpoint", foreign])
+
+
+def test_a_directory_of_common_names_is_not_taken_for_an_export(tmp_path):
+    output = tmp_path / "out"
+    (output / "assets").mkdir(parents=True)
+    (output / "README.md").write_text("mine")
+    with pytest.raises(ExportError, match=r"holds 'README\.md' and so"), stage(str(output), overwrite=True):
+        raise AssertionError
+    assert names(output) == ["README.md", "assets"]
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,9 @@ def test_blur_is_of_the_example_not_of_its_place() -> None:
     changes = {"image_size": 20}
     tasks = [_task("pretrain", part, use_blur=True, **changes) for part in (0, PART)]
     tasks.append(_task("pretrain", 0, **changes))
-    losses = [float(_with_fixed_statistics(task).gradients(_tensors(task))[0]["contrast_loss"]) for task in tasks]
+    losses = [
+        float(_with_fixed_statistics(task).gradients(_tensors(task))[0]["contrast_loss"]) for task in tasks
+    ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-9)
     assert losses[2] != pytest.approx(losses[0], rel=1e-6)
 

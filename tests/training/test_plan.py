@@ -9,6 +9,7 @@ import pytest
 from tests.data.image_files import write_images
 from tests.training.small_runs import config_for, execute
 from tf_simclrv2.config import ExperimentConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.training import run_report
 from tf_simclrv2.training.plan import plan_run
 from tf_simclrv2.weights.classes import class_names_of
@@ -77,6 +78,20 @@ def test_baselines_learn_all_labels_however_few_pictures_are_shown(
     shown = {"report_images": 12, "mode": "train_then_eval", "train_mode": "pretrain"}
     execute(few_labels(pictures, "run", **shown))
     assert seen == [6]
+
+
+@pytest.mark.parametrize("place", ["train", "train/runs/mine", "test/runs"])
+def test_a_run_among_its_own_pictures_is_refused(pictures: pathlib.Path, place: str) -> None:
+    """Its pictures of the embeddings became a class."""
+    config = few_labels(pictures, f"pictures/{place}", mode="train_then_eval")
+    with pytest.raises(ConfigError, match=f"model_dir is .*{place}', which is among the pictures of"):
+        plan_run(config, replicas=1)
+
+
+@pytest.mark.parametrize("place", ["runs", "train/.runs/mine", "trainings"])
+def test_a_run_beside_its_pictures(pictures: pathlib.Path, place: str) -> None:
+    config = few_labels(pictures, f"pictures/{place}", mode="train_then_eval")
+    assert plan_run(config, replicas=1).steps == 1
 
 
 @pytest.mark.parametrize("depth, words", [(18, "ResNet-D's shortcuts"), (50, "selective kernels")])

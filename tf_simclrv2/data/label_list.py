@@ -60,11 +60,28 @@ class LabelList:
         return name in self._known or os.path.basename(name) in self._known
 
     def keep(self, names: list[str], labels: tuple[int, ...]) -> tuple[int, ...] | None:
-        """Returns the labels of a split's images, -1 for those it does not name; None if it names none."""
+        """Returns the labels of a split's images, -1 for those it does not name; None if it names none.
+
+        Raises:
+            DataError: A file name alone is that of several images.
+        """
+        self._refuse_ambiguous(names)
         chosen = [self.chooses(name) for name in names]
         if not any(chosen):
             return None
         return tuple(label if kept else UNLABELED for label, kept in zip(labels, chosen, strict=True))
+
+    def _refuse_ambiguous(self, names: list[str]) -> None:
+        meant: dict[str, str] = {}
+        for name in names:
+            base = os.path.basename(name)
+            if base not in self._known:
+                continue
+            if (other := meant.setdefault(base, name)) != name:
+                raise DataError(
+                    f"{self.path!r} names {base!r}, which is the file name of {other!r} and of {name!r}; "
+                    "write their paths."
+                )
 
     def table(self) -> tf.lookup.StaticHashTable:
         """Returns a table of 1 for a file name of the list and 0 for any other, for use in a pipeline."""

@@ -6,11 +6,13 @@ import csv
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.errors import DataError
 
 PATH, LABEL = "path", "label"
+SEPARATORS = ",;\t"
 
 
 def read_labels(path: str) -> dict[str, str]:
@@ -24,8 +26,8 @@ def read_labels(path: str) -> dict[str, str]:
         Class names by the images' names, in the file's order; an empty label is kept as "".
 
     Raises:
-        DataError: There is no such file, it has no such columns, names an image twice, or a label has a line
-            break.
+        DataError: There is no such file, it has no such columns, names an image twice, a line has another
+            separator or more fields than the first, or a label has a line break.
 
     Example:
         >>> read_labels("labels.csv")
@@ -35,7 +37,8 @@ def read_labels(path: str) -> dict[str, str]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             # Spreadsheets write semicolons where a comma stands in numbers.
             header = file.readline()
-            rows = csv.DictReader(itertools.chain([header], file), delimiter=max(",;\t", key=header.count))
+            separator = max(SEPARATORS, key=header.count)
+            rows = csv.DictReader(itertools.chain([header], file), delimiter=separator, strict=True)
             missing = {PATH, LABEL} - set(rows.fieldnames or ())
             if missing:
                 raise DataError(
@@ -44,6 +47,7 @@ def read_labels(path: str) -> dict[str, str]:
                 )
             labels: dict[str, str] = {}
             for row in rows:
+                _refuse_other_fields(path, rows.line_num, row, separator)
                 name, label = (row[column] or "" for column in (PATH, LABEL))
                 if not name.strip() and not label.strip():
                     continue  # Spreadsheets end with empty rows.
@@ -64,6 +68,28 @@ def read_labels(path: str) -> dict[str, str]:
     if not labels:
         raise DataError(f"{path!r} names no images; write a line with {PATH} and {LABEL} for each.")
     return labels
+
+
+def _refuse_other_fields(path: str, line: int, row: dict[str, Any], separator: str) -> None:
+    """Refuses a row whose label would get lost.
+
+    Args:
+        path: The file.
+        line: Where the row ends.
+        row: Its fields by column; None holds those beyond the last column.
+        separator: Of the first line.
+    """
+    if any(field.strip() for field in row.get(None, ())):
+        raise DataError(
+            f"Line {line} of {path!r} has more fields than the first line has columns; write one label for "
+            "an image, and a field that holds the separator in quotes."
+        )
+    name = row[PATH] or ""
+    if row[LABEL] is None and any(other in name for other in SEPARATORS):
+        raise DataError(
+            f"Line {line} of {path!r} is {name!r}, which has no field for the label; separate its fields "
+            f"with {separator!r}, as in the first line."
+        )
 
 
 def named_twice(path: str, name: str) -> DataError:

@@ -34,6 +34,7 @@ from tf_simclrv2.errors import DataError
 # Of ImageNet's images in TFDS.
 FILE_NAME = "file_name"
 CACHE_DIR = "~/.cache/tf_simclrv2"
+REMOTE = r"\w+://"
 
 # Files are cut until there are enough parts, but into a few at most: reaching a part means reading past
 # everything before it in its file.
@@ -299,9 +300,9 @@ def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles
                 f"{labels.path!r} names {name!r}, which is not in {folder!r}; write paths relative to "
                 "--data_dir."
             )
-    numbered = LabelsFile(labels.path, class_of).number(
-        [name_in(folder, path) for path in files.paths], files.class_names
-    )
+    names = [name_in(folder, path) for path in files.paths]
+    class_of = _by_listed_names(LabelsFile(labels.path, class_of), names, folder)
+    numbered = LabelsFile(labels.path, class_of).number(names, files.class_names)
     if numbered is None:
         return files
     found, class_names = numbered
@@ -310,6 +311,30 @@ def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles
     if unread := [name for name in class_of if not is_listed(name)]:
         summary += f"; {len(unread):,} labels are of files that are not read, such as {unread[0]}"
     return dataclasses.replace(files, labels=found, class_names=class_names, summary=summary)
+
+
+def _by_listed_names(labels: LabelsFile, names: Sequence[str], folder: str) -> dict[str, str]:
+    """The classes by the names under which images are listed: through links, others lead to them as well."""
+    if "://" in folder:
+        return labels.class_of
+    real_folder, listed = os.path.realpath(folder), set(names)
+
+    def real(name: str) -> str:
+        return os.path.realpath(os.path.join(folder, name))
+
+    others = {
+        name: real(name)
+        for name in labels.class_of
+        if name not in listed and (os.path.isabs(name) or real(name) != os.path.join(real_folder, name))
+    }
+    listed_as = {real(name): name for name in names} if others else {}
+    class_of: dict[str, str] = {}
+    for typed, label in labels.class_of.items():
+        name = listed_as.get(others.get(typed, ""), typed)
+        if name in class_of:
+            raise named_twice(labels.path, name)
+        class_of[name] = label
+    return class_of
 
 
 def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:
@@ -338,11 +363,17 @@ def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:
 
 def _reading(paths: Sequence[str | bytes]) -> Callable[[Record], tf.Tensor]:
     """Reads files from where this process was started: a data service may be started anywhere."""
-    first = os.fsdecode(paths[0]) if paths else ""
-    if "://" in first or os.path.isabs(first):
+    if all(re.match(f"/|{REMOTE}", os.fsdecode(path)) for path in paths):
         return lambda record: tf.io.read_file(record["path"])
     here = os.path.join(os.getcwd(), "")
-    return lambda record: tf.io.read_file(here + record["path"])
+
+    def read(record: Record) -> tf.Tensor:
+        path = record["path"]
+        is_remote = tf.strings.regex_full_match(path, f"{REMOTE}.*")
+        is_absolute = is_remote | (tf.strings.substr(path, 0, 1) == "/")
+        return tf.io.read_file(tf.where(is_absolute, path, here + path))
+
+    return read
 
 
 def _read_image(record: Record) -> tf.Tensor:

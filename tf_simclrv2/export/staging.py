@@ -13,9 +13,11 @@ from tf_simclrv2.errors import ExportError
 
 # What exports and conversions write at their top; what holds anything else is not one of them.
 _OURS = re.compile(
-    r"saved_model\.pb|fingerprint\.pb|variables|assets(\.extra)?|simclr\.json|labels\.txt|README\.md|.+\.(tflite|onnx)"
-    r"|config\.json|checkpoint|ckpt-0\..+"
+    r"saved_model\.pb|fingerprint\.pb|variables|assets(\.extra)?|simclr\.json|labels\.txt|README\.md"
+    r"|model(_int8)?\.tflite|model\.onnx|config\.json|checkpoint|ckpt-0\..+"
 )
+# One of these is in each; the other names may be anybody's.
+_MODELS = frozenset({"saved_model.pb", "model.tflite", "model.onnx", "ckpt-0.index"})
 
 
 @contextlib.contextmanager
@@ -82,7 +84,8 @@ def _refuse_to_replace(output: str, overwrite: bool) -> None:
         raise ExportError(f"output is {output!r}, which exists; choose another, or pass --overwrite.")
     if not os.path.isdir(output):
         return
-    foreign = [name for name in sorted(os.listdir(output)) if not _OURS.fullmatch(name)]
+    held = sorted(os.listdir(output))
+    foreign = [name for name in held if not _OURS.fullmatch(name)] or (_MODELS.isdisjoint(held) and held)
     if foreign:
         raise ExportError(
             f"output is {output!r}, which holds {foreign[0]!r} and so is not an export, but --overwrite "

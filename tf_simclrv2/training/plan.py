@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TypeVar
 
 from tf_simclrv2.config import DataConfig, ExperimentConfig
 from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
+from tf_simclrv2.data.folder_walk import is_listed
 from tf_simclrv2.data.sources import with_class_names
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints, refuse_many_pixels
@@ -153,11 +155,12 @@ def plan_run(
     Raises:
         DataError: The data is missing, lacks the labels that the stage needs or has other classes than
             the teacher.
-        ConfigError: A batch cannot be divided among the replicas, or is larger than the data, or there are
-            too many raw pixels for features.
+        ConfigError: A batch cannot be divided among the replicas, or is larger than the data, there are too
+            many raw pixels for features, or the model_dir is among the images.
     """
     refuse_uneven_batches(config, replicas)
     sources = train_source, labeled_source, eval_source, validation = _sources(config)
+    _refuse_among_images(config.run.model_dir, sources)
     trained_on = [source for source in (train_source, labeled_source) if source is not None]
     for measured in filter(None, (eval_source, validation)):
         for source in trained_on:
@@ -239,6 +242,22 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
     if labeled_data != data:
         train = _with_labels_like(train, labeled or measured)
     return train, labeled, evaluation, validation
+
+
+def _refuse_among_images(model_dir: str, sources: Sequence[Source | None]) -> None:
+    """A run's own pictures would become images, and its folder a class."""
+    if not model_dir or "://" in model_dir:
+        return
+    place = os.path.realpath(model_dir)
+    for source in sources:
+        if source is None or not source.folder:
+            continue
+        for folder in {extent.split for extent in source.extents if "://" not in extent.split}:
+            if place == folder or is_listed(f"{os.path.relpath(place, folder)}/image.png"):
+                raise ConfigError(
+                    f"model_dir is {model_dir!r}, which is among the pictures of {source.name}; choose a "
+                    "folder outside of them."
+                )
 
 
 def _labeled_data(config: ExperimentConfig) -> DataConfig:
