@@ -200,6 +200,29 @@ def words_of(path: pathlib.Path) -> list[str]:
     return [line for line in path.read_text().split("\n") if line.startswith("--")]
 
 
+@pytest.mark.parametrize("name", ["train", "eval"])
+def test_the_mode_of_a_command_is_not_that_of_a_recipe(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation with a recipe trained."""
+    seen = []
+    monkeypatch.setattr("tf_simclrv2.cli.run.main", lambda: seen.append(sys.argv))
+    main([name, "--flagfile=quickstart", "--model_dir=runs/x"])
+    script = (
+        "import sys; from absl import flags; from tf_simclrv2.cli.flags import define_flags; define_flags()\n"
+        "from tf_simclrv2.cli.recipes import with_flagfiles_read\n"
+        "flags.FLAGS(with_flagfiles_read(sys.argv)); print(flags.FLAGS.mode)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *seen[0][1:]], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == [name]
+
+
+def test_a_mode_that_contradicts_the_command_is_refused() -> None:
+    message = "simclrv2 eval stands for --mode=eval, not for --mode=train; use simclrv2 run --mode=train."
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        main(["eval", "--mode=train", "--model_dir=runs/x"])
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_are_found_by_name(
     recipe: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch

@@ -77,6 +77,37 @@ def test_an_evaluation_takes_everything_but_what_was_said(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "asked", "expected"),
+    [
+        # TFDS wrote its digits among the pictures.
+        (
+            {"dataset": "image_folder", "data_dir": "pictures", "labels_from": "labels.csv"},
+            {"dataset": "digits"},
+            {"data_dir": None, "labels_from": None},
+        ),
+        (
+            {"dataset": "smallnorb", "data_dir": "tfds", "image_key": "image2", "label_key": "label_azimuth"},
+            {"dataset": "image_folder", "data_dir": "pictures"},
+            {"data_dir": "pictures", "image_key": None, "label_key": None},
+        ),
+        ({"dataset": "cifar10", "data_dir": "tfds"}, {"dataset": "cifar100"}, {"data_dir": "tfds"}),
+        (
+            {"dataset": "image_folder", "data_dir": "pictures", "labels_from": "labels.csv"},
+            {"dataset": "image_folder", "data_dir": "others"},
+            {"data_dir": "others", "labels_from": "labels.csv"},
+        ),
+    ],
+)
+def test_an_evaluation_on_another_dataset_reads_it_its_own_way(tmp_path, before, asked, expected):
+    trained = dataclasses.replace(BEFORE, data=DataConfig(**before))
+    (tmp_path / CONFIG_FILE).write_text(trained.to_json())
+    run = RunConfig(mode="eval", model_dir=str(tmp_path))
+    found = adopt(ExperimentConfig(data=DataConfig(**asked), run=run), {"mode", "model_dir", *asked}).data
+    assert found.dataset == asked["dataset"]
+    assert {name: getattr(found, name) for name in expected} == expected
+
+
 def test_an_evaluation_is_described_like_its_training(tmp_path):
     """How often checkpoints are saved is a part of the description."""
     before = dataclasses.replace(BEFORE, run=RunConfig(checkpoint_steps=7, keep_checkpoint_max=9))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.image_files import write_images
 from tests.training.small_runs import Lines, config_for, execute
-from tf_simclrv2 import CheckpointError, DataConfig, ExperimentConfig, Run
+from tf_simclrv2 import CheckpointError, DataConfig, DataError, ExperimentConfig, Run
 from tf_simclrv2.data import load_source
 from tf_simclrv2.data.image_folder import list_image_files
 from tf_simclrv2.files import CONFIG_FILE, IMAGES_FILE
@@ -157,6 +157,30 @@ def test_an_evaluation_looks_at_any_images(copied: pathlib.Path, tmp_path: pathl
     other = pictures(tmp_path / "other")
     write_images(other / "train" / "dog", 1, first=90)
     Run(config_of(copied, other, mode="eval", eval_split="train"), say=Lines())
+
+
+def test_an_evaluation_of_fewer_images_than_were_trained_on(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path
+) -> None:
+    """It was refused for its batch; its epochs were shorter, and it took an early checkpoint for the last."""
+    config = config_of(copied, trained[1], mode="eval", train_split="train[:3]", eval_split="train")
+    plan = Run(config, say=Lines()).plan
+    assert plan.train_source.num_examples == 3
+    assert plan.steps == 3 and plan.epoch(2) == 1.0
+
+
+def test_an_evaluation_takes_the_labels_that_there_are(
+    trained: tuple[pathlib.Path, pathlib.Path], copied: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    changes = {"train_mode": "supervised", "labels_per_class": 3, "train_epochs": 2, "eval_split": "train"}
+    execute(config_of(tmp_path / "three", trained[1], **changes))
+    fewer = tmp_path / "fewer"
+    for number, name in enumerate(("cat", "dog")):
+        write_images(fewer / "train" / name, 2, first=10 * number)
+    plan = Run(config_of(tmp_path / "three", fewer, **{**changes, "mode": "eval"}), say=Lines()).plan
+    assert plan.train_source.num_examples == 4
+    with pytest.raises(DataError, match="3 labels per class are requested"):
+        Run(config_of(tmp_path / "new", fewer, **changes), say=Lines())
 
 
 def test_the_names_are_those_within_the_split(tmp_path: pathlib.Path) -> None:

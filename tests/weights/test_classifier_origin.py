@@ -18,6 +18,7 @@ from tf_simclrv2.training.run import Run
 from tf_simclrv2.training.teacher import load_teacher
 from tf_simclrv2.weights.classifier_origin import SeenLabels, labels_of
 from tf_simclrv2.weights.loading import find_weights, load_network, load_weights
+from tf_simclrv2.weights.run_config import read_config
 
 CLASSES = 10
 KERNEL = "supervised_head/kernel"
@@ -104,6 +105,22 @@ def test_fine_tuning_begins_at_chance_from_every_layer(pretrained, digits, tmp_p
     assert f"left as initialized: {KERNEL} ({reason})" in lines
     assert "left as initialized: supervised_head/bias" in lines
     assert not (tmp_path / "run").exists()
+
+
+def test_a_module_names_the_labels_of_its_training_after_any_evaluation(tmp_path):
+    """It named those of the evaluation, and a classifier that has seen all passed for one that saw few."""
+    changes = {"train_mode": "supervised", "train_steps": 1, "use_blur": False, "keep_hub_module_max": 1}
+    config = config_for(tmp_path / "run", mode="train", **changes)
+    execute(config)
+    few = dataclasses.replace(config.data, train_split="train", labels_per_class=2)
+    evaluation = dataclasses.replace(config, run=dataclasses.replace(config.run, mode="eval"), data=few)
+    execute(evaluation)
+    module = tmp_path / "run" / "saved_model" / "1"
+    found = read_config(str(module))
+    assert found is not None and labels_of(found) == labels_of(config) != labels_of(evaluation)
+    before = (module / "simclr.json").read_bytes()
+    execute(dataclasses.replace(evaluation, run=dataclasses.replace(evaluation.run, eval_name="few")))
+    assert (module / "simclr.json").read_bytes() == before
 
 
 # What `load_weights` decides, on weights that were never trained.

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_simclrv2.config import TrainingConfig
+from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.interruption import CONTINUE, NOTHING_WRITTEN, START_AGAIN, CtrlC
 from tf_simclrv2.plain_errors import errors_in_a_sentence
 from tf_simclrv2.setting import settings_of
@@ -23,7 +24,7 @@ class Command:
         module: The module whose `main()` runs it; imported only then.
         help: Its line in the list of commands.
         stopped: What it says when Ctrl-C ends it, unless it knows better.
-        options: Options that come before the user's.
+        options: Options that it stands for. They come last, as recipes have a mode of their own.
     """
 
     module: str
@@ -128,8 +129,20 @@ def run_command(name: str, words: Sequence[str], program: str) -> None:
     """
     command = COMMANDS[name]
     with CtrlC(command.stopped), errors_in_a_sentence():
-        sys.argv = [program, *command.options, *words]
+        _refuse_contradiction(name, words)
+        sys.argv = [program, *words, *command.options]
         importlib.import_module(command.module).main()
+
+
+def _refuse_contradiction(name: str, words: Sequence[str]) -> None:
+    """Refuses a typed option whose value is another than the one that the command stands for."""
+    for option in COMMANDS[name].options:
+        flag = option.partition("=")[0]
+        for word in words:
+            if word.startswith((f"{flag}=", f"{flag[1:]}=")) and word.lstrip("-") != option.lstrip("-"):
+                raise ConfigError(
+                    f"simclrv2 {name} stands for {option}, not for {word}; use simclrv2 run {word}."
+                )
 
 
 def usage() -> str:

@@ -51,7 +51,7 @@ class RunEvaluation:
         self.say = say
 
     def evaluate(self) -> Result:
-        """Evaluates the network; writes result files, a SavedModel and, unless it is named, the report."""
+        """Evaluates the network; writes result files and, unless it is named, a SavedModel and the report."""
         with device_errors_explained(cures_of_evaluation(self.config.evaluation)):
             return self._evaluate()
 
@@ -69,9 +69,9 @@ class RunEvaluation:
             counts = ClassAccuracy.of(frozen.labels, frozen.labels)
             result[IMAGES_PER_CLASS] = counts.images_by_class(self.plan.eval_source.class_names)
         path = self.model_dir.write_result(result, step, self.config.run.eval_name)
-        if self.config.run.keep_hub_module_max and self.chief:
-            self._export(result)
-        if not self.config.run.eval_name:  # The report is of the split that the run itself is evaluated on.
+        if not self.config.run.eval_name:  # Both tell of the split that the run itself is evaluated on.
+            if self.config.run.keep_hub_module_max and self.chief:
+                self._export(result)
             self.report(result, frozen)
         self._say_result(result, path)
         return result
@@ -84,13 +84,17 @@ class RunEvaluation:
             log.write(self.config.run.eval_name or "eval", self._step, numbers)
 
     def _export(self, result: Result) -> None:
-        """Writes a SavedModel in float32, completely or not at all."""
+        """Writes a SavedModel in float32, completely or not at all.
+
+        It states how the network was trained: an evaluation may have read other images and labels.
+        """
         path = self.model_dir.saved_model(self._step)
+        trained = self.model_dir.read_config() if self.config.run.mode == "eval" else None
         with phase("writing the SavedModel", self.say):
             save_module(
                 in_float32(self.task.network),
                 f"{path}.part",
-                self.config,
+                trained or self.config,
                 class_names=self.plan.class_names,
                 training={tag: value for tag, value in result.items() if not isinstance(value, dict)},
             )

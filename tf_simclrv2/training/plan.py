@@ -41,6 +41,8 @@ class RunPlan:
         notes: Lines for the user.
         class_names: Of the network's classifier, by label; () without a classifier or if unknown.
         validation_source: Images by which the best checkpoint is chosen; None if none is.
+        trained_images: Images of an epoch, if they are not those of `train_source`: an evaluation may look
+            at others than its run was trained on. 0 if they are.
     """
 
     config: ExperimentConfig
@@ -53,6 +55,7 @@ class RunPlan:
     notes: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     validation_source: Source | None = None
+    trained_images: int = 0
 
     @property
     def sources(self) -> list[Source]:
@@ -114,7 +117,8 @@ class RunPlan:
 
     def epoch(self, step: int) -> float:
         """Returns how often the training images were seen after a step."""
-        return step * self.config.training.train_batch_size / self.train_source.num_examples
+        images = self.trained_images or self.train_source.num_examples
+        return step * self.config.training.train_batch_size / images
 
     def _choice(self) -> list[str]:
         """How the best checkpoint is chosen, in a line."""
@@ -139,6 +143,7 @@ def plan_run(
     replicas: int,
     teacher: Classes | None = None,
     recorded: Classes | None = None,
+    trained_images: int = 0,
 ) -> RunPlan:
     """Opens the data and resolves everything that follows from it.
 
@@ -148,6 +153,8 @@ def plan_run(
         teacher: Classes of a distillation's teacher.
         recorded: Classes of the checkpoints in the model_dir, if any. They are adopted here;
             `ModelDir.refuse_other_classes` checks the data against them.
+        trained_images: Images of an epoch of the run that is evaluated; 0 (the default) if that is not known,
+            or this is a training: those of `train_split`.
 
     Returns:
         The plan.
@@ -170,17 +177,19 @@ def plan_run(
     classes = _classes(config, sources, teacher, recorded)
     notes = _notes(config, trained_on, eval_source, recorded or teacher)
     config = with_classes(config, classes.count)
-    _refuse_unreachable_batch(config, train_source)
+    if config.run.mode != "eval":
+        _refuse_unreachable_batch(config, train_source)
     if labeled_source is not None:
         config = _with_labeled_batch(config)
     probed_endpoints(config.evaluation, config.model)
     if eval_source is not None and config.run.mode != "train":
         refuse_many_pixels(config, train_source, eval_source)
-    steps = total_steps(config.training, train_source.num_examples)
+    images = trained_images or train_source.num_examples
+    steps = total_steps(config.training, images)
     interval = config.run.checkpoint_steps or max(
-        config.run.checkpoint_epochs * train_source.num_examples // config.training.train_batch_size, 1
+        config.run.checkpoint_epochs * images // config.training.train_batch_size, 1
     )
-    schedule = WarmupCosine.from_config_values(config.optimizer, config.training, train_source.num_examples)
+    schedule = WarmupCosine.from_config_values(config.optimizer, config.training, images)
     return RunPlan(
         config,
         train_source,
@@ -192,6 +201,7 @@ def plan_run(
         notes,
         classes.names or (),
         validation,
+        trained_images,
     )
 
 
@@ -227,7 +237,7 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
     train = load_source(data, data.train_split, f"--train_mode={mode}" if supervised else "")
     labeled, evaluation = None, None
     if mode in ("finetune", "supervised"):
-        train = label_subset(train, data)
+        train = _labeled_training_images(train, config)
     elif config.labeled_batch_size:
         purpose = "distill_alpha below 1" if config.run.mode != "eval" else ""
         labeled = label_subset(load_source(labeled_data, data.labeled_split, purpose), data)
@@ -242,6 +252,13 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
     if labeled_data != data:
         train = _with_labels_like(train, labeled or measured)
     return train, labeled, evaluation, validation
+
+
+def _labeled_training_images(train: Source, config: ExperimentConfig) -> Source:
+    """What a stage learns from; of fewer images than it had, an evaluation takes what there is."""
+    if config.run.mode != "eval":
+        return label_subset(train, config.data)
+    return label_subset(train, dataclasses.replace(config.data, labels_per_class_at_most=True))
 
 
 def _refuse_among_images(model_dir: str, sources: Sequence[Source | None]) -> None:

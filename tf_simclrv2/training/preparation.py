@@ -101,6 +101,7 @@ def prepare(
             strategy.num_replicas_in_sync,
             teacher and teacher.classes,
             recorded,
+            model_dir.trained_images() if model_dir and config.run.mode == "eval" else 0,
         )
     if teacher and teacher.doubt:
         plan = dataclasses.replace(plan, notes=(*plan.notes, f"teacher: {teacher.doubt}"))

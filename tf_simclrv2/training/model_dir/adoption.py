@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclrv2.config import AREAS, ExperimentConfig, ModelConfig
+from tf_simclrv2.config import AREAS, DataConfig, ExperimentConfig, ModelConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.progress import Say
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
@@ -87,11 +87,21 @@ def _changed(config: ExperimentConfig) -> set[str]:
 
 def _adopt_run(config: ExperimentConfig, before: ExperimentConfig, explicit: Set[str]) -> ExperimentConfig:
     sections = ("model", "objective", "distillation", "optimizer", "data", "training")
-    adopted = {name: _keep(getattr(config, name), getattr(before, name), explicit) for name in sections}
+    own = {*explicit, *_of_another_dataset(config.data, before.data, explicit)}
+    adopted = {name: _keep(getattr(config, name), getattr(before, name), own) for name in sections}
     # How often that run saves, which is a part of its description.
     saves = {name: getattr(before.run, name) for name in ("checkpoint_epochs", "checkpoint_steps")}
     run = dataclasses.replace(config.run, **{n: value for n, value in saves.items() if n not in explicit})
     return dataclasses.replace(config, run=run, **adopted)
+
+
+def _of_another_dataset(data: DataConfig, before: DataConfig, explicit: Set[str]) -> Set[str]:
+    """The fields that say how the earlier dataset is read, if the user asks for another one."""
+    if "dataset" not in explicit or data.dataset == before.dataset:
+        return frozenset()
+    # TFDS would write what it prepares among the images of a folder.
+    other_kind = "image_folder" in (data.dataset, before.dataset)
+    return {"image_key", "label_key", "labels_from"} | ({"data_dir"} if other_kind else set())
 
 
 def _keep(ours: Any, before: Any, explicit: Set[str]) -> Any:

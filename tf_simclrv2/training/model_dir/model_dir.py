@@ -125,16 +125,8 @@ class ModelDir:
         Raises:
             CheckpointError: They are others and may not be, or what they were cannot be read.
         """
-        path = self._join(IMAGES_FILE)
-        if not (checkpoint_steps(self.path) and tf.io.gfile.exists(path)):
+        if not checkpoint_steps(self.path) or (before := self._images()) is None:
             return []
-        try:
-            before = from_plain(read_json(path))
-        except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise CheckpointError(
-                f"{path} cannot be read ({error}); restore a copy of it, or remove it to skip "
-                "this comparison."
-            ) from error
         found = changes(before, images)
         if found and not allowed:
             raise CheckpointError(
@@ -142,6 +134,27 @@ class ModelDir:
                 "another --model_dir, or pass --allow_other_data to continue with these."
             )
         return found
+
+    def trained_images(self) -> int:
+        """Returns how many images an epoch of the run here has; 0 if that is not known.
+
+        Raises:
+            CheckpointError: The file that says so cannot be read.
+        """
+        images = self._images() or {}
+        return images["train"].count if "train" in images else 0
+
+    def _images(self) -> dict[str, TrainingImages] | None:
+        path = self._join(IMAGES_FILE)
+        if not tf.io.gfile.exists(path):
+            return None
+        try:
+            return from_plain(read_json(path))
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise CheckpointError(
+                f"{path} cannot be read ({error}); restore a copy of it, or remove it to skip "
+                "this comparison."
+            ) from error
 
     def write_images(self, images: Mapping[str, TrainingImages]) -> None:
         """Writes `images.json`, which `refuse_other_images` reads."""
