@@ -235,6 +235,9 @@ def test_impossible_combinations():
         (["--train_mode=distill", "--teacher=a", "--labels_per_class=8", "--distill_alpha=0.5"], []),
         (["--labels_per_class=8", "--train_mode=finetune"], []),
         (["--validation_split=train[90%:]"], ["validation_split"]),
+        (["--temperature=0.5", "--use_blur=false", "--memory_decay=0.9"], []),
+        (["--train_mode=finetune", "--use_blur=false", "--memory_decay=0.9"], ["memory_decay", "use_blur"]),
+        (["--train_mode=distill", "--teacher=a", "--temperature=0.5"], ["temperature"]),
         (["--validation_split=train[90%:]", "--keep_best=knn"], []),
     ],
 )

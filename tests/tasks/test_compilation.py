@@ -196,6 +196,20 @@ def test_compiled_steps_are_kept_for_each_kind_of_gpu(
     assert dict(os.environ) == before
 
 
+def test_a_run_goes_on_where_compiled_steps_cannot_be_kept(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_XLA_FLAGS", "--mine=1")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    monkeypatch.setattr(compilation_cache.tf.config.experimental, "get_device_details", lambda gpu: {})
+    (tmp_path / "file").write_text("")
+    lines: list[str] = []
+    assert keep_compiled_steps(str(tmp_path / "file" / "cache"), lines.append) is None
+    assert os.environ["TF_XLA_FLAGS"] == "--mine=1"
+    (line,) = lines
+    assert line.startswith("compiled steps are not kept (") and "--compile_cache" in line
+
+
 def test_a_directory_of_any_name_is_one_word_to_xla(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -213,15 +214,31 @@ def test_accuracies_of_images_whose_labels_the_student_learns_are_said_to_be_suc
         assert ("which is trained on" in plan.describe()) == noted
 
 
-def test_labels_of_other_images_are_not_probed(
+def test_labels_of_the_images_to_distill_on_are_not_probed_if_others_are_learned(
     few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     known = Classes("the teacher", "", 2, "", CLASSES)
     other = plan_run(in_folders(tmp_path, animals, few, knn_epochs=1), 1, known)
-    assert not other.train_source.has_labels and not other.neighbors_are_known
+    assert not other.train_source.has_labels and other.neighbors_are_known
+    assert other.fitted_source is other.labeled_source
     assert other.class_names == other.labeled_source.class_names == CLASSES
     same = plan_run(in_folders(tmp_path, few / "train", few, knn_epochs=1), 1, known)
     assert same.neighbors_are_known
+
+
+def test_a_file_names_the_labels_of_the_other_folder(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """It was looked up among the images to distill on, which it does not name."""
+    flat = tmp_path / "flat"
+    shutil.copytree(few / "test", flat / "test")
+    write_images(flat / "train", 4)
+    (tmp_path / "labels.csv").write_text("path,label\ntrain/000.png,blue\ntrain/001.png,red\n")
+    known = Classes("the teacher", "", 2, "", CLASSES)
+    config = in_folders(tmp_path / "run", animals, flat, labels_from=str(tmp_path / "labels.csv"))
+    plan = plan_run(config, 1, known)
+    assert plan.labeled_source.num_examples == 2 and plan.labeled_source.class_names == CLASSES
+    assert not plan.train_source.has_labels
 
 
 def test_the_best_checkpoint_is_chosen_by_the_labels_of_the_other_folder(

@@ -11,7 +11,7 @@ from tests.training.small_runs import config_for, execute
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.training import run_report
-from tf_simclrv2.training.plan import plan_run
+from tf_simclrv2.training.plan import plan_run, refuse_uneven_batches
 from tf_simclrv2.weights.classes import class_names_of
 
 CLASSES = ("ant", "bee", "cat")
@@ -78,6 +78,20 @@ def test_baselines_learn_all_labels_however_few_pictures_are_shown(
     shown = {"report_images": 12, "mode": "train_then_eval", "train_mode": "pretrain"}
     execute(few_labels(pictures, "run", **shown))
     assert seen == [6]
+
+
+@pytest.mark.parametrize(("batch", "part", "cure"), [(20, 10, 4), (40, 10, 8), (12, 2, 4)])
+def test_the_cure_for_parts_that_replicas_cannot_share_is_one(
+    pictures: pathlib.Path, batch: int, part: int, cure: int
+) -> None:
+    """It named sizes that did not divide the batch."""
+    with pytest.raises(ConfigError, match=f"microbatch_size is {part}, which 4 .*; use {cure} or another"):
+        refuse_uneven_batches(
+            few_labels(pictures, "run", train_batch_size=batch, microbatch_size=part), replicas=4
+        )
+    refuse_uneven_batches(
+        few_labels(pictures, "run", train_batch_size=batch, microbatch_size=cure), replicas=4
+    )
 
 
 @pytest.mark.parametrize("place", ["train", "train/runs/mine", "test/runs"])

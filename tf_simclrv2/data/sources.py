@@ -297,8 +297,8 @@ def _relabeled(files: ImageFiles, labels: LabelsFile, folder: str) -> ImageFiles
         class_of[name] = label
         if "://" not in folder and not os.path.isfile(os.path.join(folder, name)):
             raise DataError(
-                f"{labels.path!r} names {name!r}, which is not in {folder!r}; write paths relative to "
-                "--data_dir."
+                f"{labels.path!r} names {name!r}, which is not in {folder!r}; write paths relative to that "
+                "folder."
             )
     names = [name_in(folder, path) for path in files.paths]
     class_of = _by_listed_names(LabelsFile(labels.path, class_of), names, folder)
@@ -547,8 +547,8 @@ def _named_builder(config: DataConfig, labels_for: str) -> tuple[tfds.core.Datas
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
             f"Dataset {config.dataset!r} is not in {builder.data_path.parent.parent} and could not be "
-            f"downloaded and prepared ({reason}); prepare it with the tfds program, or set --data_dir to "
-            "the TFDS directory that has it."
+            f"downloaded and prepared ({reason}); prepare it with the tfds program, or set --data_dir "
+            "(--labeled_data_dir for labeled images) to the TFDS directory that has it."
         ) from error
 
 

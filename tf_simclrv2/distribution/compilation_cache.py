@@ -7,6 +7,7 @@ import re
 
 import tensorflow as tf
 
+from tf_simclrv2.progress import Say, say_at_once
 from tf_simclrv2.setting import as_path
 
 PROGRAMS_FLAG = "--tf_xla_persistent_cache_directory"
@@ -14,7 +15,7 @@ DEVICES_FLAG = "--tf_xla_persistent_cache_device_types"
 AUTOTUNING_FLAG = "--xla_gpu_per_fusion_autotune_cache_dir"
 
 
-def keep_compiled_steps(directory: str) -> str | None:
+def keep_compiled_steps(directory: str, say: Say = say_at_once) -> str | None:
     """Has XLA keep what it compiles for this machine's GPU, and the choices that it made by timing kernels.
 
     Call it before TensorFlow computes anything: XLA reads its settings once. They are environment variables
@@ -23,9 +24,10 @@ def keep_compiled_steps(directory: str) -> str | None:
 
     Args:
         directory: Where the folders are; made if missing. Empty keeps nothing.
+        say: Receives a line if nothing can be kept there; prints it by default.
 
     Returns:
-        The folder, or None without a GPU or a directory.
+        The folder, or None without a GPU or a directory that can be written.
 
     Raises:
         ConfigError: The directory's path is not UTF-8.
@@ -41,8 +43,12 @@ def keep_compiled_steps(directory: str) -> str | None:
     name = f"{details.get('device_name', 'gpu')} {capability} tensorflow {tf.__version__}"
     folder = os.path.join(as_path("compile_cache", directory), re.sub(r"[^\w.]+", "_", name))
     programs, autotuning = os.path.join(folder, "programs"), os.path.join(folder, "autotuning")
-    for path in (programs, autotuning):
-        os.makedirs(path, exist_ok=True)
+    try:
+        for path in (programs, autotuning):
+            os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        say(f"compiled steps are not kept ({error}); a run's --compile_cache names another folder")
+        return None
     _add_flag("TF_XLA_FLAGS", PROGRAMS_FLAG, programs)
     _add_flag("TF_XLA_FLAGS", DEVICES_FLAG, "GPU")
     _add_flag("XLA_FLAGS", AUTOTUNING_FLAG, autotuning)

@@ -13,7 +13,6 @@ from tf_simclrv2.evaluation.nearest_neighbors import NEIGHBORS, knn_accuracy
 from tf_simclrv2.evaluation.split_features import labeled_rows, split_features
 from tf_simclrv2.progress import Say, phase
 from tf_simclrv2.training.preparation import PreparedRun
-from tf_simclrv2.training.validation_split import labeled_part
 
 ENDPOINT = "final_avg_pool"
 K = NEIGHBORS[0]
@@ -47,8 +46,7 @@ class KnnCurve:
         self._stop_if_asked = stop_if_asked
         if self.interval and prepared.chief and plan.neighbors_are_known:
             assert plan.eval_source is not None
-            train = labeled_part(plan.train_source, plan.config.data)
-            self._sources = [source.sample(IMAGES) for source in (train, plan.eval_source)]
+            self._sources = [source.sample(IMAGES) for source in (plan.fitted_source, plan.eval_source)]
             self._extract = FeatureExtractor(
                 prepared.task.network, (ENDPOINT,), prepared.chiefs_strategy, plan.config.training.compile
             )

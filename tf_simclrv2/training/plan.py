@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
-from tf_simclrv2.config import DataConfig, ExperimentConfig
+from tf_simclrv2.config import DataConfig, ExperimentConfig, TrainingConfig
 from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
 from tf_simclrv2.data.folder_walk import is_listed
 from tf_simclrv2.data.sources import with_class_names
@@ -77,8 +77,9 @@ class RunPlan:
 
     @property
     def neighbors_are_known(self) -> bool:
-        """Whether training and evaluation images have the labels that nearest neighbors vote with."""
-        return bool(self.eval_source and self.eval_source.has_labels and self.train_source.has_labels)
+        """Whether fitted and evaluation images have the labels that nearest neighbors vote with."""
+        known = (self.labeled_source or self.train_source).has_labels
+        return bool(self.eval_source and self.eval_source.has_labels and known)
 
     def describe(self) -> str:
         """Describes the resolved run in a few lines."""
@@ -183,7 +184,7 @@ def plan_run(
         config = _with_labeled_batch(config)
     probed_endpoints(config.evaluation, config.model)
     if eval_source is not None and config.run.mode != "train":
-        refuse_many_pixels(config, train_source, eval_source)
+        refuse_many_pixels(config, labeled_source or train_source, eval_source)
     images = trained_images or train_source.num_examples
     steps = total_steps(config.training, images)
     interval = config.run.checkpoint_steps or max(
@@ -214,18 +215,28 @@ def refuse_uneven_batches(config: ExperimentConfig, replicas: int) -> None:
     batches = {"eval_batch_size": config.evaluation.eval_batch_size}
     trains, training = config.run.mode != "eval", config.training
     if trains:
-        batches |= {
-            "train_batch_size": training.train_batch_size,
-            "microbatch_size": training.microbatch_size,
-        }
+        batches["train_batch_size"] = training.train_batch_size
     for name, batch in batches.items():
         if batch % replicas:
             raise ConfigError(
                 f"{name} is {batch}, which {replicas} replicas cannot share evenly; "
                 f"use {max(batch // replicas, 1) * replicas} or another multiple of {replicas}."
             )
+    if trains and training.microbatch_size % replicas:
+        raise ConfigError(_uneven_parts(training, replicas))
     if trains and config.labeled_batch_size:
         _refuse_uneven_labeled_batch(config, replicas)
+
+
+def _uneven_parts(training: TrainingConfig, replicas: int) -> str:
+    """Parts have to divide the batch as well."""
+    batch, part = training.train_batch_size, training.microbatch_size
+    fitting = [size for size in range(replicas, batch + 1, replicas) if batch % size == 0]
+    nearest = min(fitting, key=lambda size: abs(size - part))
+    return (
+        f"microbatch_size is {part}, which {replicas} replicas cannot share evenly; use {nearest} or another "
+        f"multiple of {replicas} that divides train_batch_size {batch}."
+    )
 
 
 def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | None, Source | None]:
@@ -234,7 +245,9 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
     labeled_data = _labeled_data(config)
     # An evaluation looks at what there is.
     supervised = mode in ("finetune", "supervised") and config.run.mode != "eval"
-    train = load_source(data, data.train_split, f"--train_mode={mode}" if supervised else "")
+    # A file names labels of the labeled images only, where they are others.
+    pool = data if labeled_data == data else dataclasses.replace(data, labels_from=None)
+    train = load_source(pool, data.train_split, f"--train_mode={mode}" if supervised else "")
     labeled, evaluation = None, None
     if mode in ("finetune", "supervised"):
         train = _labeled_training_images(train, config)

@@ -14,6 +14,10 @@ FLAGS = flags.FLAGS
 _SUBSET = ("labels_per_class", "label_fraction", "labels_per_class_at_most")
 _LABELED = ("labeled_split", "labeled_batch_size")
 _DISTILLATION = ("teacher", "distill_alpha", "distill_temperature")
+_PRETRAINING = (
+    *("temperature", "hidden_norm", "memory_decay", "use_blur", "blur_sigma", "color_jitter_strength"),
+    *("lineareval_while_pretraining", "online_learning_rate"),
+)
 
 
 def define_flags() -> None:
@@ -46,10 +50,20 @@ def notes_on_flags() -> list[str]:
     if FLAGS.mode == "eval":
         notes["checkpoint"] = "ignored, because an evaluation uses the newest checkpoint in model_dir"
     else:
-        notes |= _notes_on_labels()
+        notes |= _notes_on_stage() | _notes_on_labels()
     if FLAGS.mode != "eval" and FLAGS.keep_best == "none":
         notes["validation_split"] = "ignored, because keep_best is none"
     return [f"--{name}: {note}" for name, note in notes.items() if _is_given(FLAGS[name])]
+
+
+def _notes_on_stage() -> dict[str, str]:
+    """Notes on the flags that only pretraining uses, in another stage."""
+    if FLAGS.train_mode == "pretrain":
+        return {}
+    notes = dict.fromkeys(_PRETRAINING, "ignored, because only pretraining uses it")
+    if FLAGS.train_mode == "distill":
+        notes["temperature"] += "; that of distillation is --distill_temperature"
+    return notes
 
 
 def _notes_on_labels() -> dict[str, str]:
