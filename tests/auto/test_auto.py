@@ -96,7 +96,8 @@ def rehearse(folder, monkeypatch):
         monkeypatch.setattr(Rehearsed, "unsaved", unsaved, raising=False)
         monkeypatch.setattr(job, "Conductor", Rehearsed)
         monkeypatch.setattr(job, "choose_network", lambda *_: (CHOICES, Measured(40, 20.0, 0.01)))
-        monkeypatch.setattr(job, "write_comparison", lambda *_: None)
+        compared = str(folder / "job" / "compared.json")
+        monkeypatch.setattr(job, "write_comparison", lambda paths, *_: write_json(compared, paths))
         path = labels and str(folder / labels)
         config = AutoConfig(str(folder / "pictures"), str(folder / "job"), budget, path, dry_run)
         last = auto(config, lines.append)
@@ -290,6 +291,14 @@ def test_empty_classes_are_ignored_if_the_trainings_ignore_them(flags, ignored):
     assert AutoConfig("pictures", flags=flags).ignores_empty_classes is ignored
 
 
+@pytest.mark.parametrize(
+    ("flags", "fraction"),
+    [((), 0.01), (("--max_skipped_fraction=0.2", "--seed=3"), 0.2), (("--max_skipped_fraction=x",), 0.01)],
+)
+def test_as_many_pictures_may_be_unreadable_as_in_the_trainings(flags, fraction):
+    assert AutoConfig("pictures", flags=flags).max_skipped_fraction == fraction
+
+
 def test_a_larger_budget_distills_what_there_was_no_time_for(rehearse, folder):
     """And what has ended without distillation ends so again, whatever time is left."""
     rehearse("16_labels.csv", few=True, finetuned=0.8, distilled=0.75)
@@ -373,6 +382,17 @@ def test_a_finished_job_ends_with_the_same_words(rehearse, folder):
     assert again == first
     assert after.split(" in ")[0] == before.split(" in ")[0] == "distilled"
     assert "top-1 0.9000 on the test pictures" in after
+
+
+def test_the_report_leaves_out_what_was_removed_to_make_room(rehearse, folder):
+    """After hours the job ended in an error."""
+    names, _ = rehearse("16_labels.csv", **LAYERS, finetuned=0.8)
+    kept = [str(folder / "job" / name) for name in names if name not in ("layer_0", "model")]
+    for path in kept:
+        os.makedirs(path, exist_ok=True)
+        write_json(os.path.join(path, "config.json"), {})
+    rehearse("16_labels.csv")
+    assert json.loads((folder / "job" / "compared.json").read_text()) == kept
 
 
 def test_without_labels_there_is_an_encoder(rehearse):

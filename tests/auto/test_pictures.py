@@ -8,6 +8,7 @@ import pytest
 
 from tests.data.image_files import write_images
 from tf_simclrv2 import DataError
+from tf_simclrv2.auto import pictures as pictures_module
 from tf_simclrv2.auto.linked_folders import link_classes, link_folder, write_labels
 from tf_simclrv2.auto.pictures import look_at, split_labels
 from tf_simclrv2.config import DataConfig
@@ -61,6 +62,16 @@ def test_labeled_pictures_that_cannot_be_read_are_left_out(folder):
         look_at(str(folder), labels_file(folder, dog=names[:2], cat=names[4:7]))
 
 
+def test_of_many_pictures_those_of_small_classes_are_looked_at(folder, monkeypatch):
+    """The only one that a class had to choose by could be the one that cannot be read."""
+    monkeypatch.setattr(pictures_module, "MOST_LOOKED_AT", 10)
+    names = sorted(os.listdir(folder / "train"))
+    for name in (names[0], names[19]):
+        (folder / "train" / name).write_bytes(b"no picture")
+    found = look_at(str(folder), labels_file(folder, dog=names[:3], cat=names[3:]))
+    assert {name: len(paths) for name, paths in found.labeled.items()} == {"cat": 17, "dog": 2}
+
+
 def test_test_pictures_that_cannot_be_read_are_named_before_hours_of_work(folder):
     names = sorted(os.listdir(folder / "train"))
     labels = labels_file(folder, dog=names[:4], cat=names[4:7])
@@ -72,6 +83,7 @@ def test_test_pictures_that_cannot_be_read_are_named_before_hours_of_work(folder
         DataError, match=f"2 of 20 pictures in test cannot be read, but at most 1 may be.*{first}"
     ):
         look_at(str(folder), labels)
+    assert look_at(str(folder), labels, max_skipped_fraction=0.1).test_folder
 
 
 def test_a_folder_without_labels(folder):

@@ -36,6 +36,7 @@ from tf_simclrv2.auto.schedule import Labels, Measured, Schedule, least_s, sched
 from tf_simclrv2.auto.trials import choose_network, run_trial
 from tf_simclrv2.directory_lock import directory_lock
 from tf_simclrv2.errors import ConfigError, RunError
+from tf_simclrv2.files import CONFIG_FILE
 from tf_simclrv2.progress import Say, phase, say_at_once
 from tf_simclrv2.report.build import write_comparison
 from tf_simclrv2.report.story import Chapter, Story
@@ -78,7 +79,9 @@ def auto(config: AutoConfig, say: Say = say_at_once) -> str:
     for kind in ("GPU", "TPU"):
         tf.config.set_visible_devices([], kind)
     with phase("looking at the pictures", say):
-        pictures = look_at(config.data_dir, config.labels_from, config.ignores_empty_classes)
+        pictures = look_at(
+            config.data_dir, config.labels_from, config.ignores_empty_classes, config.max_skipped_fraction
+        )
     record = Record.open(config.folder, {**config.identity, "pictures": pictures.identity}, say)
     return _Job(config, record, pictures, say).do()
 
@@ -320,7 +323,9 @@ class _Job:
         ]
         choices = Choices(**self._record.facts["choices"])
         story = Story(tuple(self._found_lines(choices)), tuple(chapters), self._last_line(final))
+        # A finished stage may have been removed, to make room.
         paths = [os.path.join(folder, name) for name in stages if name != MODEL]
+        paths = [path for path in paths if os.path.exists(os.path.join(path, CONFIG_FILE))]
         with phase("writing the report", self._say):
             write_comparison(paths, os.path.join(folder, REPORT), story)
 

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from tf_simclrv2.auto.budget import seconds_of
+from tf_simclrv2.config import DataConfig
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.setting import check_settings, documented, required, setting
 
@@ -46,6 +47,11 @@ class AutoConfig:
         for name in ("data_dir", "output"):
             if getattr(self, name) == "":
                 raise ConfigError(f"{name} is empty; pass --{name}=DIR.")
+        if "://" in self.folder:
+            raise ConfigError(
+                f"output is {self.folder!r}, but auto sorts pictures into folders with links, which only a "
+                "local disk supports; choose a folder on this machine."
+            )
 
         train = os.path.join(self.data_dir, "train")
         pictures = os.path.realpath(train if os.path.isdir(train) else self.data_dir)
@@ -62,8 +68,18 @@ class AutoConfig:
     @property
     def ignores_empty_classes(self) -> bool:
         """Whether the trainings ignore empty class folders, as listing the pictures then does too."""
-        words = dict(word.lstrip("-").partition("=")[::2] for word in self.flags)
-        return words.get("ignore_empty_classes", "false").lower() in _TRUE
+        return self._flag("ignore_empty_classes", "false").lower() in _TRUE
+
+    @property
+    def max_skipped_fraction(self) -> float:
+        """The share of the pictures that may be unreadable in a training."""
+        try:
+            return float(self._flag("max_skipped_fraction", str(DataConfig.max_skipped_fraction)))
+        except ValueError:  # The trial, which comes first, refuses it in a sentence.
+            return DataConfig.max_skipped_fraction
+
+    def _flag(self, name: str, default: str) -> str:
+        return dict(word.lstrip("-").partition("=")[::2] for word in self.flags).get(name, default)
 
     @property
     def identity(self) -> dict[str, Any]:

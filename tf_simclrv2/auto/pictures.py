@@ -25,6 +25,8 @@ HELD_BACK = ("test", "validation", "val")
 FEWEST_IMAGES = 16
 # Of so many pictures, each is decoded before anything is trained, in seconds.
 MOST_LOOKED_AT = 2_000
+# Of so small a class, too, however many pictures there are: only one of it may be held out.
+SMALL_CLASS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +75,19 @@ def count_labels(labeled: dict[str, tuple[str, ...]]) -> int:
     return sum(map(len, labeled.values()))
 
 
-def look_at(data_dir: str, labels_from: str | None = None, ignore_empty_classes: bool = False) -> Pictures:
+def look_at(
+    data_dir: str,
+    labels_from: str | None = None,
+    ignore_empty_classes: bool = False,
+    max_skipped_fraction: float = DataConfig.max_skipped_fraction,
+) -> Pictures:
     """Lists the pictures of a folder, and their labels.
 
     Args:
         data_dir: A folder of pictures, of class folders, or of `train` and perhaps `test`.
         labels_from: As `--labels_from`; None takes the labels of the class folders, if there are any.
         ignore_empty_classes: As `--ignore_empty_classes`.
+        max_skipped_fraction: As `--max_skipped_fraction`.
 
     Raises:
         DataError: The folder or the labels cannot be used; the labels are not classes of the test pictures.
@@ -89,6 +97,7 @@ def look_at(data_dir: str, labels_from: str | None = None, ignore_empty_classes:
         data_dir=data_dir,
         labels_from=labels_from,
         ignore_empty_classes=ignore_empty_classes,
+        max_skipped_fraction=max_skipped_fraction,
     )
     source = load_source(config, TRAIN)
     if "://" in source.folder:
@@ -148,9 +157,9 @@ def _labels_to_learn(source: Source, config: DataConfig) -> dict[str, tuple[str,
 
 def _unreadable(labeled: dict[str, tuple[str, ...]]) -> list[str]:
     """Of few pictures, those that cannot be read: of many, trainings skip some, but hardly one of few."""
-    if count_labels(labeled) > MOST_LOOKED_AT:
-        return []
-    return [path for paths in labeled.values() for path in paths if not is_readable(path)]
+    largest = SMALL_CLASS if count_labels(labeled) > MOST_LOOKED_AT else MOST_LOOKED_AT
+    classes = [paths for paths in labeled.values() if len(paths) <= largest]
+    return [path for paths in classes for path in paths if not is_readable(path)]
 
 
 def _readable(
@@ -158,7 +167,8 @@ def _readable(
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Leaves out what cannot be read, and lists it."""
     unreadable = _unreadable(labeled)
-    left = {name: tuple(path for path in paths if path not in unreadable) for name, paths in labeled.items()}
+    lost = set(unreadable)
+    left = {name: tuple(path for path in paths if path not in lost) for name, paths in labeled.items()}
     kept = {name: paths for name, paths in left.items() if paths}
     if len(labeled) > 1 and len(kept) < 2:
         raise DataError(
@@ -197,17 +207,17 @@ def _held_back(
         lacking = [each for each in test.class_names if each not in labeled]
         if not config.labels_from or not set(source.class_names) <= set(test.class_names):
             check_same_classes(source, test, config.labels_from)
-        _refuse_unreadable(test, name)
+        _refuse_unreadable(test, name, config.max_skipped_fraction)
         if lacking:
             notes.append(f"no label yet of {some_names(lacking)}, whose pictures in {name} count as errors")
         return folder, tuple(notes)
     return None, tuple(notes)
 
 
-def _refuse_unreadable(test: Source, name: str) -> None:
+def _refuse_unreadable(test: Source, name: str, max_fraction: float) -> None:
     """What a run would find out after pretraining."""
     unreadable = _unreadable(_labeled(test))
-    limit = SkippedImages(test.num_examples).limit
+    limit = SkippedImages(test.num_examples, max_fraction).limit
     if len(unreadable) > limit:
         raise DataError(
             f"{len(unreadable)} of {test.num_examples} pictures in {name} cannot be read, but at most "
