@@ -1,5 +1,6 @@
 """What a run leaves of itself, and how it is read again."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -14,6 +15,7 @@ from sklearn.metrics import recall_score
 from tensorboard.plugins import projector
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from tests.data.image_files import write_images
 from tests.report.parsed_page import ParsedPage
 from tests.training.small_runs import STEPS, config_for, execute
 from tf_simclrv2.data import evaluation_batches, label_subset, load_source
@@ -175,6 +177,31 @@ def test_baselines_are_measured_once(finished, tmp_path, monkeypatch):
     _, lines, _ = execute(config)
     assert f"report: {tmp_path}/small/report.html" in lines
     assert (tmp_path / "small" / "baselines.json").read_text() == (directory / "baselines.json").read_text()
+
+
+def test_baselines_are_measured_again_after_test_pictures_were_sorted_anew(tmp_path):
+    """The run's accuracy was of the new labels, and its baselines of the old ones."""
+    for split, first in (("train", 0), ("test", 20)):
+        for number, name in enumerate(("cat", "dog")):
+            write_images(tmp_path / split / name, 4, first=first + 5 * number)
+    config = config_for(
+        tmp_path / "run",
+        dataset="image_folder",
+        data_dir=str(tmp_path),
+        train_split="train",
+        eval_split="test",
+        train_batch_size=4,
+        train_steps=1,
+        report_images=IMAGES,
+    )
+    execute(config)
+    before = json.loads((tmp_path / "run" / "baselines.json").read_text())
+    for one, other in (("cat", "dog"), ("dog", "cat")):
+        next((tmp_path / "test" / one).glob("0*.png")).rename(tmp_path / "test" / other / "moved.png")
+    execute(dataclasses.replace(config, run=dataclasses.replace(config.run, mode="eval")))
+    after = json.loads((tmp_path / "run" / "baselines.json").read_text())
+    assert before["measured_on"]["test"] == after["measured_on"]["test"]
+    assert before["measured_on"] != after["measured_on"]
 
 
 def test_a_fine_tuned_run_keeps_the_probe_of_what_it_started_from(finished, tmp_path):

@@ -26,6 +26,7 @@ from tf_simclrv2.report.projector import write_projector
 from tf_simclrv2.report.run_record import BASELINES_FILE, read_baselines
 from tf_simclrv2.report.split_sample import SplitSampler
 from tf_simclrv2.training.model_dir.model_dir import ModelDir
+from tf_simclrv2.training.model_dir.training_images import labels_hash
 from tf_simclrv2.training.preparation import PreparedRun
 from tf_simclrv2.weights.loading import load_weights
 
@@ -104,6 +105,8 @@ class RunReport:
         measured_on = {
             "train": [train.name, train.sample(most).num_examples, train.num_examples],
             "test": [test.name, test.sample(most).num_examples, test.num_examples],
+            # Pictures may have been sorted into other classes since.
+            "names_and_labels": [[source.names_hash, labels_hash(source)] for source in (train, test)],
             "protocols": protocols,
             "starting_encoder": start,
             "model": dataclasses.asdict(self.config.model),

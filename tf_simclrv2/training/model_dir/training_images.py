@@ -56,15 +56,15 @@ def training_images(
             source.name,
             source.num_examples,
             source.names_hash,
-            _labels_hash(source) if source is learned else "",
+            labels_hash(source) if source is learned else "",
         )
         for stream, source in sources.items()
         if source is not None
     }
 
 
-def _labels_hash(source: Source) -> str:
-    """Of the labels in the order of the records, if these are read without decoding images."""
+def labels_hash(source: Source) -> str:
+    """Returns a hash of the labels in the order of the records; "" if reading them means reading images."""
     if not source.light:
         return ""
     digest = hashlib.sha256()
