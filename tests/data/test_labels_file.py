@@ -10,7 +10,7 @@ from tests.data.image_files import write_images
 from tf_simclrv2.config import DataConfig, ExperimentConfig, RunConfig, TrainingConfig
 from tf_simclrv2.data import label_subset, load_source
 from tf_simclrv2.data.labels_file import read_labels
-from tf_simclrv2.data.sources import with_class_names
+from tf_simclrv2.data.source import with_class_names
 from tf_simclrv2.errors import DataError
 from tf_simclrv2.training.plan import plan_run
 

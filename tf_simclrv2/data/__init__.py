@@ -31,7 +31,8 @@ from tf_simclrv2.data.seeds import example_seeds, uniform_of_seeds
 from tf_simclrv2.data.service_client import ServiceClient
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.skipped_images import SkippedImages
-from tf_simclrv2.data.sources import Source, check_same_classes, load_source, require_labels
+from tf_simclrv2.data.source import Source, check_same_classes, require_labels
+from tf_simclrv2.data.sources import load_source
 
 __all__ = [
     "BatchOptions",

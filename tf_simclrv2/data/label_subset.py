@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.image_folder import UNLABELED
-from tf_simclrv2.data.sources import Record, Source, require_labels
+from tf_simclrv2.data.source import Record, Source, require_labels
 from tf_simclrv2.errors import DataError
 
 # Bytes of records up to which a subset stays in memory: 1 % of ImageNet, but not 10 %.

@@ -22,7 +22,7 @@ from tf_simclrv2.data.shards import Shards
 from tf_simclrv2.data.share import Share
 from tf_simclrv2.data.shuffle import shuffled
 from tf_simclrv2.data.skipped_images import SkippedImages
-from tf_simclrv2.data.sources import Record, Source, require_labels
+from tf_simclrv2.data.source import Record, Source, require_labels
 from tf_simclrv2.data.tolerant_decoding import decoded_then, or_else
 
 _LAST = tf.int64.max

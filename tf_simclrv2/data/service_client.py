@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data.share import Share
-from tf_simclrv2.data.sources import Record
+from tf_simclrv2.data.source import Record
 from tf_simclrv2.distribution.rendezvous import answers, wait_until_answers
 from tf_simclrv2.errors import ConfigError
 

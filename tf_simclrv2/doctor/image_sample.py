@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.data import Source
 from tf_simclrv2.data.encoded_images import decode_rgba, laid_on
-from tf_simclrv2.data.sources import Record
+from tf_simclrv2.data.source import Record
 
 MOST = 32
 # An image whose values differ by less than one step of 8 bits is constant.

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_simclrv2.config import DataConfig, RunConfig
 from tf_simclrv2.data import Share, evaluation_batches
 from tf_simclrv2.data.encoded_images import MAX_PIXELS
-from tf_simclrv2.data.sources import absolute_path
+from tf_simclrv2.data.folder_source import absolute_path
 from tf_simclrv2.distribution.compilation_cache import keep_compiled_steps
 from tf_simclrv2.distribution.device_errors import device_errors_explained
 from tf_simclrv2.distribution.strategy import local_strategy

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, load_source
+from tf_simclrv2.data.folder_source import name_in, source_of_files
 from tf_simclrv2.data.image_folder import (
     UNLABELED,
     ImageFiles,
@@ -16,7 +17,7 @@ from tf_simclrv2.data.image_folder import (
     list_every_image,
     list_image_files,
 )
-from tf_simclrv2.data.sources import counted_name, name_in, source_of_files
+from tf_simclrv2.data.tfds_source import counted_name
 from tf_simclrv2.errors import ConfigError, DataError
 
 _FOLDER = "image_folder"

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.data import Source
-from tf_simclrv2.data.sources import absolute_path
+from tf_simclrv2.data.folder_source import absolute_path
 from tf_simclrv2.evaluation import FeatureExtractor, split_features
 from tf_simclrv2.evaluation.features import RAW_PIXELS
 from tf_simclrv2.models.simclr import SimCLR

@@ -10,7 +10,7 @@ from typing import TypeVar
 from tf_simclrv2.config import DataConfig, ExperimentConfig, TrainingConfig
 from tf_simclrv2.data import Source, check_same_classes, label_subset, load_source
 from tf_simclrv2.data.folder_walk import is_listed
-from tf_simclrv2.data.sources import with_class_names
+from tf_simclrv2.data.source import with_class_names
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints, refuse_many_pixels
 from tf_simclrv2.optimization.schedules import WarmupCosine, scaled_learning_rate, total_steps
