@@ -1,5 +1,6 @@
 """What a folder holds, what of it is taken, and what is said about the rest."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -8,7 +9,8 @@ import pytest
 from tests.data.image_files import encoded, write_images
 from tests.data.mutations import claiming
 from tf_simclrv2 import DataConfig, DataError
-from tf_simclrv2.data import load_source
+from tf_simclrv2.data import check_same_classes, load_source
+from tf_simclrv2.data.class_names import refuse_other_class_names
 from tf_simclrv2.data.folder_walk import FolderWalk
 from tf_simclrv2.data.image_folder import list_image_files
 
@@ -82,6 +84,24 @@ def test_a_class_without_a_readable_image_is_refused_by_name(folder, contents):
     assert found.summary.endswith("; no image in: owl")
     (folder / "train" / "owl" / "z.webp").write_bytes(encoded(kind="WEBP"))
     assert list_image_files(str(folder), "train").class_names == ("cat", "dog", "owl")
+
+
+def test_accents_may_be_letters_of_their_own(tmp_path):
+    """As in folders that come from a Mac; both spellings look alike."""
+    write_images(tmp_path / "train" / "Ka\u0308fer", 2)
+    write_images(tmp_path / "train" / "Spinne", 2, first=10)
+    write_images(tmp_path / "test" / "K\u00e4fer", 2, first=20)
+    write_images(tmp_path / "test" / "Spinne", 2, first=30)
+    names = tmp_path / "labels.csv"
+    names.write_text("path,label\ntrain/Spinne/010.png,Ka\u0308fer\n", encoding="utf-8")
+    config = DataConfig(dataset="image_folder", data_dir=str(tmp_path))
+    sources = [load_source(config, split) for split in ("train", "test")]
+    sources.append(load_source(dataclasses.replace(config, labels_from=str(names)), "train"))
+    for source in sources:
+        assert source.class_names == ("K\u00e4fer", "Spinne")
+    assert [int(record["label"]) for record in sources[0].records].count(0) == 2
+    check_same_classes(*sources[:2])
+    refuse_other_class_names("an older run", ("Ka\u0308fer", "Spinne"), "now", sources[0].class_names, "")
 
 
 def test_a_flat_folder_may_hold_other_folders(tmp_path):

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from tf_simclrv2.errors import DataError
+
+
+def composed(name: str) -> str:
+    r"""Returns a class name in Unicode's composed form: some systems write an accent as a letter of its own.
+
+    Args:
+        name: The name of a folder, or a label in a file.
+
+    Example:
+        >>> composed("Ka\u0308fer") == "K\u00e4fer"
+        True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def refuse_other_class_names(
@@ -27,7 +41,8 @@ def refuse_other_class_names(
         DataError: the run has 2 classes and the data has 2, and label 1 is 'dog' in the former and 'cow'
         in the latter; use other data.
     """
-    if tuple(names) == tuple(others):
+    names, others = tuple(map(composed, names)), tuple(map(composed, others))
+    if names == others:
         return
     label = first_differing_label(names, others)
     order = " (the same names, in another order)" if sorted(names) == sorted(others) else ""

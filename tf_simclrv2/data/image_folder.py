@@ -13,6 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_simclrv2.data.class_names import composed
 from tf_simclrv2.data.encoded_images import is_readable
 from tf_simclrv2.data.extent import Extent, extents_of
 from tf_simclrv2.data.folder_walk import EXTENSIONS, FolderWalk
@@ -125,7 +126,7 @@ def list_every_image(folder: str) -> ImageFiles:
     if not walk.images:
         raise DataError(_no_images(folder))
     files = [
-        _File(os.path.basename(os.path.dirname(name)) or None, os.path.join(folder, name), name)
+        _File(composed(os.path.basename(os.path.dirname(name))) or None, os.path.join(folder, name), name)
         for name in walk.images
     ]
     class_names = tuple(sorted({file.class_name for file in files if file.class_name}))
@@ -203,7 +204,7 @@ def _split_folder(data_dir: str, name: str) -> str:
 def _listing(folder: str) -> _Listing:
     """The images below `folder`, in the order of a hash of their relative paths."""
     walk = FolderWalk(folder)
-    found = [(path.split("/")[0] if "/" in path else None, path) for path in walk.images]
+    found = [(composed(path.split("/")[0]) if "/" in path else None, path) for path in walk.images]
     loose = [relative for name, relative in found if name is None]
     if not found:
         raise DataError(_no_images(folder))
@@ -213,7 +214,8 @@ def _listing(folder: str) -> _Listing:
             "folders; move them into a class, or all images into one flat folder."
         )
     classes = {name for name, _ in found if name is not None}
-    empty = () if loose else tuple(sorted(set(walk.top_folders) - classes | _unreadable(folder, found)))
+    folders = set(map(composed, walk.top_folders))
+    empty = () if loose else tuple(sorted(folders - classes | _unreadable(folder, found)))
     found = [(name, relative) for name, relative in found if name not in empty]
     found.sort(key=lambda item: (hashlib.md5(item[1].encode(), usedforsecurity=False).digest(), item[1]))
     files = [_File(name, os.path.join(folder, relative), relative) for name, relative in found]

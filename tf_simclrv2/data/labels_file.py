@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from tf_simclrv2.data.class_names import composed
 from tf_simclrv2.data.image_folder import UNLABELED
 from tf_simclrv2.errors import DataError
 
@@ -53,7 +54,7 @@ def read_labels(path: str) -> dict[str, str]:
                     continue  # Spreadsheets end with empty rows.
                 if name in labels:
                     raise named_twice(path, name)
-                label = label.strip()
+                label = composed(label.strip())
                 if len(label.splitlines()) > 1:
                     raise DataError(
                         f"{path!r} gives {name!r} the label {label!r}, which has a line break; "
