@@ -1,6 +1,7 @@
 """Accuracy against the number of labels per class: what each stage of the method is worth.
 
     python benchmarks/label_curve.py [--scale=digits] [--seed=0 ...] [--per_class=10 ...]
+        [--finetune_rate=3.0] [--scratch_rate=4.0]
     python benchmarks/label_curve.py --docs
 
 For each seed a network is pretrained; for each number of labels it is probed, fine-tuned from every layer of
@@ -14,6 +15,7 @@ docs/labels.md.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import sys
@@ -42,6 +44,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, action="append", help="which to run; default: all of the scale")
     parser.add_argument("--per_class", type=int, action="append", help="labels; default: all of the scale")
     parser.add_argument("--source", choices=("debian", "tfds"), default=default_source())
+    parser.add_argument("--finetune_rate", type=float, help="of learning; default: the scale's")
+    parser.add_argument("--scratch_rate", type=float, help="of learning; default: the scale's")
     parser.add_argument("--results", type=pathlib.Path, help="default: docs/measured/labels_SCALE.json")
     parser.add_argument("--docs", action="store_true", help="write docs/labels.md from docs/measured")
     add_process_flags(parser)
@@ -54,7 +58,7 @@ def main() -> None:
         write_docs()
         return
     results = arguments.results or results_of(arguments.scale)
-    settings, start = SCALES[arguments.scale], time.perf_counter()
+    settings, start = settings_of(arguments), time.perf_counter()
     for name, allowed in (("seed", settings.seeds), ("per_class", settings.per_class)):
         if unknown := {*(getattr(arguments, name) or ())} - {*allowed}:
             parser.error(f"--{name} is {unknown.pop()}, but the scale has {allowed}.")
@@ -62,8 +66,8 @@ def main() -> None:
     claim_folder(output, settings)
     measured = Measured.open(results, settings)
     counts = {"train": settings.train_images, "test": settings.test_images}
-    if settings.dataset != "digits":
-        write_image_folder(output / IMAGES, counts, arguments.source, settings.validation_images)
+    if settings.source is not None:
+        write_image_folder(output / IMAGES, counts, settings.source, settings.validation_images)
     be_quiet()
     waiting = [
         (seed, per_class)
@@ -84,6 +88,15 @@ def main() -> None:
     print(page.table(measured))
     print(page.layer_table(measured))
     print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """Those of the scale, with what the command line changes."""
+    settings = SCALES[arguments.scale]
+    rates = {name: getattr(arguments, name) for name in ("finetune_rate", "scratch_rate")}
+    source = None if settings.source is None else arguments.source
+    changes = {name: rate for name, rate in rates.items() if rate is not None}
+    return dataclasses.replace(settings, source=source, **changes)
 
 
 def results_of(scale: str) -> pathlib.Path:

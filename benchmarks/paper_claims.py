@@ -34,7 +34,7 @@ from benchmarks.claims.plan import IMAGES, Stage, needed, pieces, plan
 from benchmarks.claims.record import Record, read_records
 from benchmarks.claims.results import Results, unpack
 from benchmarks.claims.scale import SCALES, Scale
-from benchmarks.measuring.fashion_mnist import FashionSource, default_source, write_image_folder
+from benchmarks.measuring.fashion_mnist import default_source, write_image_folder
 from benchmarks.measuring.measured_page import rewrite
 from benchmarks.measuring.results_file import claim_folder
 from benchmarks.measuring.stages import add_process_flags, be_quiet, stage_processes
@@ -53,13 +53,11 @@ class Request:
         letters: Which claims.
         seeds: Which repetitions are run now; the others must have been, for the claims to be judged.
         piece: The only part that is run now; None for all.
-        source: Where the images come from.
     """
 
     scale: Scale
     letters: Sequence[str]
     seeds: Sequence[int]
-    source: FashionSource
     piece: str | None = None
 
 
@@ -72,7 +70,7 @@ def measure(
     archive = Results.open(results_file, scale)
     unpack(archive, output)
     images = {"train": scale.train_images, "test": scale.test_images}
-    write_image_folder(output / IMAGES, images, request.source)
+    write_image_folder(output / IMAGES, images, scale.source)
     asked = [claim for claim in claims(scale) if claim.letter in request.letters]
     stages = plan(scale, output)
     now = needed(stages, asked, request.seeds) if request.piece is None else pieces(stages)[request.piece]
@@ -124,7 +122,7 @@ def main() -> None:
     if arguments.docs:
         write_docs()
         return
-    scale = SCALES[arguments.scale]
+    scale = dataclasses.replace(SCALES[arguments.scale], source=arguments.source)
     if arguments.epochs:
         scale = dataclasses.replace(scale, pretrain_epochs=arguments.epochs)
     if arguments.precision:
@@ -140,9 +138,7 @@ def main() -> None:
     define_flags()
     be_quiet()
     start = time.perf_counter()
-    request = Request(
-        scale, arguments.claim or LETTERS, arguments.seed or scale.seeds, arguments.source, arguments.piece
-    )
+    request = Request(scale, arguments.claim or LETTERS, arguments.seed or scale.seeds, arguments.piece)
     results_file = arguments.results or arguments.output / "results.json"
     with stage_processes(arguments) as processes:
         record = measure(request, arguments.output, results_file, processes)

@@ -7,7 +7,7 @@ smaller network, trains both networks from scratch on the same labels, and print
 go to OUTPUT/semi_supervised.json. Means are over three draws of the labels, 7 per class, from the first 80 %
 of the training images. The layer is chosen on the other 20 %, never on the test images. `--more_labels` also
 fine-tunes with 14 labels per class and with all of the 80 %. Every run has a process with one thread, and as
-many run at once as there are cores. Running it again resumes.
+many run at once as there are cores. Running it again resumes, unless the recipes have other flags now.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from concurrent.futures import Executor, Future
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from benchmarks.measuring.results_file import claim_folder
 from benchmarks.measuring.stages import (
     AT_START,
     TOP_1,
@@ -32,6 +33,7 @@ from benchmarks.measuring.stages import (
     add_process_flags,
     be_quiet,
     recipe,
+    recipe_flags,
     run_stage,
     run_watched_stage,
     stage_processes,
@@ -48,6 +50,21 @@ MORE_LABELS = {
     14: {"labels_per_class": 14, "train_epochs": 75},
     0: {"labels_per_class": 0, "train_epochs": 18},
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipes:
+    """What the stages' recipes set, a flag each."""
+
+    digits_pretrain: tuple[str, ...]
+    digits_finetune: tuple[str, ...]
+    digits_distill: tuple[str, ...]
+    digits_supervised: tuple[str, ...]
+
+    @classmethod
+    def now(cls) -> Recipes:
+        """As they are in this checkout."""
+        return cls(**{field.name: recipe_flags(field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +193,7 @@ def main() -> None:
     parser.add_argument("--more_labels", action="store_true", help="fine-tune with more labels too")
     add_process_flags(parser)
     arguments = parser.parse_args()
+    claim_folder(arguments.output, Recipes.now())
     define_flags()
     be_quiet()
     start = time.perf_counter()

@@ -13,8 +13,7 @@ from benchmarks.claims.names import ALPHAS, HEADS, percent, usual_layer
 from benchmarks.claims.scale import Scale
 
 IMAGES = "images"
-# At temperature 1, as in the recipe, which also says why a temperature of 0.1 asks for a hundredth of it.
-DISTILL_RATE, DISTILL_BATCH = 4.0, 64
+DISTILL_BATCH = 64
 # Of the labels that there are, where the steps of a scale come to fewer.
 FEWEST_EPOCHS = 10
 
@@ -157,6 +156,7 @@ def _pretraining(scale: Scale) -> Iterator[Stage]:
                     **length,
                     **(memory if network.memory else {}),
                     "train_batch_size": network.batch_size or scale.pretrain_batch_size,
+                    "learning_rate": scale.pretrain_rate,
                     "resnet_depth": network.depth,
                     "num_proj_layers": network.head_layers,
                     "eval_protocols": "online,linear" if network.probed else "online",
@@ -179,6 +179,7 @@ def _finetuning(scale: Scale) -> Iterator[Stage]:
                     {
                         **_labels(scale, fraction, seed),
                         **_steps(scale, scale.finetune_steps, fraction),
+                        "learning_rate": scale.finetune_rate,
                         "resnet_depth": network.depth,
                         "num_proj_layers": network.head_layers,
                         "ft_proj_selector": selector,
@@ -204,7 +205,7 @@ def _distillation(scale: Scale) -> Iterator[Stage]:
                         "resnet_depth": depth,
                         "distill_alpha": alpha,
                         "distill_temperature": temperature,
-                        "learning_rate": DISTILL_RATE * (temperature**2 if alpha else 1.0),
+                        "learning_rate": scale.distill_rate * (temperature**2 if alpha else 1.0),
                         "label_fraction": few,
                         "label_seed": seed,
                         "labeled_batch_size": scale.label_batch_size,
@@ -225,6 +226,7 @@ def _scratch(scale: Scale) -> Iterator[Stage]:
                 {
                     **_labels(scale, fraction, seed),
                     **_steps(scale, scale.scratch_steps, fraction),
+                    "learning_rate": scale.scratch_rate,
                     "resnet_depth": scale.big_depth,
                 },
             )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from benchmarks.measuring.fashion_mnist import FashionSource
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
     """The sizes of networks, data and trainings.
+
+    Learning rates are for 256 images, and those of the recipes for digits.
 
     Attributes:
         train_images: Images of Fashion-MNIST to pretrain and distill on, as many of each class.
@@ -25,6 +29,12 @@ class Scale:
         finetune_steps: Steps of fine-tuning.
         scratch_steps: Steps of supervised training from random weights.
         distill_epochs: Epochs of distillation.
+        source: Where the images come from; sources differ in their order, and so in what a part of them is.
+        pretrain_rate: Learning rate of pretraining.
+        finetune_rate: Learning rate of fine-tuning.
+        scratch_rate: Learning rate of supervised training.
+        distill_rate: Learning rate of distillation at temperature 1. The recipe says why a temperature of 0.1
+            asks for a hundredth of it.
         self_temperature: Of distilling the big network into itself; into the small one it is 1.
         heads: Layers of the projection heads that are compared; 3 is the one of the other claims too.
         fractions: Shares of the labels, the smallest first.
@@ -46,6 +56,11 @@ class Scale:
     finetune_steps: int
     scratch_steps: int
     distill_epochs: int
+    source: FashionSource = "debian"
+    pretrain_rate: float = 4.0
+    finetune_rate: float = 0.3
+    scratch_rate: float = 2.0
+    distill_rate: float = 4.0
     self_temperature: float = 1.0
     heads: tuple[int, ...] = (2, 3)
     fractions: tuple[float, ...] = (0.01, 0.1)

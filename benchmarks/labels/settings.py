@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from benchmarks.measuring.fashion_mnist import FashionSource
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -15,6 +17,8 @@ class Settings:
 
     Attributes:
         dataset: `fashion_mnist`, as a folder of images, or `digits`.
+        source: Where the images come from; sources differ in their order, and so in what a part of them is.
+            None is scikit-learn.
         train: Its split for pretraining and distillation, from which labels are drawn too.
         validation: Its split on which the layer of the head is chosen.
         test: Its split on which accuracies are reported.
@@ -41,6 +45,7 @@ class Settings:
     """
 
     dataset: str = "fashion_mnist"
+    source: FashionSource | None = "debian"
     train: str = "train"
     validation: str = "validation"
     test: str = "test"
@@ -77,6 +82,7 @@ class Settings:
 
 DIGITS = Settings(
     dataset="digits",
+    source=None,
     train="train[:80%]",
     validation="train[80%:]",
     train_images=1_150,

@@ -41,6 +41,12 @@ def recipe(name: str, **changes: object) -> ExperimentConfig:
     return config_from_flags()
 
 
+def recipe_flags(name: str) -> tuple[str, ...]:
+    """The flags that a recipe sets, without its remarks."""
+    lines = (RECIPES / f"{name}.cfg").read_text().splitlines()
+    return tuple(line for line in lines if line.startswith("--"))
+
+
 def run_stage(config: ExperimentConfig) -> dict[str, float]:
     """Runs a stage in this process, or takes its result if it is already there."""
     directory = pathlib.Path(config.run.model_dir)

@@ -12,10 +12,11 @@ from benchmarks import label_curve
 from benchmarks.labels import page, points
 from benchmarks.labels.points import Measured, Runs, best_layer, key, measure_point, numbers, pretrain
 from benchmarks.labels.settings import DIGITS, SCALES, SMALL
-from benchmarks.measuring import fashion_mnist
+from benchmarks.measuring import fashion_mnist, stages
 from benchmarks.measuring.fashion_mnist import write_image_folder
 from benchmarks.measuring.measured_page import BEGIN, END
-from benchmarks.measuring.stages import AT_START, run_watched_stage, stage_processes
+from benchmarks.measuring.stages import AT_START, TOP_1, VALIDATION, run_watched_stage, stage_processes
+from tests.small_network import small_network as small_network
 from tf_simclrv2.data import load_source
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -100,14 +101,14 @@ def test_points_are_kept(tmp_path):
 
 def test_the_tables_and_the_curves(tmp_path):
     measured = Measured(tmp_path / "labels.json", TINY)
-    measured.add(key(0, 2), point(tuned=0.6, layer2=0.7, layer=2))
-    measured.add(key(1, 2), point(tuned=0.8, layer2=0.7, layer=0))
+    measured.add(key(0, 2), point(tuned=0.6, scratch=0.5, layer2=0.7, layer=2))
+    measured.add(key(1, 2), point(tuned=0.8, scratch=0.7, layer2=0.7, layer=0))
     measured.add(key(0, 4), point(tuned=0.9))
     lines = page.table(measured).splitlines()
     assert lines[0] == "| top-1, % | 2 | 4 (1 seed) |"
     assert "| fine-tuned, layer chosen on validation images | 70.0 ± 14.1 | 90.0 |" in lines
     assert "| small network from scratch | 50.0 ± 0.0 | 50.0 |" in lines
-    assert "| fine-tuned − from scratch | +20.0 ± 14.1 | +40.0 |" in page.pair_table(measured)
+    assert "| fine-tuned − from scratch | +10.0 ± 0.0 | +40.0 |" in page.pair_table(measured)
     assert "| self-distilled − fine-tuned | -20.0 ± 14.1 | -40.0 |" in page.pair_table(measured)
     assert "| 2 | 70.0 ± 0.0 | 50.0 |" in page.layer_table(measured)
     assert "| chosen, by seed | 2, 0 | 1 |" in page.layer_table(measured)
@@ -145,13 +146,58 @@ def test_a_point_in_small(output):
     assert not list(output.glob("*_2_0/ckpt-*"))
 
 
-def test_a_stage_that_was_stopped_remembers_how_it_began(output):
+def test_the_best_layer_on_validation_images_is_reported_on_test_images(tmp_path, monkeypatch):
+    """They disagree here; students learn from the one that validation images prefer."""
+    on_test = {"layer0_2_0": 0.9, "layer1_2_0": 0.8, "layer2_2_0": 0.7}
+    on_validation = {"layer0_2_0": 0.1, "layer1_2_0": 0.2, "layer2_2_0": 0.3}
+    teachers = set()
+
+    def run_watched_stage(config, validation):
+        assert (config.data.eval_split, validation) == (TINY.test, TINY.validation)
+        name = pathlib.Path(config.run.model_dir).name
+        if name.startswith("student"):
+            teachers.add(pathlib.Path(config.distillation.teacher).name)
+        return {AT_START: 0.1, TOP_1: on_test.get(name, 0.5), VALIDATION: on_validation.get(name, 0.5)}
+
+    monkeypatch.setattr(points, "run_watched_stage", run_watched_stage)
+    monkeypatch.setattr(points, "probe", lambda runs, per_class, features: 0.5)
+    found = measure_point(TINY, tmp_path, 0, 2)
+    assert (found["layer"], found["tuned"], found["layer0"]) == (2, 0.7, 0.9)
+    assert teachers == {"layer2_2_0"}
+
+
+def test_a_stage_that_was_stopped_remembers_how_it_began(output, monkeypatch):
     """Its network is not restored when it is looked at again, so it would always be a new one."""
     config = Runs(TINY, output, 0).scratch(2, 18)
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, strategy="one_device"))
     directory = pathlib.Path(config.run.require_model_dir())
     directory.mkdir()
     (directory / "started.json").write_text(json.dumps({AT_START: 0.875}))
-    assert run_watched_stage(config, TINY.validation)[AT_START] == 0.875
+    original, found_on = stages.top_1, {}
+
+    def top_1(run, split):
+        found_on.update({each: original(run, each) for each in (TINY.validation, TINY.test)})
+        assert split == TINY.validation
+        return 0.625
+
+    monkeypatch.setattr(stages, "top_1", top_1)
+    found = run_watched_stage(config, TINY.validation)
+    assert (found[AT_START], found[VALIDATION]) == (0.875, 0.625)
+    assert found[TOP_1] == pytest.approx(found_on[TINY.test])
+    assert found_on[TINY.test] != found_on[TINY.validation], "choose a case in which they differ"
+
+
+def test_the_command_line_may_change_rates_and_the_source():
+    """As settings, so that what was measured with others is not taken for the same."""
+
+    def of(scale, **changes):
+        given = {"finetune_rate": None, "scratch_rate": None, "source": "debian", **changes}
+        return label_curve.settings_of(argparse.Namespace(scale=scale, **given))
+
+    assert {scale: of(scale) for scale in SCALES} == SCALES
+    assert of("small", source="tfds") != SMALL and of("digits", source="tfds") == DIGITS
+    rates = of("digits", finetune_rate=1.0, scratch_rate=2.0)
+    assert rates == dataclasses.replace(DIGITS, finetune_rate=1.0, scratch_rate=2.0) != DIGITS
 
 
 def test_a_classifier_that_has_learned_before_its_first_step_is_refused(output, monkeypatch):

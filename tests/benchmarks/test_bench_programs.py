@@ -1,13 +1,18 @@
 import dataclasses
 import math
 import pathlib
+import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from benchmarks import input_pipeline, loss_scaling, memory, train_step
-from benchmarks.measuring import machine
+from benchmarks import input_pipeline, loss_scaling, memory, semi_supervised, train_step
+from benchmarks.claims.scale import SMALL
+from benchmarks.labels.settings import SMALL as LABELS
+from benchmarks.measuring import machine, stages
 from benchmarks.measuring.pictures import write_pictures
+from benchmarks.measuring.results_file import ResultsFile, claim_folder
 from tf_simclrv2 import ModelConfig, TrainingConfig
 
 
@@ -84,3 +89,25 @@ def test_rematerialized_cases_are_held_against_the_same_without():
 
 def test_a_machine_is_named_with_its_versions():
     assert "TensorFlow 2." in machine.machine() and "cores of" in machine.machine()
+
+
+@pytest.mark.parametrize("settings", [SMALL, LABELS], ids=["claims", "labels"])
+def test_results_of_one_source_of_images_are_not_continued_with_another(tmp_path, settings):
+    ResultsFile.open(tmp_path / "results.json", settings).add("one", 1)
+    with pytest.raises(SystemExit, match=r"other settings \(source\)"):
+        ResultsFile.open(tmp_path / "results.json", dataclasses.replace(settings, source="tfds"))
+
+
+def test_the_chain_does_not_continue_with_other_recipes(tmp_path, monkeypatch):
+    claim_folder(tmp_path / "chain", semi_supervised.Recipes.now())
+    recipes = tmp_path / "recipes"
+    shutil.copytree(stages.RECIPES, recipes)
+    with (recipes / "digits_finetune.cfg").open("a") as file:
+        file.write("# A remark.\n")
+    monkeypatch.setattr(stages, "RECIPES", recipes)
+    claim_folder(tmp_path / "chain", semi_supervised.Recipes.now())
+    with (recipes / "digits_finetune.cfg").open("a") as file:
+        file.write("--learning_rate=7.0\n")
+    monkeypatch.setattr("sys.argv", ["semi_supervised.py", f"--output={tmp_path / 'chain'}"])
+    with pytest.raises(SystemExit, match=r"other settings \(digits_finetune\)"):
+        semi_supervised.main()

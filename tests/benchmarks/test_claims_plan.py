@@ -13,6 +13,7 @@ from benchmarks.claims.execute import stage_config
 from benchmarks.claims.names import percent
 from benchmarks.claims.plan import needed, pieces, plan
 from benchmarks.claims.scale import FULL, SCALES, SMALL
+from benchmarks.measuring.stages import recipe
 from flags import define_flags
 
 OUTPUT = pathlib.Path("runs/claims")
@@ -97,6 +98,22 @@ def test_every_run_is_possible(scale):
         assert made.run.model_dir == str(OUTPUT / stage.name)
         assert made.model.image_size == scale.image_size
         assert made.run.keep_hub_module_max == made.run.report_images == 0
+
+
+def test_learning_rates_are_of_the_scale_and_those_of_the_recipes():
+    """So a file of results says which they were."""
+    rates = {
+        "pretrained_big_1": "pretrain_rate",
+        "finetuned_big_1pct_1": "finetune_rate",
+        "scratch_big_1pct_1": "scratch_rate",
+        "distilled_small_alpha1.0_1": "distill_rate",
+    }
+    recipes = {stage.name: stage.recipe for stage in STAGES}
+    for name, rate in rates.items():
+        of_recipe = recipe(recipes[name], model_dir=OUTPUT, teacher=OUTPUT).optimizer.learning_rate
+        assert config(name).optimizer.learning_rate == getattr(SMALL, rate) == of_recipe, name
+        other = dataclasses.replace(SMALL, **{rate: 7.0})
+        assert other != SMALL and config(name, other).optimizer.learning_rate == 7.0
 
 
 def test_big_and_small_differ_in_depth_alone():
