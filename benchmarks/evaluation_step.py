@@ -5,8 +5,8 @@
 
 Ours is a task's `test_step`, as the evaluator runs it, in mixed_bfloat16 and in float32. The published
 program is a checkout of google-research/simclr, FOLDER its tf2/; it has the same step, in float32. The points
-are those of `train_step.py`. Each turn is a process of its own, and turns alternate. Prints a table; --json
-keeps the numbers.
+are those of `train_step.py`, by default the three for CPUs. Each turn is a process of its own, and turns
+alternate. Prints a table; --json keeps the numbers.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from benchmarks.train_step import POINTS, WARM_UP_STEPS, pretraining_config, tim
 from tf_simclrv2 import ModelConfig, Pretraining, TrainingConfig
 
 PRECISIONS = ("mixed_bfloat16", "float32")
+DEFAULT_POINTS = ("r18_32px_b64", "r50_224px_b8", "r50_sk_224px_b8")
 
 
 def evaluation_step(model: ModelConfig, batch_size: int, precision: str) -> Callable[[], float]:
@@ -68,7 +69,7 @@ def contenders(point: str, arguments: argparse.Namespace) -> dict[str, list[str]
 def main() -> None:
     """Measures the points that are asked for and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--point", choices=sorted(POINTS), action="append", help="default: all")
+    parser.add_argument("--point", choices=sorted(POINTS), action="append", help="default: three for CPUs")
     parser.add_argument("--rounds", type=int, default=2, help="turns of each contender")
     parser.add_argument("--steps", type=int, default=10, help="steps of a turn, after the warm-up")
     parser.add_argument("--published", help="tf2/ of a checkout of google-research/simclr")
@@ -82,7 +83,7 @@ def main() -> None:
         return
     print(machine())
     results = {}
-    for point in arguments.point or list(POINTS):
+    for point in arguments.point or DEFAULT_POINTS:
         results[point] = steps_of(printed_in_turns(contenders(point, arguments), arguments.rounds))
         print("\n" + markdown(point, results[point], POINTS[point][1], "images"), flush=True)
     if arguments.json:
