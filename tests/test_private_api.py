@@ -32,6 +32,7 @@ from tf_simclrv2.private_api import (
     function_named,
     functions_of,
     layers_within,
+    parts_of,
     register_python_function,
     run_for_all_replicas,
     sum_over_cores,
@@ -40,8 +41,9 @@ from tf_simclrv2.training.model_dir.checkpoint_manager import SafeCheckpointMana
 
 ADVICE = {
     "layers": (
-        "`keras.Layer._flatten_layers` has changed. Walk the layers another way in `layers_within`, in "
-        "tf_simclrv2/private_api.py: every layer that is an attribute, or in a list that is one."
+        "`keras.Layer._flatten_layers` has changed. Walk the layers another way in `layers_within` and "
+        "`parts_of`, in tf_simclrv2/private_api.py: every layer that is an attribute, or in a list that is "
+        "one."
     ),
     "replicas": (
         "`tf.__internal__.distribute.interim.maybe_merge_call` has changed. See how Keras applies an update "
@@ -122,10 +124,13 @@ def test_layers_are_found_at_any_depth_and_once() -> None:
     outer.inner = _Nested()
     try:
         names = sorted(layer.name for layer in layers_within(outer))
-    except AttributeError as error:
+        parts = parts_of(outer.inner)
+    except (AttributeError, TypeError) as error:
         pytest.fail(f"{ADVICE['layers']} ({error})")
     assert names == ["first", "nested", "outer", "second", "single"], ADVICE["layers"]
     assert layers_within(outer.inner.single) == [outer.inner.single], ADVICE["layers"]
+    assert sorted(layer.name for layer in parts) == ["first", "second", "single"], ADVICE["layers"]
+    assert parts_of(outer) == [outer.inner] and parts_of(outer.inner.single) == [], ADVICE["layers"]
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -33,6 +33,15 @@ def layers_within(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return layer._flatten_layers()
 
 
+def parts_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Lists the layers that a layer holds directly, as attributes or in lists.
+
+    Args:
+        layer: Any layer or model.
+    """
+    return layer._flatten_layers(include_self=False, recursive=False)
+
+
 def run_for_all_replicas(update: Callable[[tf.distribute.Strategy], Any]) -> None:
     """Calls a function once for all replicas, from the step that each of them runs.
 

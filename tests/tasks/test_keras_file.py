@@ -1,5 +1,7 @@
 """A task in Keras's own files: it continues where it was saved, or says what to save instead."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -78,3 +80,33 @@ def test_what_cannot_be_written(stage, tmp_path):
     with pytest.raises(ExportError, match=r"write its network with save_module\(task.network, PATH\)"):
         task.export(tmp_path / "task")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_frozen_in_a_task_stays_frozen(tmp_path):
+    task = task_of("finetune")
+    task.network.resnet.trainable = False
+    task.compile(LARS(0.5, weight_decay=0.1))
+    batches = tf.data.Dataset.from_tensors(batch_of(task.config)).repeat(2)
+    task.fit(batches, verbose=0)
+    task.save(tmp_path / "task.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = keras.models.load_model(tmp_path / "task.keras")
+    paths = [[v.path for v in each.network.trainable_variables] for each in (loaded, task)]
+    assert paths[0] == paths[1] and not any("resnet" in path for path in paths[0])
+    assert int(loaded.global_step) == 2
+    for each in (task, loaded):
+        each.fit(batches, verbose=0)
+    ours, theirs = state_of(loaded), state_of(task)
+    for path, value in theirs.items():
+        np.testing.assert_allclose(ours[path], value, rtol=1e-12, atol=1e-14, err_msg=path)
+
+
+def test_a_momentum_encoder_stays_frozen(tmp_path):
+    """Whatever this program has made before: Keras numbers layers that have no name."""
+    task, _ = task_of("memory"), task_of("memory")
+    task.momentum_encoder.network.resnet.stem.trainable = False
+    task.save(tmp_path / "task.keras")
+    loaded = keras.models.load_model(tmp_path / "task.keras")
+    encoder = loaded.momentum_encoder.network.resnet
+    assert not encoder.stem.trainable and encoder.block_groups[3].trainable

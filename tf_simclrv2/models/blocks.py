@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.models.conv import Conv2DFixedPadding
 from tf_simclrv2.models.folding import convolve_and_normalize
+from tf_simclrv2.models.freezing import freeze_new_parts
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.selective_kernel import SelectiveKernel
 from tf_simclrv2.models.squeeze_excitation import SqueezeExcitation
@@ -63,6 +64,7 @@ class ProjectionShortcut(keras.layers.Layer):
         stride = 1 if resnet_d else strides
         self.conv = Conv2DFixedPadding(filters, 1, stride, name="conv", dtype=self.dtype_policy)
         self.norm = self.batch_norm.layer(relu=False, name="norm", dtype=self.dtype_policy)
+        freeze_new_parts(self)
 
     def build(self, input_shape: tuple) -> None:
         self.conv.build(input_shape)
@@ -123,6 +125,7 @@ class _Block(keras.layers.Layer):
         self.branch = self._make_branch()
         if se_ratio > 0:
             self.branch.append(SqueezeExcitation(filters, se_ratio, name="se", dtype=self.dtype_policy))
+        freeze_new_parts(self)
 
     def _make_branch(self) -> list[keras.layers.Layer]:
         raise NotImplementedError

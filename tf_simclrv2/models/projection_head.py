@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tf_simclrv2.models.freezing import freeze_new_parts
 from tf_simclrv2.models.norm import Norm
 
 
@@ -61,6 +62,7 @@ class ProjectionHead(keras.layers.Layer):
         ]
         if frozen:
             self.trainable = False
+        freeze_new_parts(self)
 
     def _is_last(self, layer: int) -> bool:
         return layer == self.num_layers

@@ -11,6 +11,7 @@ from tf_simclrv2.config import RESNET_DEPTHS
 from tf_simclrv2.errors import ConfigError
 from tf_simclrv2.models.blocks import BottleneckBlock, ResidualBlock
 from tf_simclrv2.models.conv import Conv2DFixedPadding
+from tf_simclrv2.models.freezing import freeze_new_parts
 from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.rematerialize import rematerialize
@@ -66,6 +67,7 @@ class Stem(keras.layers.Layer):
             self.batch_norm.layer(name=f"norm_{i}", dtype=self.dtype_policy)
             for i in range(1, len(convolutions) + 1)
         ]
+        freeze_new_parts(self)
 
     def build(self, input_shape: tuple) -> None:
         shape = (None, None, None, input_shape[-1])
@@ -144,6 +146,7 @@ class BlockGroup(keras.layers.Layer):
             )
             for i in range(num_blocks)
         ]
+        freeze_new_parts(self)
 
     def build(self, input_shape: tuple) -> None:
         for block in self.blocks:
@@ -257,6 +260,7 @@ class ResNet(KerasFileModel):
         ]
         for layer in [self.stem, *self.block_groups][: fine_tune_after_block + 1]:
             layer.trainable = False
+        freeze_new_parts(self)
 
     @property
     def features(self) -> int:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclrv2.models.conv import Conv2DFixedPadding
 from tf_simclrv2.models.folding import convolve_and_normalize
+from tf_simclrv2.models.freezing import freeze_new_parts
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.precision import full_precision
 
@@ -53,6 +54,7 @@ class SelectiveKernel(keras.layers.Layer):
         self.squeeze = Conv2DFixedPadding(bottleneck, 1, name="squeeze", dtype=self.dtype_policy)
         self.squeeze_norm = self.batch_norm.layer(name="squeeze_norm", dtype=self.dtype_policy)
         self.expand = Conv2DFixedPadding(2 * filters, 1, name="expand", dtype=self.dtype_policy)
+        freeze_new_parts(self)
 
     def build(self, input_shape: tuple) -> None:
         self.streams.build(input_shape)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_simclrv2.config import ModelConfig, config_from_dict
+from tf_simclrv2.models.freezing import freeze_new_parts
 from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.norm import Norm
 from tf_simclrv2.models.projection_head import ProjectionHead
@@ -86,6 +87,7 @@ class SimCLR(KerasFileModel):
                 name="supervised_head",
                 dtype=self.dtype_policy.variable_dtype,
             )
+        freeze_new_parts(self)
 
     def build(self, input_shape: tuple) -> None:
         self.resnet.build(input_shape)
@@ -130,4 +132,5 @@ class SimCLR(KerasFileModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> SimCLR:
-        return cls(config_from_dict(ModelConfig, config.pop("config")), **config)
+        model = config_from_dict(ModelConfig, config["config"])
+        return super().from_config({**config, "config": model}, custom_objects)

@@ -82,10 +82,17 @@ class Pretraining(Task):
         self.momentum_encoder, self.queue = None, None
         if settings.memory_size:
             self.momentum_encoder = MomentumEncoder(
-                self.network, settings.memory_decay, dtype=config.training.precision
+                self.network,
+                settings.memory_decay,
+                name="momentum_encoder",
+                dtype=config.training.precision,
             )
             self.queue = KeyQueue(
-                settings.memory_size, self._key_width(), settings.hidden_norm, dtype=config.training.precision
+                settings.memory_size,
+                self._key_width(),
+                settings.hidden_norm,
+                name="queue",
+                dtype=config.training.precision,
             )
 
     def compile(self, optimizer: keras.optimizers.Optimizer, **kwargs: Any) -> None:

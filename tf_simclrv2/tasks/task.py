@@ -13,6 +13,7 @@ from tf_simclrv2.data.augmentation import check_unit_range
 from tf_simclrv2.distribution.collectives import num_replicas
 from tf_simclrv2.distribution.compilation import start_compiling
 from tf_simclrv2.errors import ConfigError, ExportError
+from tf_simclrv2.models.freezing import freeze_new_parts
 from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.objectives.supervised import supervised_losses, top_k_correct
@@ -73,6 +74,7 @@ class Task(KerasFileModel):
             names = ("label_top_1_accuracy", "label_top_5_accuracy", "supervised_loss")
             self.eval_means = {name: self._mean(name) for name in names}
         self.eval_means["regularization_loss"] = self._mean("regularization_loss")
+        freeze_new_parts(self)
 
     def _mean(self, name: str) -> keras.metrics.Mean:
         return keras.metrics.Mean(name, dtype=self._loss_dtype)
@@ -105,7 +107,8 @@ class Task(KerasFileModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Task:
-        return cls(**{**config, "config": ExperimentConfig.from_json(config["config"])})
+        run = ExperimentConfig.from_json(config["config"])
+        return super().from_config({**config, "config": run}, custom_objects)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         """Raises an error that names what exports a task's network.
