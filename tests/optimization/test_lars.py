@@ -216,3 +216,26 @@ def test_exclusions_come_before_the_first_step() -> None:
     for exclude in (optimizer.exclude_from_weight_decay, optimizer.exclude_from_layer_adaptation):
         with pytest.raises(ValueError, match="before"):
             exclude([weight])
+
+
+def exclusions_of(optimizer: LARS) -> list[list[int]]:
+    config = optimizer.get_config()
+    return [config[name]["positions"] for name in ("not_decayed", "not_adapted")]
+
+
+def test_a_task_keeps_the_exclusions_that_lars_was_told() -> None:
+    config = ExperimentConfig(model=ModelConfig(resnet_depth=18, image_size=8, num_classes=2))
+    task = FineTuning(config)
+    first, second, *_ = task.network.trainable_variables
+    decaying, adapting = LARS(0.1), LARS(0.1)
+    decaying.exclude_from_weight_decay([second])
+    adapting.exclude_from_layer_adaptation([first])
+    found = []
+    for optimizer in (decaying, adapting):
+        task.compile(optimizer)
+        found.append(exclusions_of(optimizer))
+    assert found == [[[1], []], [[], [0]]]
+    task.compile(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(decaying)))
+    assert exclusions_of(task.optimizer) == [[1], []]
+    task.compile(LARS(0.1))
+    assert all(exclusions_of(task.optimizer))

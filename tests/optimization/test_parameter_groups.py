@@ -94,7 +94,7 @@ def test_weight_decay_term_is_the_published_one(run: str) -> None:
     assign_published_weights(network)
     flags = golden["flags"]
     with tf.GradientTape() as tape:
-        term = weight_decay_loss(parameter_groups(network), flags["weight_decay"], flags["optimizer"])
+        term = weight_decay_loss(parameter_groups(network), flags["weight_decay"], by_lars=run == "lars")
     assert float(term) == pytest.approx(golden["steps"]["float64"][0]["weight_decay"], rel=1e-9)
     kernel, gamma = network.supervised_head.kernel, network.projection_head.norms[0].gamma
     by_kernel, by_gamma = tape.gradient(term, [kernel.value, gamma.value])
@@ -103,7 +103,7 @@ def test_weight_decay_term_is_the_published_one(run: str) -> None:
 
 
 def test_weight_decay_without_anything_to_decay() -> None:
-    assert float(weight_decay_loss({"supervised_head": []}, 1e-4, "lars")) == 0.0
+    assert float(weight_decay_loss({"supervised_head": []}, 1e-4, by_lars=True)) == 0.0
 
 
 @pytest.mark.usefixtures("shapes_only")

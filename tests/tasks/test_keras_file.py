@@ -110,3 +110,28 @@ def test_a_momentum_encoder_stays_frozen(tmp_path):
     loaded = keras.models.load_model(tmp_path / "task.keras")
     encoder = loaded.momentum_encoder.network.resnet
     assert not encoder.stem.trainable and encoder.block_groups[3].trainable
+
+
+def test_a_lars_without_exclusions_has_none_when_it_is_loaded(tmp_path):
+    task = task_of("finetune")
+    optimizer = LARS(0.1, weight_decay=1e-2)
+    optimizer.build(task.network.trainable_variables)
+    task.compile(optimizer)
+    task.save(tmp_path / "task.keras")
+    loaded = keras.models.load_model(tmp_path / "task.keras")
+    for name in ("not_decayed", "not_adapted"):
+        config = loaded.optimizer.get_config()[name]
+        assert config["positions"] == [] and config["count"] == len(task.network.trainable_variables)
+
+
+@pytest.mark.parametrize("then, now", [("none", "xla"), ("xla", "none")])
+def test_a_file_is_compiled_for_the_devices_where_it_is_loaded(then, now, tmp_path, monkeypatch):
+    task = task_of("finetune")
+    monkeypatch.setattr("tf_simclrv2.tasks.task.start_compiling", lambda asked: then)
+    chosen = {"follows.keras": {}, "asked.keras": {"jit_compile": then == "xla"}}
+    for name, options in chosen.items():
+        task.compile(LARS(0.1), **options)
+        task.save(tmp_path / name)
+    monkeypatch.setattr("tf_simclrv2.tasks.task.start_compiling", lambda asked: now)
+    loaded = [keras.models.load_model(tmp_path / name) for name in chosen]
+    assert [each.jit_compile for each in loaded] == [now == "xla", then == "xla"]

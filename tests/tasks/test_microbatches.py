@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -200,3 +201,11 @@ def test_blur_is_of_the_example_not_of_its_place() -> None:
 def test_a_part_must_divide_the_batch() -> None:
     with pytest.raises(ConfigError, match="microbatch_size is 3, which does not divide train_batch_size 8"):
         TrainingConfig(train_batch_size=8, microbatch_size=3)
+
+
+def test_steps_are_not_accumulated_by_the_optimizer() -> None:
+    task = FineTuning(_config("finetune", 0))
+    lars = LARS(0.1, gradient_accumulation_steps=2)
+    for optimizer in (lars, keras.optimizers.LossScaleOptimizer(lars)):
+        with pytest.raises(ConfigError, match=r"gradient_accumulation_steps .* is 2, .*set microbatch_size"):
+            task.compile(optimizer)

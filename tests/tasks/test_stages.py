@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -179,3 +180,20 @@ def test_images_out_of_range_are_refused(scale):
 def test_pretraining_cannot_freeze():
     with pytest.raises(ConfigError, match="fine_tune_after_block is 2"):
         ExperimentConfig(model=ModelConfig(fine_tune_after_block=2))
+
+
+@pytest.mark.parametrize("named", ["lars", "momentum"])
+def test_what_is_decayed_in_the_loss_follows_the_optimizer(named):
+    task = Pretraining(config_of({**SMALL, "optimizer": named, "weight_decay": 0.01}))
+    assign_published_weights(task.network)
+    weights = {v.path: np.square(v.numpy()).sum() for v in task.network.trainable_variables}
+    classifier = 0.005 * weights["simclr/supervised_head/kernel"]
+    every = 0.005 * sum(square for path, square in weights.items() if "norm" not in path)
+    decay = {"lars": classifier, "momentum": every}
+    assert float(task.weight_decay()) == pytest.approx(decay[named], rel=1e-9)
+    scaled = keras.optimizers.LossScaleOptimizer
+    for wrap in (lambda optimizer: optimizer, scaled):
+        task.compile(wrap(keras.optimizers.SGD(0.1)))
+        assert float(task.weight_decay()) == pytest.approx(every, rel=1e-9)
+        task.compile(wrap(LARS(0.1, weight_decay=0.01)))
+        assert float(task.weight_decay()) == pytest.approx(classifier, rel=1e-9)

@@ -44,7 +44,8 @@ class LARS(keras.optimizers.Optimizer):
 
     Batch-norm parameters, biases and the linear classifier should have neither weight decay nor trust ratio.
     Exclude them with `exclude_from_weight_decay` and `exclude_from_layer_adaptation` before the first step;
-    `optimization.exclude_from_lars` does so for a whole model, and the `compile` of a task calls it.
+    `optimization.exclude_from_lars` does so for a whole model, and the `compile` of a task calls it for an
+    optimizer that has no exclusions.
     Exclusions are part of the optimizer's config, so a compiled model that is saved as a `.keras` file has
     them when it is loaded.
 
@@ -123,6 +124,11 @@ class LARS(keras.optimizers.Optimizer):
         """
         self._refuse_if_built("exclude_from_layer_adaptation")
         self._not_adapted = Untracked(Exclusions((*self._not_adapted.value.variables, *var_list)))
+
+    @property
+    def has_exclusions(self) -> bool:
+        """Returns whether it was told what to exclude, by a call or as the config of a built optimizer."""
+        return any(each.value != Exclusions() for each in (self._not_decayed, self._not_adapted))
 
     def _refuse_if_built(self, method: str) -> None:
         if self.built:

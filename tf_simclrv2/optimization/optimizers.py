@@ -26,3 +26,8 @@ def build_optimizer(
     if config.optimizer == "momentum":
         return keras.optimizers.SGD(learning_rate, momentum=config.momentum, nesterov=True)
     return keras.optimizers.Adam(learning_rate)
+
+
+def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the optimizer within a `LossScaleOptimizer`; any other is returned unchanged."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

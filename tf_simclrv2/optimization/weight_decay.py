@@ -7,7 +7,7 @@ import tensorflow as tf
 from tf_simclrv2.optimization.parameter_groups import Groups
 
 
-def weight_decay_loss(groups: Groups, weight_decay: float, optimizer: str) -> tf.Tensor:
+def weight_decay_loss(groups: Groups, weight_decay: float, by_lars: bool) -> tf.Tensor:
     """Computes λ · ½‖w‖² over the variables that the optimizer does not decay itself.
 
     LARS decays the kernels in its own step, but not the classifier, so only the classifier's kernel remains
@@ -16,12 +16,12 @@ def weight_decay_loss(groups: Groups, weight_decay: float, optimizer: str) -> tf
     Args:
         groups: From `parameter_groups`.
         weight_decay: λ.
-        optimizer: `lars`, `momentum` or `adam`.
+        by_lars: Whether the optimizer is LARS.
 
     Returns:
         Scalar, float32 or wider.
     """
-    if optimizer == "lars":
+    if by_lars:
         decayed = [v for v in groups["supervised_head"] if v.shape.rank > 1]
     else:
         decayed = [v for kind, group in groups.items() if kind != "batch_norm" for v in group]

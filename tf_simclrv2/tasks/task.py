@@ -18,6 +18,7 @@ from tf_simclrv2.models.keras_file import KerasFileModel
 from tf_simclrv2.models.simclr import SimCLR
 from tf_simclrv2.objectives.supervised import supervised_losses, top_k_correct
 from tf_simclrv2.optimization.lars import LARS
+from tf_simclrv2.optimization.optimizers import inner_optimizer
 from tf_simclrv2.optimization.overflow import overflow_together
 from tf_simclrv2.optimization.parameter_groups import exclude_from_lars, parameter_groups
 from tf_simclrv2.optimization.weight_decay import weight_decay_loss
@@ -51,6 +52,7 @@ class Task(KerasFileModel):
     batch_names: tuple[str, ...] = ()
     loss_names: tuple[str, ...] = ()
     metric_names: tuple[str, ...] = ()
+    _chose_jit_compile = False
 
     def __init__(self, config: ExperimentConfig, **kwargs: Any) -> None:
         super().__init__(dtype=config.training.precision, **kwargs)
@@ -85,17 +87,34 @@ class Task(KerasFileModel):
         Call it in the strategy's scope.
 
         Args:
-            optimizer: The optimizer; LARS must not be built yet, or it keeps the exclusions that it has.
+            optimizer: The optimizer. A LARS that is built, or was told what to exclude, keeps the exclusions
+                that it has.
             **kwargs: Further arguments of `keras.Model.compile`. `jit_compile` follows from
                 `config.training.compile` by default.
+
+        Raises:
+            ConfigError: The optimizer accumulates the gradients of several steps.
         """
-        inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of a loss scale's.
-        if isinstance(inner, LARS) and not inner.built:
+        inner = inner_optimizer(optimizer)
+        if inner.gradient_accumulation_steps:
+            raise ConfigError(
+                f"gradient_accumulation_steps of the optimizer is {inner.gradient_accumulation_steps}, but a "
+                "task counts and schedules every step; leave it unset and set microbatch_size in the config, "
+                "which accumulates the gradients of one step."
+            )
+        if isinstance(inner, LARS) and not inner.built and not inner.has_exclusions:
             exclude_from_lars(inner, parameter_groups(self.network))
         self.compile_mode = start_compiling(self.config.training.compile)
+        self._chose_jit_compile = "jit_compile" in kwargs
         kwargs.setdefault("jit_compile", self.compile_mode == "xla")
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.network.trainable_variables)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        config = super().get_compile_config()
+        if not self._chose_jit_compile:  # It depends on the devices where the file will be loaded.
+            config.pop("jit_compile", None)
+        return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -158,9 +177,15 @@ class Task(KerasFileModel):
         return {}
 
     def weight_decay(self) -> tf.Tensor:
-        """Computes the weight-decay term of the loss, a scalar."""
-        settings = self.config.optimizer
-        return weight_decay_loss(parameter_groups(self.network), settings.weight_decay, settings.optimizer)
+        """Computes the weight-decay term of the loss, a scalar.
+
+        It leaves out what the optimizer decays itself; before `compile`, that is the config's optimizer.
+        """
+        settings, optimizer = self.config.optimizer, getattr(self, "optimizer", None)
+        by_lars = settings.optimizer == "lars"
+        if optimizer is not None:
+            by_lars = isinstance(inner_optimizer(optimizer), LARS)
+        return weight_decay_loss(parameter_groups(self.network), settings.weight_decay, by_lars)
 
     @tf.autograph.experimental.do_not_convert  # Branches are ops already; converting takes seconds.
     def train_step(self, batch: dict[str, tf.Tensor]) -> Scalars:
