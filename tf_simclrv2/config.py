@@ -76,7 +76,8 @@ class ModelConfig:
     )
     truncate_proj_head: bool = setting(
         False,
-        "Build no projection-head layers after ft_proj_selector. Set by every stage but pretraining.",
+        "Build no projection-head layers after ft_proj_selector. A run sets it in every stage but "
+        "pretraining.",
         flag=None,
     )
     fine_tune_after_block: int = setting(

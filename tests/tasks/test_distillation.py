@@ -90,3 +90,23 @@ def test_learning_from_a_teacher_lowers_the_loss():
             metric.reset_state()
         losses.append(float(step(batch)["distillation_loss"]))
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_another_teacher_is_asked_from_then_on():
+    """Also where Keras has traced a step with the first one."""
+    task = Distillation(config_for(1.0), linear_teacher)
+    task.compile(LARS(0.0))
+    task.network.supervised_head.bias.assign(np.linspace(0.0, 3.0, 10))
+    batches = tf.data.Dataset.from_tensors(batch_of(task.config))
+
+    def losses():
+        found = task.evaluate(batches, return_dict=True, verbose=0)
+        return task.fit(batches, verbose=0).history["distillation_loss"][0], found["distillation_loss"]
+
+    trained, evaluated = losses()
+    task.set_teacher(lambda images: tf.zeros([images.shape[0], 10], images.dtype))
+    for new, old in zip(losses(), (trained, evaluated), strict=True):
+        assert new != pytest.approx(old, rel=1e-3)
+    logits = task.network(batch_of(task.config)["image"])["logits_sup"].numpy() / 0.5
+    assert losses()[1] == pytest.approx(-log_softmax(logits).mean(), rel=1e-6)

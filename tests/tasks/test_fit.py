@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.goldens import assign_published_weights
 from tests.tasks.batches import RESNET_18, batch_of, config_of
-from tf_simclrv2 import LARS
+from tf_simclrv2 import LARS, ConfigError
 from tf_simclrv2.tasks import build_task
 from tf_simclrv2.training.trainer import Trainer
 
@@ -34,3 +34,15 @@ def test_fit_and_orbit_give_the_same_weights():
     np.testing.assert_allclose(history["total_loss"][-1], float(output["train/total_loss"]), rtol=1e-9)
     assert int(trainer.positions["key"]) == 8
     assert int(trainer.bad_step) == -1
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_what_cannot_be_trained_on():
+    task = build_task(config_of({**RESNET_18, "image_size": 8, "train_mode": "finetune"}))
+    task.compile(LARS(0.1))
+    batch = batch_of(task.config)
+    trains = "FineTuning trains on batches of image, label"
+    with pytest.raises(ConfigError, match=f"batch to train on holds a tuple, not a dict; {trains}"):
+        task.fit(batch["image"], batch["label"], verbose=0)
+    with pytest.raises(ConfigError, match=f"batch to train on holds image; {trains}"):
+        task.fit(tf.data.Dataset.from_tensors({"image": batch["image"]}), verbose=0)

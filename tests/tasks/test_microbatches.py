@@ -16,6 +16,7 @@ from tf_simclrv2 import LARS, ConfigError, Distillation, FineTuning, Pretraining
 from tf_simclrv2.config import ExperimentConfig
 from tf_simclrv2.models.batch_norm import BatchNormRelu
 from tf_simclrv2.objectives.memory_bank import nt_xent_with_memory_bank
+from tf_simclrv2.optimization import build_optimizer
 from tf_simclrv2.private_api import layers_within
 from tf_simclrv2.tasks import Task
 
@@ -209,3 +210,21 @@ def test_steps_are_not_accumulated_by_the_optimizer() -> None:
     for optimizer in (lars, keras.optimizers.LossScaleOptimizer(lars)):
         with pytest.raises(ConfigError, match=r"gradient_accumulation_steps .* is 2, .*set microbatch_size"):
             task.compile(optimizer)
+
+
+@pytest.mark.parametrize("optimizer", ["lars", "momentum"])
+def test_a_variable_without_a_gradient_is_not_decayed(optimizer: str) -> None:
+    """The head's layers that the classifier does not read, if they are built; unless the loss decays them."""
+    changes = []
+    for part in (0, PART):
+        config = _config("finetune", part, ft_proj_selector=0, optimizer=optimizer)
+        model = dataclasses.replace(config.model, truncate_proj_head=False)
+        task = FineTuning(dataclasses.replace(config, model=model))
+        task.compile(build_optimizer(dataclasses.replace(config.optimizer, weight_decay=0.1), 1.0))
+        before = [variable.numpy() for variable in task.network.trainable_variables]
+        task.train_step(_tensors(task))
+        pairs = zip(task.network.trainable_variables, before, strict=True)
+        changes.append({v.path for v, old in pairs if np.any(v.numpy() != old)})
+    assert changes[0] == changes[1]
+    assert ("simclr/projection_head/dense_1/kernel" in changes[1]) == (optimizer == "momentum")
+    assert "simclr/supervised_head/kernel" in changes[1]

@@ -70,6 +70,8 @@ class Distillation(Task):
             teacher: See the class.
         """
         self._teacher = Untracked(teacher)
+        # Keras keeps what it has traced, with the teacher of that time.
+        self.train_function = self.test_function = None
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict | None = None) -> Distillation:

@@ -20,7 +20,7 @@ from tf_simclrv2.objectives.supervised import accuracy, curvature_bound, labeled
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
-from tf_simclrv2.tasks.task import Scalars, Task
+from tf_simclrv2.tasks.task import Gradients, Scalars, Task
 
 
 def _advance_second_views(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -137,14 +137,14 @@ class Pretraining(Task):
         seen_losses, seen_metrics = self._classify(endpoints, batch)
         return {**losses, **seen_losses}, {**metrics, **seen_metrics}
 
-    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Gradients]:
         # Within a part the position of an example in the batch is no longer known.
         batch = {**batch, "key": self._example_keys(batch)}
         if self.config.training.parts > 1:
             batch = _advance_second_views(batch)
         return super().gradients(batch)
 
-    def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+    def accumulate(self, parts: Microbatches, gradients: Gradients) -> tuple[Scalars, Gradients]:
         """Accumulates gradients in two passes, so that every part is contrasted with the whole batch.
 
         The first pass computes all projections, the second one goes through the parts again, each with the
@@ -154,7 +154,7 @@ class Pretraining(Task):
 
         Args:
             parts: The batch.
-            gradients: For each trainable variable, the gradient to add to.
+            gradients: For each trainable variable, the gradient to add to; None for none.
 
         Returns:
             Losses and metrics by name, and the gradients.
@@ -250,7 +250,7 @@ class Pretraining(Task):
             "classifier_curvature": curvature_bound(features, logits, classes),
         }
 
-    def at_their_own_rates(self, gradients: list[tf.Tensor], scalars: Scalars) -> list[tf.Tensor]:
+    def at_their_own_rates(self, gradients: Gradients, scalars: Scalars) -> Gradients:
         """Scales the gradients of the online classifier, so that it learns at `online_learning_rate`.
 
         The optimizer multiplies by its own rate, by which they are divided here. So they share its state, and

@@ -30,6 +30,8 @@ IMAGE_RANK = 4
 SHARES = {"supervised_acc": "labeled_share"}
 
 Scalars = dict[str, tf.Tensor]
+# One for each trainable variable; None for one that the loss does not depend on.
+Gradients = list[tf.Tensor | None]
 
 
 class Task(KerasFileModel):
@@ -198,8 +200,10 @@ class Task(KerasFileModel):
             Means of the losses and metrics since they were last reset, by name.
 
         Raises:
+            ConfigError: The batch is not a dict, or lacks an entry.
             tf.errors.InvalidArgumentError: Images are not in [0, 1].
         """
+        self._check_entries(batch, "train on", "trains on batches of")
         for tensor in batch.values():
             if tensor.shape.rank == IMAGE_RANK:
                 check_unit_range(tensor)
@@ -208,7 +212,7 @@ class Task(KerasFileModel):
         self.optimizer.apply(gradients, self.network.trainable_variables)
         return self._update_means(scalars)
 
-    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+    def gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Gradients]:
         """Computes this replica's share of the gradients of the global loss, and the scalars to log.
 
         With `microbatch_size` the batch is processed in parts. Each part has its own batch-norm statistics
@@ -220,7 +224,7 @@ class Task(KerasFileModel):
 
         Returns:
             Losses, metrics and `total_loss` by name; and a gradient for each trainable variable, which the
-            optimizer sums over the replicas.
+            optimizer sums over the replicas, or None if the loss does not depend on the variable.
         """
         if self.config.training.parts > 1:
             return self._accumulated_gradients(batch)
@@ -231,7 +235,7 @@ class Task(KerasFileModel):
             scaled = self._scale(total)
         return {**losses, **metrics, "total_loss": total}, tape.gradient(scaled, self._weights)
 
-    def at_their_own_rates(self, gradients: list[tf.Tensor], scalars: Scalars) -> list[tf.Tensor]:
+    def at_their_own_rates(self, gradients: Gradients, scalars: Scalars) -> Gradients:
         """Scales the gradients of variables whose learning rate is not the optimizer's; here there are none.
 
         Args:
@@ -241,25 +245,24 @@ class Task(KerasFileModel):
         del scalars
         return gradients
 
-    def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+    def _accumulated_gradients(self, batch: dict[str, tf.Tensor]) -> tuple[Scalars, Gradients]:
         parts = Microbatches(batch, self.config.training.parts)
         with tf.GradientTape() as tape:
             decay = self.weight_decay()
             scaled = self._scale(decay)
-        gradients = tape.gradient(scaled, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        scalars, gradients = self.accumulate(parts, gradients)
+        scalars, gradients = self.accumulate(parts, tape.gradient(scaled, self._weights))
         scalars["weight_decay"] = decay
         scalars["total_loss"] = self._sum(scalars[name] for name in (*self.loss_names, "weight_decay"))
         return scalars, gradients
 
-    def accumulate(self, parts: Microbatches, gradients: list[tf.Tensor]) -> tuple[Scalars, list[tf.Tensor]]:
+    def accumulate(self, parts: Microbatches, gradients: Gradients) -> tuple[Scalars, Gradients]:
         """Computes the losses and metrics of a batch in parts, and adds their gradients.
 
         This one is for an objective that is a mean over examples; other stages override it.
 
         Args:
             parts: The batch.
-            gradients: For each trainable variable, the gradient to add to.
+            gradients: For each trainable variable, the gradient to add to; None for none.
 
         Returns:
             Losses and metrics by name, and the gradients.
@@ -276,32 +279,36 @@ class Task(KerasFileModel):
         parts: Microbatches,
         loss_of: Callable[[tf.Tensor], tuple[tf.Tensor, Scalars]],
         names: tuple[str, ...],
-        gradients: list[tf.Tensor],
-    ) -> tuple[Scalars, list[tf.Tensor]]:
+        gradients: Gradients,
+    ) -> tuple[Scalars, Gradients]:
         """Processes the parts one after the other, averages their scalars and adds up their gradients.
 
         Args:
             parts: The batch.
             loss_of: Maps the number of a part to its loss, already scaled, and to its scalars.
             names: Names of the scalars to average.
-            gradients: For each trainable variable, the gradient to add to.
+            gradients: For each trainable variable, the gradient to add to; None for none.
 
         Returns:
-            The means by name, and the gradients.
+            The means by name, and the gradients. A variable without one before and in every part has None.
         """
         shares = {name: SHARES[name] for name in names if name in SHARES}
         names = (*names, *shares.values())
+        connected = {j for j, gradient in enumerate(gradients) if gradient is not None}
 
         def add(i: tf.Tensor, sums: tuple[Scalars, list[tf.Tensor]]) -> tuple[Scalars, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 loss, scalars = loss_of(i)
             scalars |= {name: scalars[name] * scalars[share] for name, share in shares.items()}
             means = {name: tf.cast(scalars[name], self._loss_dtype) / parts.count for name in names}
-            found = tape.gradient(loss, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return tf.nest.map_structure(tf.add, sums, (means, found))
+            found = tape.gradient(loss, self._weights)
+            connected.update(j for j, gradient in enumerate(found) if gradient is not None)
+            return tf.nest.map_structure(tf.add, sums, (means, self._or_zeros(found)))
 
         zeros = {name: tf.zeros([], self._loss_dtype) for name in names}
-        scalars, gradients = parts.fold(add, (zeros, gradients))
+        scalars, summed = parts.fold(add, (zeros, self._or_zeros(gradients)))
+        # A zero would be decayed; without parts, what has no gradient stays as it is.
+        gradients = [gradient if j in connected else None for j, gradient in enumerate(summed)]
         by_share = {
             name: tf.math.divide_no_nan(scalars[name], scalars[share]) for name, share in shares.items()
         }
@@ -310,6 +317,10 @@ class Task(KerasFileModel):
     @property
     def _weights(self) -> list[tf.Variable]:
         return [variable.value for variable in self.network.trainable_variables]
+
+    def _or_zeros(self, gradients: Gradients) -> list[tf.Tensor]:
+        pairs = zip(gradients, self._weights, strict=True)
+        return [tf.zeros_like(weight) if gradient is None else gradient for gradient, weight in pairs]
 
     def _sum(self, losses: Iterable[tf.Tensor]) -> tf.Tensor:
         return tf.add_n([tf.cast(loss, self._loss_dtype) for loss in losses])
@@ -376,13 +387,16 @@ class Task(KerasFileModel):
         names = batch.keys() if isinstance(batch, dict) else ()
         if {"image", "label"} <= set(names) and "labeled_image" not in names:
             return self._test_classifier(batch)
+        self._check_entries(batch, "evaluate", "evaluates batches of image and label, or of")
+        return self._test_objective(batch)
+
+    def _check_entries(self, batch: Any, use: str, takes: str) -> None:
+        """Raises an error, in words for this use, if a batch lacks an entry that training reads."""
+        names = batch.keys() if isinstance(batch, dict) else ()
         if not set(self.batch_names) <= set(names):
             shown = ", ".join(names) or f"a {type(batch).__name__}, not a dict"
-            raise ConfigError(
-                f"the batch to evaluate holds {shown}; {type(self).__name__} evaluates batches of image and "
-                f"label, or of {', '.join(self.batch_names)}."
-            )
-        return self._test_objective(batch)
+            taken = f"{type(self).__name__} {takes} {', '.join(self.batch_names)}"
+            raise ConfigError(f"the batch to {use} holds {shown}; {taken}.")
 
     def _test_classifier(self, batch: dict[str, tf.Tensor]) -> Scalars:
         if self.class_counts is not None:
