@@ -245,7 +245,7 @@ class OptimizerConfig:
         "Learning rate of pretraining's online classifier, in units of 1/L, where L bounds the curvature of "
         "its loss on the batch, so that one rate suits features of every scale and dimension. It is "
         "constant. 0 trains the classifier at the network's learning rate, as the published program does. "
-        "Adam's steps do not depend on it.",
+        "It applies to LARS and SGD without clipping; the steps of other optimizers do not depend on it.",
         minimum=0,
         absent=0.0,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -108,3 +110,28 @@ def test_adam_is_not_misled_by_a_factor_that_changes(scales: bool) -> None:
 
     for own, common in zip(moved(0.2), moved(0.0), strict=True):
         np.testing.assert_array_equal(own, common)
+
+
+def test_sgd_gives_it_its_own_rate_too() -> None:
+    task = task_with(0.2, keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(4.0)))
+    gradients, curvature = gradients_and_curvature(task)
+    assert_moved(step(task), gradients, 0.2 / curvature)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.RMSprop(0.01),
+        lambda: keras.optimizers.Nadam(0.01),
+        lambda: keras.optimizers.Lamb(0.01),
+        lambda: keras.optimizers.SGD(4.0, clipnorm=0.1),
+        lambda: keras.optimizers.SGD(4.0, global_clipnorm=0.1),
+        lambda: LARS(4.0, clipvalue=0.01),
+    ],
+)
+def test_a_factor_does_not_reach_what_would_undo_it(optimizer: Callable) -> None:
+    """A clipped norm of all gradients together would even slow the network down."""
+    own, common = (step(task_with(rate, optimizer())) for rate in (0.2, 0.0))
+    assert np.any(own[KERNEL])
+    for path, change in common.items():
+        np.testing.assert_array_equal(own[path], change)

@@ -78,6 +78,18 @@ def test_a_collapse_is_watched_for():
     assert float(metrics["effective_rank"]) == pytest.approx(np.exp(-np.sum(shares * np.log(shares))))
 
 
+def test_nothing_is_told_of_a_collapse_that_was_not_measured():
+    task = Pretraining(config_of({**SMALL, "train_batch_size": 4}))
+    assert task.gauges() == {}
+    task.compile(LARS(0.1))
+    assert task.gauges() == {}
+    batch = small_batch(task.config)
+    task.train_step({name: rows[:6] for name, rows in batch.items()})
+    assert task.gauges() == {}
+    task.train_step({name: rows[:4] for name, rows in batch.items()})
+    assert task.gauges()["effective_rank"] > 1.0
+
+
 def test_blur_is_a_function_of_seed_and_key():
     config = dataclasses.replace(config_of({**SMALL, "image_size": 32}), data=DataConfig(use_blur=True))
     task = Pretraining(config)

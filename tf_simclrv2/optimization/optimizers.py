@@ -31,3 +31,17 @@ def build_optimizer(
 def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     """Returns the optimizer within a `LossScaleOptimizer`; any other is returned unchanged."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def steps_scale_with_gradients(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Returns whether a factor on a variable's gradient is, in the long run, a factor on its steps.
+
+    So it is with SGD, and with LARS for what has no trust ratio, unless gradients are clipped. Optimizers
+    that divide by gradients of the past undo a factor, or are misled by one that changes.
+
+    Args:
+        optimizer: Any optimizer, which may be in a loss scale.
+    """
+    inner = inner_optimizer(optimizer)
+    limits = (inner.clipnorm, inner.global_clipnorm, inner.clipvalue)
+    return isinstance(inner, LARS | keras.optimizers.SGD) and all(limit is None for limit in limits)

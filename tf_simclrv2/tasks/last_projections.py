@@ -17,9 +17,13 @@ class LastProjections:
         rows: A replica's rows 2n: all first views, then all second views.
         width: Width D of a projection.
         dtype: `float32` or `float64`.
+
+    Attributes:
+        kept: Whether there are any.
     """
 
     def __init__(self, rows: int, width: int, dtype: str) -> None:
+        self.kept = False
         self._strategy = tf.distribute.get_strategy()
         self._z = tf.Variable(
             tf.zeros([rows, width], dtype),
@@ -37,6 +41,7 @@ class LastProjections:
     def keep(self, z: tf.Tensor) -> None:
         """Stores this replica's projections, [2n, D]; part of the graph of a step."""
         self._z.assign(tf.cast(tf.stop_gradient(z), self._z.dtype))
+        self.kept = True  # Of a step that is only traced, too, but such a step is about to run.
 
     def of_all_replicas(self) -> tf.Tensor:
         """Returns the projections of the global batch, [2N, D]: all first views, then all second views."""

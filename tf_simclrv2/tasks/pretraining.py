@@ -17,6 +17,7 @@ from tf_simclrv2.objectives.collapse import collapse_gauges
 from tf_simclrv2.objectives.contrastive import contrastive_accuracy, contrastive_entropy, nt_xent
 from tf_simclrv2.objectives.memory_bank import KeyQueue, nt_xent_with_memory_bank
 from tf_simclrv2.objectives.supervised import accuracy, curvature_bound, labeled_share, supervised_loss
+from tf_simclrv2.optimization.optimizers import steps_scale_with_gradients
 from tf_simclrv2.precision import full_precision
 from tf_simclrv2.tasks.last_projections import LastProjections
 from tf_simclrv2.tasks.microbatches import Microbatches, join_views
@@ -46,8 +47,8 @@ class Pretraining(Task):
 
     If the config has classes, an online linear classifier learns from stop_gradient(h): its accuracy shows
     how useful the representation is, and the encoder does not see the labels. Its learning rate depends on
-    `online_learning_rate` and on its features; at the network's rate, its loss would grow to thousands. With
-    SGD or LARS, the momentum is the network's.
+    `online_learning_rate` and on its features; at the network's rate, its loss would grow to thousands. The
+    momentum is the network's. It has a rate of its own with LARS and SGD that do not clip gradients.
 
     A batch is a dict of `view_1` and `view_2`, float [N, H, W, 3] in [0, 1], `label`, int [N] (if there is a
     classifier), and optionally `key`, int64 [N], the position of each example in the stream, which seeds the
@@ -106,11 +107,11 @@ class Pretraining(Task):
         They are computed on the host, where an eigendecomposition costs least.
 
         Returns:
-            Scalars by name; empty before the task is compiled.
+            Scalars by name; empty until a step has had as many images as the config says.
         """
-        z = None if self._last is None else self._last.of_all_replicas()
-        if z is None:
+        if self._last is None or not self._last.kept:
             return {}
+        z = self._last.of_all_replicas()
         with tf.device("CPU:0"):
             return collapse_gauges(*tf.split(z, 2))
 
@@ -254,11 +255,13 @@ class Pretraining(Task):
         """Scales the gradients of the online classifier, so that it learns at `online_learning_rate`.
 
         The optimizer multiplies by its own rate, by which they are divided here. So they share its state, and
-        a checkpoint holds the same variables whatever the rates. Adam divides by the gradients of the past,
-        and so would undo a factor, or be misled by one that changes.
+        a checkpoint holds the same variables whatever the rates. With an optimizer that would undo a factor,
+        such as Adam, or that clips gradients, the classifier learns at the network's rate.
         """
         rate = self.config.optimizer.online_learning_rate
-        if self.network.supervised_head is None or not rate or _is_adam(self.optimizer):
+        if self.network.supervised_head is None or not rate:
+            return gradients
+        if not steps_scale_with_gradients(self.optimizer):
             return gradients
         # A batch without labels has no curvature, and no gradient.
         curvature = cross_replica_mean(scalars["classifier_curvature"])
@@ -298,8 +301,3 @@ class Pretraining(Task):
     def _blur(self, view: tf.Tensor, keys: tf.Tensor, name: str) -> tf.Tensor:
         seeds = example_seeds(self.config.training.seed, keys, f"{name}/blur")
         return batch_random_blur(view, seeds, self.config.model.image_size, self.config.data.blur_sigma)
-
-
-def _is_adam(optimizer: keras.optimizers.Optimizer) -> bool:
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # Of one that scales the loss.
-    return isinstance(inner, keras.optimizers.Adam)
