@@ -10,7 +10,7 @@ from tests.distribution.workers import free_ports, tf_config
 from tf_simclrv2 import ConfigError, RunConfig, RunError
 from tf_simclrv2.distribution.cluster import Cluster, cluster_of_environment
 from tf_simclrv2.distribution.devices import split_cpu
-from tf_simclrv2.distribution.rendezvous import wait_for_peers
+from tf_simclrv2.distribution.rendezvous import _listen, answers, wait_for_peers
 from tf_simclrv2.distribution.strategy import make_strategy
 
 WORKERS = {"worker": ["a:1", "b:2"]}
@@ -84,6 +84,22 @@ def test_a_peer_that_is_there_is_not_waited_for():
     with socket.create_server(("localhost", theirs)):
         wait_for_peers(Cluster((f"localhost:{mine}", f"localhost:{theirs}"), 0), 60)
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_worker_is_found_over_either_protocol(host):
+    address = f"{host}:{free_ports(1)[0]}"
+    with _listen(Cluster((address,), 0)):
+        assert answers(address)
+    assert not answers(address)
+
+
+def test_a_machine_without_ipv6_listens_over_ipv4(monkeypatch):
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    port = free_ports(1)[0]
+    with _listen(Cluster((f"127.0.0.1:{port}",), 0)):
+        assert answers(f"127.0.0.1:{port}") and not answers(f"[::1]:{port}")
 
 
 def test_a_port_that_is_taken_is_told():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import keras
 import numpy as np
 import pytest
 
@@ -170,3 +173,24 @@ def test_stem_equals_numpy(kind: str, conv_side: int, pooled_side: int) -> None:
     np.testing.assert_allclose(y, expected, rtol=1e-11, atol=1e-12)
     assert initial_conv.shape[1] == conv_side
     assert y.shape[1] == pooled_side
+
+
+@pytest.fixture
+def channels_first() -> Iterator[None]:
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format(before)
+
+
+@pytest.mark.usefixtures("channels_first")
+def test_gates_do_not_depend_on_the_data_format_of_keras() -> None:
+    x = RNG.standard_normal((2, 5, 4, 8))
+    layer = SqueezeExcitation(8, 0.5, dtype="float64")
+    layer.build(x.shape)
+    _randomize(layer)
+    kernels = [np.asarray(part.kernel)[0, 0] for part in (layer.reduce, layer.expand)]
+    biases = [np.asarray(part.bias) for part in (layer.reduce, layer.expand)]
+    hidden = np.maximum(x.mean((1, 2)) @ kernels[0] + biases[0], 0.0)
+    gates = 1 / (1 + np.exp(-hidden @ kernels[1] - biases[1]))
+    np.testing.assert_allclose(layer(x), x * gates[:, np.newaxis, np.newaxis], rtol=1e-12)

@@ -58,6 +58,12 @@ def test_unknown_depth(depth: int) -> None:
         ResNet(depth)
 
 
+@pytest.mark.parametrize("block", [-2, 5])
+def test_unknown_block(block: int) -> None:
+    with pytest.raises(ConfigError, match=f"fine_tune_after_block is {block}; choose one of -1 to 4"):
+        ResNet(18, fine_tune_after_block=block)
+
+
 @pytest.mark.parametrize(
     "cifar_stem, sk_ratio, sides",
     [

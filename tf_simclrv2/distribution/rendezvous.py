@@ -63,8 +63,12 @@ def wait_until_answers(address: str, timeout: float) -> bool:
 
 @contextlib.contextmanager
 def _listen(cluster: Cluster) -> Iterator[None]:
+    dual = socket.has_dualstack_ipv6()  # Addresses may be of IPv6.
+    family = socket.AF_INET6 if dual else socket.AF_INET
     try:
-        server = socket.create_server(("", cluster.port), backlog=len(cluster.addresses))
+        server = socket.create_server(
+            ("", cluster.port), family=family, backlog=len(cluster.addresses), dualstack_ipv6=dual
+        )
     except OSError as error:
         raise RunError(
             f"port {cluster.port} of this worker, {cluster.addresses[cluster.rank]}, cannot be opened "

@@ -207,7 +207,7 @@ class ResNet(KerasFileModel):
         (feature maps) and `final_avg_pool` (h, [N, features]).
 
     Raises:
-        ConfigError: `depth` is not one of the depths above.
+        ConfigError: `depth` is not one of the depths above, or `fine_tune_after_block` is not in -1 … 4.
 
     Example:
         >>> ResNet(depth=18, cifar_stem=True)(tf.zeros([2, 32, 32, 3]))["final_avg_pool"].shape
@@ -231,6 +231,8 @@ class ResNet(KerasFileModel):
         super().__init__(**kwargs)
         if depth not in BLOCKS_PER_GROUP:
             raise ConfigError(f"depth is {depth}; choose one of {', '.join(map(str, RESNET_DEPTHS))}.")
+        if not -1 <= fine_tune_after_block <= len(GROUP_WIDTHS):
+            raise ConfigError(f"fine_tune_after_block is {fine_tune_after_block}; choose one of -1 to 4.")
         self.depth = depth
         self.width = width
         self.sk_ratio = sk_ratio

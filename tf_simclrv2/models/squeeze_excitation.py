@@ -35,6 +35,7 @@ class SqueezeExcitation(keras.layers.Layer):
         return keras.layers.Conv2D(
             filters,
             1,
+            data_format="channels_last",
             kernel_initializer=kernel,
             name=name,
             dtype=self.dtype_policy,
