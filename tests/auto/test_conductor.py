@@ -89,6 +89,16 @@ def test_a_stage_is_stopped_when_its_time_is_up(tmp_path):
     assert lines[-1].startswith("endless was stopped after 1") and "time for the next stages" in lines[-1]
 
 
+def test_a_stage_whose_time_is_up_may_save(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stage").write_text(STAGE)
+    (tmp_path / "stage").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", "./stage")
+    (tmp_path / "job").mkdir()
+    conductor_of(tmp_path / "job", [], seconds=20.0).run(QUICK, spare_s=15.0)
+    assert (tmp_path / "saved").read_text() == "saved\n"
+
+
 def test_a_stage_that_saved_nothing_is_not_done(tmp_path):
     """It was stopped while it started, and the job continues with it."""
     lines: list[str] = []

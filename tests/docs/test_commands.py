@@ -97,6 +97,33 @@ def _lines(path: pathlib.Path) -> Iterator[str]:
     for line in re.sub(r"\\\n\s*", "", text).splitlines():
         if line.strip() and not line.strip().startswith("#"):
             yield line.strip()
+            yield from _made(line.strip())
+    if path.suffix == ".md":
+        yield from _in_sentences(path.read_text())
+
+
+def _in_sentences(text: str) -> Iterator[str]:
+    """The benchmarks' commands between backticks; a path without arguments is not a command."""
+    for python, command in re.findall(r"(?<!`)`(python )?(benchmarks/[^`]+)`", text):
+        line = f"python {' '.join(command.split())}"
+        if python or len(command.split()) > 1:
+            yield line
+
+
+def _made(line: str) -> Iterator[str]:
+    """Our own programs that a make command runs, with the values that it is given."""
+    if not line.startswith("make "):
+        return
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")
+    arguments = _words(line)[1:]
+    values = dict(re.findall(r"^(\w+) \?= ?(.*)$", makefile, re.MULTILINE))
+    values |= dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    for target in arguments:
+        recipe = re.search(rf"^{re.escape(target)}:.*\n((?:\t.*\n)*)", makefile, re.MULTILINE)
+        for command in recipe[1].splitlines() if recipe else ():
+            command = command.strip().replace("$(python)", "python").removeprefix(".build/rehearsal/bin/")
+            if command.startswith(("python benchmarks/", "python run.py", "simclrv2 ")):
+                yield re.sub(r"\$\((\w+)\)", lambda name: values[name[1]], command)
 
 
 def _commands() -> list[tuple[str, str]]:
@@ -201,6 +228,26 @@ def test_command_is_taken(document: str, line: str, monkeypatch: pytest.MonkeyPa
         _check_argparse(program, arguments, monkeypatch)
     else:
         pytest.fail(f"{document}: nothing checks {line!r}; say how in this test, or why not in NOT_OURS")
+
+
+def test_what_make_is_given_reaches_the_program() -> None:
+    assert list(_made('make bench BENCHMARK=startup BENCH_ARGS="--rounds=1"')) == [
+        "python benchmarks/startup.py --rounds=1"
+    ]
+    assert list(_made('make learning PEERS="--nonsense"')) == [
+        "python benchmarks/learning_with_peers.py --nonsense"
+    ]
+    assert list(_made('make rehearse RUN="--tpu=v5e-8"')) == ["simclrv2 rehearse --tpu=v5e-8"]
+
+
+def test_commands_in_sentences() -> None:
+    text = "See `benchmarks/memory.py`; `python benchmarks/blur.py` and `benchmarks/blur.py\n--images=2`."
+    assert list(_in_sentences(text)) == ["python benchmarks/blur.py", "python benchmarks/blur.py --images=2"]
+
+
+def test_a_wrong_option_of_a_benchmark_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        _check_argparse("benchmarks/learning_with_peers.py", ["--nonsense"], monkeypatch)
 
 
 def test_every_reason_is_needed() -> None:

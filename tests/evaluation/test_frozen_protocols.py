@@ -22,8 +22,15 @@ from tf_simclrv2 import (
     TrainingConfig,
 )
 from tf_simclrv2.data import evaluation_batches, label_subset, load_source
-from tf_simclrv2.evaluation import frozen_protocols, linear_probe, run_frozen_protocols
+from tf_simclrv2.evaluation import (
+    FeatureExtractor,
+    frozen_protocols,
+    linear_probe,
+    run_frozen_protocols,
+    split_features,
+)
 from tf_simclrv2.evaluation.frozen_protocols import probed_endpoints, refuse_many_pixels
+from tf_simclrv2.evaluation.random_encoder import random_encoder
 
 HEAD = ("final_avg_pool", "proj_head_1", "proj_head_2", "proj_head_3")
 
@@ -42,7 +49,19 @@ def test_every_protocol_reports_every_endpoint(tmp_path, monkeypatch):
         probe_labels_per_class=5,
         train_steps=2,
     )
-    result, lines, _ = execute(config)
+    random = []
+
+    def remembered(*arguments):
+        random.append(random_encoder(*arguments))
+        return random[-1]
+
+    monkeypatch.setattr(frozen_protocols, "random_encoder", remembered)
+    result, lines, run = execute(config)
+    baselines = {"random_encoder": "final_avg_pool", "raw_pixels": "raw_pixels"}
+    again = _probed(run.task.network, {name: name for name in endpoints}, config)
+    again |= _probed(random[-1], baselines, config)
+    for name, accuracy in again.items():
+        assert result[f"linear/{name}/top_1_accuracy"] == pytest.approx(accuracy), name
     for protocol in ("linear", "linear_5_per_class", "knn_20", "knn_200"):
         accuracies = [
             result[f"{protocol}/{name}/top_1_accuracy"]
@@ -55,6 +74,18 @@ def test_every_protocol_reports_every_endpoint(tmp_path, monkeypatch):
     assert "20 nearest neighbors, top-1 on 60 images:" in lines
     assert f"  raw_pixels      {result['knn_20/raw_pixels/top_1_accuracy']:.4f}" in lines
     assert math.isfinite(result["global_step"])
+
+
+def _probed(network, rows, config):
+    """Accuracies of linear probes by row, of the endpoint that each row is of."""
+    extract = FeatureExtractor(network, list(rows.values()))
+    (train, labels), (test, test_labels) = (
+        split_features(extract, load_source(config.data, split), config)
+        for split in (config.data.train_split, config.data.eval_split)
+    )
+    return {
+        row: linear_probe(train[name], labels, test[name], test_labels).accuracy for row, name in rows.items()
+    }
 
 
 class Pixels:
