@@ -1,11 +1,12 @@
 """lightly's SimCLR as a contender of `learning_with_peers.py`; a program without TensorFlow.
 
-    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT [--zero_init_residual] [--views]
+    python benchmarks/learning/lightly_contender.py FOLDER SEED OUTPUT [--zero_init_residual]
+        [--no_last_bias] [--views]
 
 Its transform, loss, head, LARS and schedule, put together as its benchmark of SimCLR does, with the
-ResNet of torchvision; with `--zero_init_residual`, its residual blocks begin with a last scale of zero, as
-those of the other contenders do. With `--views`, it trains nothing, and writes the views that it would train
-on to the standard output.
+ResNet of torchvision. With `--zero_init_residual`, its residual blocks begin with a last scale of zero, and
+with `--no_last_bias`, the last batch norm of its head has no bias, as those of the other contenders. With
+`--views`, it trains nothing, and writes the views that it would train on to the standard output.
 """
 
 from __future__ import annotations
@@ -60,16 +61,24 @@ class Lightly:
         folder: Holds `images.npz`.
         seed: Of weights and views.
         zero_init_residual: Whether the last scale of each residual block begins at zero.
+        last_bias: Whether the last batch norm of the head has a bias.
     """
 
     def __init__(
-        self, settings: Settings, folder: pathlib.Path, seed: int, zero_init_residual: bool = False
+        self,
+        settings: Settings,
+        folder: pathlib.Path,
+        seed: int,
+        zero_init_residual: bool = False,
+        last_bias: bool = True,
     ) -> None:
         torch.manual_seed(seed)
         self._settings = settings
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._backbone = self._placed(backbone(settings, zero_init_residual))
         head = SimCLRProjectionHead(512, 512, settings.out_dim, num_layers=settings.head_layers)
+        *_, last_norm = (module for module in head.modules() if isinstance(module, nn.BatchNorm1d))
+        last_norm.bias.requires_grad_(last_bias)  # It begins at zero.
         self._head = self._placed(head)
         self._loss = NTXentLoss(temperature=settings.temperature)
         decayed, plain = get_weight_decay_parameters([self._backbone, self._head])
@@ -158,7 +167,11 @@ def backbone(settings: Settings, zero_init_residual: bool) -> nn.Module:
 
 
 if __name__ == "__main__":
-    contender = functools.partial(Lightly, zero_init_residual="--zero_init_residual" in sys.argv)
+    contender = functools.partial(
+        Lightly,
+        zero_init_residual="--zero_init_residual" in sys.argv,
+        last_bias="--no_last_bias" not in sys.argv,
+    )
     if "--views" in sys.argv:
         write_views(contender)
     else:

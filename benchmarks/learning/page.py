@@ -17,11 +17,12 @@ NAMES = {
     "published": "google-research/simclr",
     "lightly_zero": "lightly, residual blocks zero at first",
     "lightly": "lightly",
+    "lightly_zero_no_bias": "lightly, residual blocks zero at first, last batch norm without a bias",
     "ours_on_lightly": "this package, learning from lightly's views",
 }
 _KINDS = {"linear": "linear probe", "neighbors": "20 nearest neighbors"}
-# Of Okabe and Ito's colors, which the color-blind tell apart; the marks differ in shape too. Times are not
-# compared with a program that waits for the views of another.
+# Of Okabe and Ito's colors, which the color-blind tell apart; the marks differ in shape too. Times are of
+# programs as they are, not of one that waits for the views of another, nor of one whose head was changed.
 _LOOKS = {
     "ours": ("#0072B2", "o"),
     "published": ("#D55E00", "s"),

@@ -26,6 +26,7 @@ NEEDS = {
     "published": ["tensorflow", "tf_keras"],
     "lightly": ["lightly", "torch", "torchvision"],
     "lightly_zero": ["lightly", "torch", "torchvision"],
+    "lightly_zero_no_bias": ["lightly", "torch", "torchvision"],
 }
 
 
@@ -80,7 +81,8 @@ def programs(published: str | None, published_python: str, torch_python: str) ->
         found.append(Program("published", published_python, "published_contender.py", (published,)))
     file = "lightly_contender.py"
     zero = Program("lightly_zero", torch_python, file, ("--zero_init_residual",))
-    peers = [zero, Program("lightly", torch_python, file)]
+    no_bias = Program("lightly_zero_no_bias", torch_python, file, (*zero.arguments, "--no_last_bias"))
+    peers = [zero, Program("lightly", torch_python, file), no_bias]
     if zero.why_missing() is None:
         peers.append(Program("ours_on_lightly", sys.executable, "ours.py", (f"--views_of={torch_python}",)))
     return [*found, *peers]

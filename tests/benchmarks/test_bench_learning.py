@@ -25,6 +25,7 @@ from tf_simclrv2.directory_lock import directory_lock
 from tf_simclrv2.errors import ConfigError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = ["lightly_zero", "lightly", "lightly_zero_no_bias"]
 TINY = dataclasses.replace(
     SMALL,
     train_images=400,
@@ -170,16 +171,17 @@ def test_pieces_run_on_cores_of_their_own(folder, fake, tmp_path, capsys):
 
 
 def test_who_is_not_installed_is_left_out_with_a_line(tmp_path, monkeypatch):
-    ours, published, zero, lightly = programs("tf2", str(tmp_path / "python"), sys.executable)
+    ours, published, zero, lightly, no_bias = programs("tf2", str(tmp_path / "python"), sys.executable)
     assert ours.why_missing() is None
     assert str(published.why_missing()).startswith(
         f"published is left out: {tmp_path / 'python'} does not run"
     )
     monkeypatch.setitem(NEEDS, "lightly", ["json", "no_such_package"])
     assert lightly.why_missing() == f"lightly is left out: {sys.executable} lacks ['no_such_package']."
-    assert [one.name for one in programs(None, "python", "python")] == ["ours", "lightly_zero", "lightly"]
+    assert [one.name for one in programs(None, "python", "python")] == ["ours", *PEERS]
     assert zero.command(tmp_path, 1, tmp_path)[-1] == "--zero_init_residual"
     assert lightly.command(tmp_path, 1, tmp_path) == zero.command(tmp_path, 1, tmp_path)[:-1]
+    assert no_bias.command(tmp_path, 1, tmp_path)[:-1] == zero.command(tmp_path, 1, tmp_path)
 
 
 # A peer that shows four batches of views.
