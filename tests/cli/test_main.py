@@ -217,10 +217,17 @@ def test_the_mode_of_a_command_is_not_that_of_a_recipe(name: str, monkeypatch: p
     assert done.stdout.split() == [name]
 
 
-def test_a_mode_that_contradicts_the_command_is_refused() -> None:
+@pytest.mark.parametrize("words", [["--mode=train"], ["-mode=train"], ["--mode", "train"]])
+def test_a_mode_that_contradicts_the_command_is_refused(words: list[str]) -> None:
     message = "simclrv2 eval stands for --mode=eval, not for --mode=train; use simclrv2 run --mode=train."
     with pytest.raises(SystemExit, match=re.escape(message)):
-        main(["eval", "--mode=train", "--model_dir=runs/x"])
+        main(["eval", *words, "--model_dir=runs/x"])
+
+
+def test_the_mode_of_a_command_may_be_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tf_simclrv2.cli.run.main", lambda: None)
+    for words in (["--mode=eval"], ["--mode", "eval"], ["--model_dir"]):
+        main(["eval", *words])
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

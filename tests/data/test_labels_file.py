@@ -141,7 +141,11 @@ def test_empty_rows_of_a_spreadsheet_are_passed_over(unlabeled, tmp_path):
         ),
         (
             'path,label,note\ntrain/001.png,fox,"unsure\ntrain/002.png,owl,\n',
-            "cannot be read as CSV .unexpected end of data",
+            "cannot be read as CSV .line 2: unexpected end of data",
+        ),
+        (
+            'path,label\na.png,fox\ntrain/001.png,"fox" \n',
+            "cannot be read as CSV .line 3: ',' expected after",
         ),
     ],
 )
@@ -159,8 +163,9 @@ def test_a_table_from_any_spreadsheet(tmp_path, between):
 
 
 def test_empty_and_missing_fields_at_the_end_of_a_line(tmp_path):
-    (tmp_path / "labels.csv").write_text("path,label,note\na.png,fox,,\nb.png,owl\nc.png\n")
-    assert read_labels(str(tmp_path / "labels.csv")) == {"a.png": "fox", "b.png": "owl", "c.png": ""}
+    (tmp_path / "labels.csv").write_text("path,label,note\na.png,fox,,\nb.png,owl\nc.png\nIMG; 1.png\n")
+    found = read_labels(str(tmp_path / "labels.csv"))
+    assert found == {"a.png": "fox", "b.png": "owl", "c.png": "", "IMG; 1.png": ""}
 
 
 @pytest.mark.parametrize("typed", ["train/link.png", "{real}/train/001.png"])
@@ -174,6 +179,8 @@ def test_an_image_by_another_name_that_leads_to_it(unlabeled, tmp_path, typed):
     source = load_source(config, "train")
     labels = {str(record["path"].numpy())[-9:-1]: int(record["label"]) for record in source.records}
     assert {name: label for name, label in labels.items() if label >= 0} == {"/001.png": 0, "/002.png": 1}
+    same = labeled_by(config, tmp_path, f"path,label\n{typed},fox\ntrain/001.png,fox\n")
+    assert load_source(same, "train").class_names == ("fox",)
     twice = labeled_by(config, tmp_path, f"path,label\n{typed},fox\ntrain/001.png,owl\n")
     with pytest.raises(DataError, match=r"names 'train/001\.png' more than once"):
         load_source(twice, "train")

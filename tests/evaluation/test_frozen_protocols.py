@@ -124,6 +124,23 @@ def test_few_labels_are_those_that_fine_tuning_takes(monkeypatch):
     assert np.any(fitted[1][0] != fitted[3][0])
 
 
+def test_random_weights_have_the_statistics_of_the_pool(monkeypatch):
+    """And not of a few labeled images."""
+    seen = []
+
+    def remembered(network, images, *rest):
+        seen.append(images)
+        return network
+
+    monkeypatch.setattr(frozen_protocols, "random_encoder", remembered)
+    few, pool = (load_source(DataConfig(dataset="digits"), f"train[:{count}]") for count in (20, 80))
+    evaluation = EvaluationConfig(eval_batch_size=40, protocols=("knn",), probe_baselines=True)
+    config = ExperimentConfig(model=ModelConfig(resnet_depth=18, image_size=8), evaluation=evaluation)
+    run_frozen_protocols(Pixels(config.model), few, pool, config, Lines(), pool=pool)
+    run_frozen_protocols(Pixels(config.model), few, pool, config, Lines())
+    assert seen == [pool, few]
+
+
 def test_images_without_a_label_take_no_part():
     """ImageNet's test split has a label feature, but only -1 in it."""
     source = load_source(DataConfig(dataset="digits"), "train[:80]")

@@ -1,5 +1,6 @@
 """Keras's `fit` and Orbit's loop drive the same step to the same weights."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -34,6 +35,13 @@ def test_fit_and_orbit_give_the_same_weights():
     np.testing.assert_allclose(history["total_loss"][-1], float(output["train/total_loss"]), rtol=1e-9)
     assert int(trainer.positions["key"]) == 8
     assert int(trainer.bad_step) == -1
+
+
+@pytest.mark.usefixtures("two_blocks")
+def test_an_optimizer_may_be_named():
+    task, _ = task_and_batches()
+    task.compile("sgd")
+    assert type(task.optimizer) is keras.optimizers.SGD and task.optimizer.built
 
 
 @pytest.mark.usefixtures("two_blocks")

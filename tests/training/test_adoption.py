@@ -93,6 +93,11 @@ def test_an_evaluation_takes_everything_but_what_was_said(tmp_path):
         ),
         ({"dataset": "cifar10", "data_dir": "tfds"}, {"dataset": "cifar100"}, {"data_dir": "tfds"}),
         (
+            {"dataset": "image_folder", "data_dir": "pool", "labeled_data_dir": "few"},
+            {"dataset": "digits"},
+            {"data_dir": None, "labeled_data_dir": None},
+        ),
+        (
             {"dataset": "image_folder", "data_dir": "pictures", "labels_from": "labels.csv"},
             {"dataset": "image_folder", "data_dir": "others"},
             {"data_dir": "others", "labels_from": "labels.csv"},
@@ -100,7 +105,14 @@ def test_an_evaluation_takes_everything_but_what_was_said(tmp_path):
     ],
 )
 def test_an_evaluation_on_another_dataset_reads_it_its_own_way(tmp_path, before, asked, expected):
-    trained = dataclasses.replace(BEFORE, data=DataConfig(**before))
+    distilled = dataclasses.replace(
+        BEFORE,
+        training=TrainingConfig(train_mode="distill"),
+        distillation=DistillationConfig(teacher="teacher", distill_alpha=0.5),
+    )
+    trained = dataclasses.replace(
+        distilled if "labeled_data_dir" in before else BEFORE, data=DataConfig(**before)
+    )
     (tmp_path / CONFIG_FILE).write_text(trained.to_json())
     run = RunConfig(mode="eval", model_dir=str(tmp_path))
     found = adopt(ExperimentConfig(data=DataConfig(**asked), run=run), {"mode", "model_dir", *asked}).data

@@ -226,6 +226,16 @@ def test_labels_of_the_images_to_distill_on_are_not_probed_if_others_are_learned
     assert same.neighbors_are_known
 
 
+def test_an_evaluation_takes_the_labeled_images_that_there_are(
+    few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    known = Classes("the teacher", "", 2, "", CLASSES)
+    config = in_folders(tmp_path / "run", animals, few, labels_per_class=5, mode="eval")
+    assert plan_run(config, 1, known).fitted_source.num_examples == 6
+    with pytest.raises(DataError, match="5 labels per class are requested"):
+        plan_run(in_folders(tmp_path / "run", animals, few, labels_per_class=5), 1, known)
+
+
 def test_a_file_names_the_labels_of_the_other_folder(
     few: pathlib.Path, animals: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -158,8 +159,10 @@ def _labels_to_learn(source: Source, config: DataConfig) -> dict[str, tuple[str,
 def _unreadable(labeled: dict[str, tuple[str, ...]]) -> list[str]:
     """Of few pictures, those that cannot be read: of many, trainings skip some, but hardly one of few."""
     largest = SMALL_CLASS if count_labels(labeled) > MOST_LOOKED_AT else MOST_LOOKED_AT
-    classes = [paths for paths in labeled.values() if len(paths) <= largest]
-    return [path for paths in classes for path in paths if not is_readable(path)]
+    looked_at = [path for paths in labeled.values() if len(paths) <= largest for path in paths]
+    with ThreadPoolExecutor() as pool:
+        readable = pool.map(is_readable, looked_at)
+    return [path for path, known in zip(looked_at, readable, strict=True) if not known]
 
 
 def _readable(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import itertools
 import sys
 from collections.abc import Sequence
 
@@ -138,10 +139,12 @@ def _refuse_contradiction(name: str, words: Sequence[str]) -> None:
     """Refuses a typed option whose value is another than the one that the command stands for."""
     for option in COMMANDS[name].options:
         flag = option.partition("=")[0]
-        for word in words:
-            if word.startswith((f"{flag}=", f"{flag[1:]}=")) and word.lstrip("-") != option.lstrip("-"):
+        for word, next_word in itertools.zip_longest(words, words[1:], fillvalue=""):
+            typed = f"-{word}" if word.startswith("-") and not word.startswith("--") else word
+            typed = f"{typed}={next_word}" if typed == flag else typed
+            if typed.startswith(f"{flag}=") and typed != option:
                 raise ConfigError(
-                    f"simclrv2 {name} stands for {option}, not for {word}; use simclrv2 run {word}."
+                    f"simclrv2 {name} stands for {option}, not for {typed}; use simclrv2 run {typed}."
                 )
 
 

@@ -94,9 +94,8 @@ def _by_listed_names(labels: LabelsFile, names: Sequence[str], folder: str) -> d
     class_of: dict[str, str] = {}
     for typed, label in labels.class_of.items():
         name = listed_as.get(others.get(typed, ""), typed)
-        if name in class_of:
+        if class_of.setdefault(name, label) != label:
             raise named_twice(labels.path, name)
-        class_of[name] = label
     return class_of
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tf_simclrv2.data.class_names import composed
@@ -47,7 +48,7 @@ def read_labels(path: str) -> dict[str, str]:
                     f"needs {PATH} and {LABEL}; write '{PATH},{LABEL}' as its first line."
                 )
             labels: dict[str, str] = {}
-            for row in rows:
+            for row in _numbered(rows):
                 _refuse_other_fields(path, rows.line_num, row, separator)
                 name, label = (row[column] or "" for column in (PATH, LABEL))
                 if not name.strip() and not label.strip():
@@ -71,6 +72,17 @@ def read_labels(path: str) -> dict[str, str]:
     return labels
 
 
+def _numbered(rows: csv.DictReader[str]) -> Iterator[dict[str, Any]]:
+    """Yields rows; an error tells the line where the row begins, as a quote may be open to the end."""
+    begin = rows.line_num + 1
+    try:
+        for row in rows:
+            yield row
+            begin = rows.line_num + 1
+    except csv.Error as error:
+        raise csv.Error(f"line {begin}: {error}") from error
+
+
 def _refuse_other_fields(path: str, line: int, row: dict[str, Any], separator: str) -> None:
     """Refuses a row whose label would get lost.
 
@@ -86,7 +98,9 @@ def _refuse_other_fields(path: str, line: int, row: dict[str, Any], separator: s
             "an image, and a field that holds the separator in quotes."
         )
     name = row[PATH] or ""
-    if row[LABEL] is None and any(other in name for other in SEPARATORS):
+    # A comma may be a part of a name, but an extension ends one.
+    parts = [name.split(other)[0] for other in SEPARATORS if other in name]
+    if row[LABEL] is None and any(os.path.splitext(part)[1] for part in parts):
         raise DataError(
             f"Line {line} of {path!r} is {name!r}, which has no field for the label; separate its fields "
             f"with {separator!r}, as in the first line."

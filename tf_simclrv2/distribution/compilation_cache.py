@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 
 import tensorflow as tf
 
@@ -46,6 +47,7 @@ def keep_compiled_steps(directory: str, say: Say = say_at_once) -> str | None:
     try:
         for path in (programs, autotuning):
             os.makedirs(path, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()  # It may be there, and read-only.
     except OSError as error:
         say(f"compiled steps are not kept ({error}); a run's --compile_cache names another folder")
         return None

@@ -91,6 +91,7 @@ def run_frozen_protocols(
     config: ExperimentConfig,
     say: Say,
     strategy: tf.distribute.Strategy | None = None,
+    pool: Source | None = None,
 ) -> FrozenResult:
     """Evaluates a network by the protocols that need only its features.
 
@@ -102,6 +103,8 @@ def run_frozen_protocols(
         say: Receives the tables, line by line, and the reason if a protocol is left out.
         strategy: What the network was made under, on all replicas of which features are extracted; by default
             the device at hand. All workers of a cluster must call this together.
+        pool: Images for the batch statistics of a network with random weights; None (the default) takes
+            `train`, which may be few.
 
     Returns:
         The result of the protocols `linear`, `linear_<n>_per_class`, `knn_20` and `knn_200`; without any if a
@@ -116,7 +119,7 @@ def run_frozen_protocols(
         return NOTHING
     strategy = strategy or tf.distribute.get_strategy()
     with phase("building the networks to evaluate", say):
-        extractors = _extractors(network, train, config, strategy)
+        extractors = _extractors(network, pool or train, config, strategy)
     fitted, tested = (_split(extractors, source, config, say) for source in (train, test))
     if not is_chief(strategy):
         return NOTHING
@@ -236,7 +239,7 @@ def _can_be_separated(labels: np.ndarray) -> bool:
 
 
 def _extractors(
-    network: SimCLR, train: Source, config: ExperimentConfig, strategy: tf.distribute.Strategy
+    network: SimCLR, pool: Source, config: ExperimentConfig, strategy: tf.distribute.Strategy
 ) -> list[tuple[FeatureExtractor, Mapping[str, str]]]:
     """Returns what extracts the rows of the tables, and by which names, the trained encoder's first."""
     endpoints = probed_endpoints(config.evaluation, network.config)
@@ -244,7 +247,7 @@ def _extractors(
     own = {name: name for name in endpoints}
     if not config.evaluation.probe_baselines:
         return [(FeatureExtractor(network, endpoints, strategy, compile), own)]
-    random = random_encoder(network, train, config, strategy)
+    random = random_encoder(network, pool, config, strategy)
     return [
         (FeatureExtractor(network, endpoints, strategy, compile), own),
         (

@@ -97,6 +97,7 @@ class Task(KerasFileModel):
         Raises:
             ConfigError: The optimizer accumulates the gradients of several steps.
         """
+        optimizer = keras.optimizers.get(optimizer)  # Keras takes names, too.
         inner = inner_optimizer(optimizer)
         if inner.gradient_accumulation_steps:
             raise ConfigError(

@@ -111,7 +111,13 @@ class RunEvaluation:
             return NOTHING
         # All workers extract features; the chief alone has the result.
         frozen = run_frozen_protocols(
-            self.task.network, self.plan.fitted_source, source, self.config, self.say, self.strategy
+            self.task.network,
+            self.plan.fitted_source,
+            source,
+            self.config,
+            self.say,
+            self.strategy,
+            pool=self.plan.train_source,
         )
         if self.chief:
             numbers = {tag: value for tag, value in frozen.scores.items() if isinstance(value, float)}

@@ -250,10 +250,10 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
     train = load_source(pool, data.train_split, f"--train_mode={mode}" if supervised else "")
     labeled, evaluation = None, None
     if mode in ("finetune", "supervised"):
-        train = _labeled_training_images(train, config)
+        train = _labeled_images(train, config)
     elif config.labeled_batch_size:
         purpose = "distill_alpha below 1" if config.run.mode != "eval" else ""
-        labeled = label_subset(load_source(labeled_data, data.labeled_split, purpose), data)
+        labeled = _labeled_images(load_source(labeled_data, data.labeled_split, purpose), config)
     if config.run.mode != "train" or config.evaluation.knn_epochs:
         evaluation = measured_source(labeled_data, data.eval_split)
     validation = validation_source(config, labeled_data)
@@ -267,11 +267,11 @@ def _sources(config: ExperimentConfig) -> tuple[Source, Source | None, Source | 
     return train, labeled, evaluation, validation
 
 
-def _labeled_training_images(train: Source, config: ExperimentConfig) -> Source:
+def _labeled_images(source: Source, config: ExperimentConfig) -> Source:
     """What a stage learns from; of fewer images than it had, an evaluation takes what there is."""
     if config.run.mode != "eval":
-        return label_subset(train, config.data)
-    return label_subset(train, dataclasses.replace(config.data, labels_per_class_at_most=True))
+        return label_subset(source, config.data)
+    return label_subset(source, dataclasses.replace(config.data, labels_per_class_at_most=True))
 
 
 def _refuse_among_images(model_dir: str, sources: Sequence[Source | None]) -> None:

@@ -100,8 +100,12 @@ def _of_another_dataset(data: DataConfig, before: DataConfig, explicit: Set[str]
     if "dataset" not in explicit or data.dataset == before.dataset:
         return frozenset()
     # TFDS would write what it prepares among the images of a folder.
-    other_kind = "image_folder" in (data.dataset, before.dataset)
-    return {"image_key", "label_key", "labels_from"} | ({"data_dir"} if other_kind else set())
+    fields = {"image_key", "label_key", "labels_from"}
+    if "image_folder" in (data.dataset, before.dataset):
+        fields |= {"data_dir"}
+    if before.labeled_dataset is None:  # The labeled images are then of the other dataset, too.
+        fields |= {"labeled_data_dir", "labeled_image_key", "labeled_label_key"}
+    return fields
 
 
 def _keep(ours: Any, before: Any, explicit: Set[str]) -> Any:
