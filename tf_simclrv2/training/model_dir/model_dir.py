@@ -136,12 +136,11 @@ class ModelDir:
         return found
 
     def trained_images(self) -> int:
-        """Returns how many images an epoch of the run here has; 0 if that is not known.
-
-        Raises:
-            CheckpointError: The file that says so cannot be read.
-        """
-        images = self._images() or {}
+        """Returns how many images an epoch of the run here has; 0 if that is not known."""
+        try:
+            images = self._images() or {}
+        except CheckpointError:  # An evaluation measures what is whole.
+            return 0
         return images["train"].count if "train" in images else 0
 
     def _images(self) -> dict[str, TrainingImages] | None:
