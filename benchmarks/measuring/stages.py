@@ -17,6 +17,7 @@ from absl import flags, logging
 
 from flags import config_from_flags, define_flags
 from tf_simclrv2 import ExperimentConfig
+from tf_simclrv2.cli.recipes import with_flagfiles_read
 from tf_simclrv2.data import load_source
 from tf_simclrv2.evaluation import FeatureExtractor, split_features
 from tf_simclrv2.training.run import Run
@@ -43,8 +44,7 @@ def recipe(name: str, **changes: object) -> ExperimentConfig:
 
 def recipe_flags(name: str) -> tuple[str, ...]:
     """The flags that a recipe sets, without its remarks."""
-    lines = (RECIPES / f"{name}.cfg").read_text().splitlines()
-    return tuple(line for line in lines if line.startswith("--"))
+    return tuple(with_flagfiles_read([f"--flagfile={RECIPES / name}.cfg"]))
 
 
 def run_stage(config: ExperimentConfig) -> dict[str, float]:

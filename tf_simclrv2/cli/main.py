@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import itertools
 import sys
 from collections.abc import Sequence
 
@@ -139,12 +138,14 @@ def _refuse_contradiction(name: str, words: Sequence[str]) -> None:
     """Refuses a typed option whose value is another than the one that the command stands for."""
     for option in COMMANDS[name].options:
         flag = option.partition("=")[0]
-        for word, next_word in itertools.zip_longest(words, words[1:], fillvalue=""):
-            typed = f"-{word}" if word.startswith("-") and not word.startswith("--") else word
-            typed = f"{typed}={next_word}" if typed == flag else typed
-            if typed.startswith(f"{flag}=") and typed != option:
+        for word, next_word in zip(words, [*words[1:], ""], strict=True):
+            typed, equals, value = word.partition("=")
+            if typed not in (flag, flag[1:]):  # One hyphen does, too, and so does a value as the next word.
+                continue
+            asked = f"{flag}={value if equals else next_word}"
+            if asked != option:
                 raise ConfigError(
-                    f"simclrv2 {name} stands for {option}, not for {typed}; use simclrv2 run {typed}."
+                    f"simclrv2 {name} stands for {option}, not for {asked}; use simclrv2 run {asked}."
                 )
 
 

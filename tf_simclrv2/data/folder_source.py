@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -16,8 +15,6 @@ from tf_simclrv2.data.label_list import LabelList, is_list
 from tf_simclrv2.data.labels_file import LabelsFile, named_twice
 from tf_simclrv2.data.source import Record, Source, names_none
 from tf_simclrv2.errors import DataError
-
-REMOTE = r"\w+://"
 
 
 def folder_source(config: DataConfig, split: str, labels_for: str = "") -> Source:
@@ -85,10 +82,11 @@ def _by_listed_names(labels: LabelsFile, names: Sequence[str], folder: str) -> d
     def real(name: str) -> str:
         return os.path.realpath(os.path.join(folder, name))
 
+    unlisted = {name: real(name) for name in labels.class_of if name not in listed}
     others = {
-        name: real(name)
-        for name in labels.class_of
-        if name not in listed and (os.path.isabs(name) or real(name) != os.path.join(real_folder, name))
+        name: path
+        for name, path in unlisted.items()
+        if os.path.isabs(name) or path != os.path.join(real_folder, name)
     }
     listed_as = {real(name): name for name in names} if others else {}
     class_of: dict[str, str] = {}
@@ -125,17 +123,11 @@ def source_of_files(name: str, files: ImageFiles, folder: str) -> Source:
 
 def _reading(paths: Sequence[str | bytes]) -> Callable[[Record], tf.Tensor]:
     """Reads files from where this process was started: a data service may be started anywhere."""
-    if all(re.match(f"/|{REMOTE}", os.fsdecode(path)) for path in paths):
+    first = os.fsdecode(paths[0]) if paths else ""
+    if "://" in first or os.path.isabs(first):
         return lambda record: tf.io.read_file(record["path"])
     here = os.path.join(os.getcwd(), "")
-
-    def read(record: Record) -> tf.Tensor:
-        path = record["path"]
-        is_remote = tf.strings.regex_full_match(path, f"{REMOTE}.*")
-        is_absolute = is_remote | (tf.strings.substr(path, 0, 1) == "/")
-        return tf.io.read_file(tf.where(is_absolute, path, here + path))
-
-    return read
+    return lambda record: tf.io.read_file(here + record["path"])
 
 
 def absolute_path(path: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tf_simclrv2.config import DataConfig
 from tf_simclrv2.data import Source, load_source
-from tf_simclrv2.data.folder_source import name_in, source_of_files
+from tf_simclrv2.data.folder_source import absolute_path, name_in, source_of_files
 from tf_simclrv2.data.image_folder import (
     UNLABELED,
     ImageFiles,
@@ -121,7 +121,8 @@ def images_of_files(names: Sequence[str], folder: str, title: str) -> Images:
         folder: The folder.
         title: What they are called in messages.
     """
-    paths = tuple(os.path.join(folder, name) for name in names)
+    # Some names may be absolute, and all files are read alike.
+    paths = tuple(os.path.join(absolute_path(folder), name) for name in names)
     unlabeled = ImageFiles(paths, (UNLABELED,) * len(paths), (), "", hash_of_names(names))
     return Images(source_of_files(title, unlabeled, folder), tuple(names))
 

@@ -84,17 +84,13 @@ class RunEvaluation:
             log.write(self.config.run.eval_name or "eval", self._step, numbers)
 
     def _export(self, result: Result) -> None:
-        """Writes a SavedModel in float32, completely or not at all.
-
-        It states how the network was trained: an evaluation may have read other images and labels.
-        """
+        """Writes a SavedModel in float32, completely or not at all."""
         path = self.model_dir.saved_model(self._step)
-        trained = self.model_dir.read_config() if self.config.run.mode == "eval" else None
         with phase("writing the SavedModel", self.say):
             save_module(
                 in_float32(self.task.network),
                 f"{path}.part",
-                trained or self.config,
+                self.model_dir.trained_with(self.config),
                 class_names=self.plan.class_names,
                 training={tag: value for tag, value in result.items() if not isinstance(value, dict)},
             )

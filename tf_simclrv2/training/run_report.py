@@ -143,8 +143,7 @@ class RunReport:
         if self.config.training.train_mode == "pretrain":
             return ""
         # An evaluation does not say it again.
-        before = self.model_dir.read_config() if self.config.run.mode == "eval" else None
-        return (before or self.config).run.checkpoint or ""
+        return self.model_dir.trained_with(self.config).run.checkpoint or ""
 
     def _encoder_of(self, path: str) -> SimCLR:
         shape = self.config.model.truncated("final_avg_pool", classify=False)

@@ -69,6 +69,11 @@ class ModelDir:
         """Returns the config of the run that was here before, if any."""
         return read_config(self.path)
 
+    def trained_with(self, config: ExperimentConfig) -> ExperimentConfig:
+        """Returns the config that a network here was trained with: an evaluation may read other images."""
+        before = self.read_config() if config.run.mode == "eval" else None
+        return before or config
+
     def begun_with(self) -> ExperimentConfig | None:
         """Returns the config that the checkpoints here were made with; None if there are none."""
         return self.read_config() if checkpoint_steps(self.path) else None
